@@ -1,0 +1,1 @@
+"""Numbers in, numbers out: distances, selection, partitioners and codecs. No I/O."""

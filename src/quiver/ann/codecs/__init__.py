@@ -1,0 +1,1 @@
+"""Vector codecs: how a row is encoded for the scan."""

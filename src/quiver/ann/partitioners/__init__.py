@@ -1,0 +1,1 @@
+"""Coarse partitioners: which rows lie together."""

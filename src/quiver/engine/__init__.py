@@ -1,0 +1,1 @@
+"""Engines: an index that stores and searches vectors, behind one contract."""

@@ -1,0 +1,162 @@
+"""The engine contract: an index of vectors that stores, lists, filters and searches.
+
+Every engine promises: an acknowledged write is durable and seen by every read that starts afterwards, on any
+node; a batch is all or nothing to every reader; a read answers at one commit number and never from a part of
+the index; a put replaces vector and metadata of its key whole.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from quiver.model.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from quiver.model.filter import Filter
+    from quiver.model.types import IndexSpec, VectorBatch
+
+
+class IndexSealedError(NotFoundError):
+    """The index was deleted; its log takes no more entries."""
+
+    def __init__(self) -> None:
+        super().__init__("The specified index could not be found")
+
+
+class Row(NamedTuple):
+    """One stored vector. `vector` (float32, read-only) and `metadata` (UTF-8 JSON) are None unless asked for."""
+
+    key: str
+    vector: NDArray[np.float32] | None
+    metadata: bytes | None
+
+
+class Cursor(NamedTuple):
+    """A place in a ranking: results come strictly after it in the order (distance, key)."""
+
+    distance: float
+    key: str
+
+
+class ListPosition(NamedTuple):
+    """A place in a listing: rows come strictly after it in the order (key hash, key)."""
+
+    key_hash: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A nearest-neighbour query.
+
+    Attributes:
+        vector: float32 of shape (dimension,), finite, and not zero under the cosine metric.
+        limit: how many hits at most, 1 or more.
+        filter: only rows whose metadata match.
+        after: only hits after this place in the ranking.
+        metadata: whether to return metadata.
+    """
+
+    vector: NDArray[np.float32]
+    limit: int
+    filter: Filter | None = None
+    after: Cursor | None = None
+    metadata: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The answer to a query, ascending by (distance, key).
+
+    Attributes:
+        keys: n vector keys.
+        distances: n float32 distances (cosine: 1 - cos; euclidean: the root).
+        metadata: n JSON objects as UTF-8 bytes, or None when not asked for.
+        commit: the commit number the answer was computed at.
+    """
+
+    keys: list[str]
+    distances: NDArray[np.float32]
+    metadata: list[bytes] | None
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of a listing. `position` is where the next page starts, None at the end."""
+
+    rows: list[Row]
+    position: ListPosition | None
+    commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The answer to a get: the rows that exist, in no promised order."""
+
+    rows: list[Row]
+    commit: int
+
+
+class Index(ABC):
+    """One open index. Every method may raise IndexSealedError, RetryError and DataError."""
+
+    index_id: str
+    spec: IndexSpec
+
+    @abstractmethod
+    async def put(self, batch: VectorBatch) -> int:
+        """Insert or replace; returns the commit number. Raises BusyError when too much is unflushed."""
+
+    @abstractmethod
+    async def delete(self, keys: Sequence[str]) -> int:
+        """Remove; unknown keys are ignored. Returns the commit number."""
+
+    @abstractmethod
+    async def get(self, keys: Sequence[str], *, vectors: bool, metadata: bool) -> Lookup:
+        """Rows by key; keys that do not exist are left out."""
+
+    @abstractmethod
+    async def list(
+        self,
+        *,
+        limit: int,
+        max_bytes: int,
+        after: ListPosition | None = None,
+        segment: int = 0,
+        segment_count: int = 1,
+        vectors: bool = False,
+        metadata: bool = False,
+    ) -> Listing:
+        """A page in key-hash order of part `segment` of `segment_count` equal parts of the hash range.
+
+        The page ends at `limit` rows or when the rows processed pass `max_bytes`; it holds at least one row
+        when any is left. A key that exists throughout a listing is listed exactly once.
+        """
+
+    @abstractmethod
+    async def query(self, query: Query) -> Hits:
+        """The nearest rows. Never fewer than min(limit, matches)."""
+
+
+class Engine(ABC):
+    """Opens indexes and keeps the open ones under one memory budget."""
+
+    @abstractmethod
+    async def open(self, index_id: str, spec: IndexSpec) -> Index:
+        """The index with this id, opened or taken from the pool. An id never seen before is an empty index."""
+
+    @abstractmethod
+    async def seal(self, index_id: str, spec: IndexSpec) -> None:
+        """Delete the index: append the last entry its log will ever take. Idempotent."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish background work that was started and release everything."""

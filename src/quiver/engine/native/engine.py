@@ -1,0 +1,72 @@
+"""The native engine: opens indexes and keeps those in use under one memory budget."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from quiver.engine.engine import Engine
+from quiver.engine.native.index import NativeIndex
+from quiver.engine.native.segment_pool import SegmentPool
+from quiver.engine.native.settings import NativeSettings
+from quiver.model.errors import QuiverError
+
+if TYPE_CHECKING:
+    from quiver.model.runtime import Runtime
+    from quiver.model.types import IndexSpec
+    from quiver.objectstore.store import ObjectStore
+
+_CHECK_EVERY = 16  # openings between two looks at the budget, which visit every open index
+
+
+class NativeEngine(Engine):
+    """See Engine. Half of the budget is for tails, half for segments that are not memory-mapped.
+
+    An index that is closed loses only caches. A request that still holds it goes on; the next one opens it anew,
+    under another writer id, which the commit protocol allows.
+    """
+
+    def __init__(self, store: ObjectStore, runtime: Runtime, settings: NativeSettings | None = None) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._settings = settings or NativeSettings()
+        self._pool = SegmentPool(store, self._settings.memory_bytes // 2)
+        self._open: OrderedDict[str, NativeIndex] = OrderedDict()
+        self._opened = 0
+
+    async def open(self, index_id: str, spec: IndexSpec) -> NativeIndex:
+        index = self._open.get(index_id)
+        if index is None:
+            index = NativeIndex(self._store, self._runtime, self._pool, index_id, spec, self._settings)
+            self._open[index_id] = index
+            self._opened += 1
+            if self._opened % _CHECK_EVERY == 0:
+                self._close_idle()
+        self._open.move_to_end(index_id)
+        return index
+
+    async def seal(self, index_id: str, spec: IndexSpec) -> None:
+        index = await self.open(index_id, spec)
+        await index.seal()
+        self._open.pop(index_id, None)
+        if self._settings.background:
+            self._runtime.spawn(self._collect_later(index), "collect deleted index")
+
+    async def _collect_later(self, index: NativeIndex) -> None:
+        """Give the space of a deleted index back; `quiver gc` does it when this node does not live to see it."""
+        await self._runtime.sleep(self._settings.garbage_age + 1)
+        with suppress(QuiverError):
+            await index.maintenance.collect()
+
+    async def close(self) -> None:
+        for index in list(self._open.values()):
+            await index.maintenance.wait()
+        self._open.clear()
+
+    def _close_idle(self) -> None:
+        """Drop the least recently used indexes beyond the budget, never the newest."""
+        used = sum(index.resident for index in self._open.values())
+        while used > self._settings.memory_bytes // 2 and len(self._open) > 1:
+            _, idle = self._open.popitem(last=False)
+            used -= idle.resident

@@ -1,0 +1,129 @@
+"""One index of the native engine: wires the log, the tail, the segments and their maintenance. No logic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiver.engine.engine import Hits, Index, IndexSealedError, Listing, ListPosition, Lookup, Query
+from quiver.engine.native.listing import list_page
+from quiver.engine.native.lookup import look_up
+from quiver.engine.native.maintenance import Maintenance
+from quiver.engine.native.searcher import search
+from quiver.engine.native.snapshot import SnapshotSource
+from quiver.engine.native.state import IndexState
+from quiver.format import paths, rows
+from quiver.format.log_entry import Part, PartKind
+from quiver.storage.commit_log import CommitLog, LogSealedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quiver.engine.native.segment_pool import SegmentPool
+    from quiver.engine.native.settings import NativeSettings
+    from quiver.engine.native.snapshot import Snapshot
+    from quiver.engine.native.tail import Place
+    from quiver.model.runtime import Runtime
+    from quiver.model.types import IndexSpec, VectorBatch
+    from quiver.objectstore.store import ObjectStore
+
+_INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
+
+
+class NativeIndex(Index):
+    """See Index. Attributes beyond the contract are for flush, compaction and inspection."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        runtime: Runtime,
+        pool: SegmentPool,
+        index_id: str,
+        spec: IndexSpec,
+        settings: NativeSettings,
+    ) -> None:
+        self.index_id = index_id
+        self.spec = spec
+        self.store = store
+        self.runtime = runtime
+        self.settings = settings
+        self.root = paths.index_root(index_id)
+        self.state = IndexState(spec)
+        self.log = CommitLog(store, runtime, self.root, index_id, self.state, settings.log)
+        self.snapshots = SnapshotSource(self.log, self.state, pool, self.root, index_id, spec)
+        self.maintenance = Maintenance(self)
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that the open index takes, about; its segments are counted by their pool."""
+        return (64 << 10) + self.state.tail.resident
+
+    # ---------------------------------------------------------------- writes
+
+    async def put(self, batch: VectorBatch) -> int:
+        return await self._append(PartKind.PUT, rows.encode_put(batch))
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        return await self._append(PartKind.DELETE, rows.encode_delete(keys))
+
+    async def seal(self) -> None:
+        """Append the last entry; its checkpoint names no segment, so that garbage collection takes them all."""
+        await self.log.refresh()
+        if not self.log.sealed:
+            await self._append(PartKind.SEAL, b"", check=False)
+        await self.maintenance.bury()
+
+    async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> int:
+        if check:
+            self.maintenance.admit()
+        try:
+            commit = await self.log.append(Part(kind, body))
+        except LogSealedError:
+            raise IndexSealedError from None
+        self.maintenance.after_commit()
+        return commit.slot
+
+    # ---------------------------------------------------------------- reads
+
+    async def get(self, keys: Sequence[str], *, vectors: bool, metadata: bool) -> Lookup:
+        in_tail: dict[str, Place | None] = {}
+
+        def capture() -> None:
+            in_tail.clear()
+            in_tail.update(self.state.tail.newest(keys))
+
+        snapshot = await self.snapshots.take(capture)
+        return look_up(snapshot, in_tail, dict.fromkeys(keys), vectors=vectors, metadata=metadata)
+
+    async def list(
+        self,
+        *,
+        limit: int,
+        max_bytes: int,
+        after: ListPosition | None = None,
+        segment: int = 0,
+        segment_count: int = 1,
+        vectors: bool = False,
+        metadata: bool = False,
+    ) -> Listing:
+        snapshot = await self.snapshots.take()
+        return await self.runtime.offload(
+            list_page,
+            snapshot,
+            limit=limit,
+            max_bytes=max_bytes,
+            after=after,
+            segment=segment,
+            segment_count=segment_count,
+            vectors=vectors,
+            metadata=metadata,
+        )
+
+    async def query(self, query: Query) -> Hits:
+        snapshot = await self.snapshots.take()
+        if self._work(snapshot) < _INLINE_WORK:
+            return search(snapshot, self.spec, query)
+        return await self.runtime.offload(search, snapshot, self.spec, query)
+
+    def _work(self, snapshot: Snapshot) -> int:
+        held = sum(segment.reader.rows for segment in snapshot.segments) + snapshot.tail.rows
+        return held * self.spec.dimension

@@ -1,0 +1,83 @@
+"""Pages of a listing, in the order (key hash, key). Part i of n is the i-th of n equal ranges of the hash."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quiver.engine.engine import Listing, ListPosition, Row
+from quiver.engine.native.lookup import make_row
+from quiver.format.keys import HASH_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quiver.engine.native.searcher import Source
+    from quiver.engine.native.snapshot import OpenSegment, Snapshot
+
+_Entry = tuple[int, str, "Source", int]
+
+
+def list_page(
+    snapshot: Snapshot,
+    *,
+    limit: int,
+    max_bytes: int,
+    after: ListPosition | None,
+    segment: int,
+    segment_count: int,
+    vectors: bool,
+    metadata: bool,
+) -> Listing:
+    """See Index.list. Raises DataError."""
+    first = _bound(segment, segment_count)
+    start = ListPosition(first, "") if after is None else max(after, ListPosition(first, ""))
+    stop = _bound(segment + 1, segment_count)
+    entries = [_segment_entries(opened, start, stop) for opened in snapshot.segments]
+    entries.append(_tail_entries(snapshot, start, stop))
+    rows: list[Row] = []
+    nbytes = 0
+    position = None
+    for key_hash, key, source, number in heapq.merge(*entries, key=lambda entry: entry[:2]):
+        if len(rows) == limit or nbytes >= max_bytes:
+            return Listing(rows, position, snapshot.commit)
+        row = make_row(source, number, vectors=vectors, metadata=metadata)
+        rows.append(row)
+        nbytes += _size(row)
+        position = ListPosition(key_hash, key)
+    return Listing(rows, None, snapshot.commit)
+
+
+def _bound(segment: int, segment_count: int) -> int:
+    return (segment << HASH_BITS) // segment_count
+
+
+def _size(row: Row) -> int:
+    vector = 0 if row.vector is None else row.vector.nbytes
+    return len(row.key.encode()) + vector + len(row.metadata or b"")
+
+
+def _segment_entries(opened: OpenSegment, start: ListPosition, stop: int) -> Iterator[_Entry]:
+    """Live rows past `start` with a hash below `stop`, in order; reads keys only as far as it is asked."""
+    reader, dead = opened
+    hashes = reader.key_hashes
+    position = int(np.searchsorted(hashes, np.uint64(start.key_hash), "left"))
+    while position < len(hashes) and (key_hash := int(hashes[position])) < stop:
+        end = int(np.searchsorted(hashes, hashes[position], "right"))
+        rows = reader.key_rows[position:end].tolist()
+        for key, row in sorted((reader.key(row), row) for row in rows if row not in dead):
+            if (key_hash, key) > start:
+                yield key_hash, key, reader, row
+        position = end
+
+
+def _tail_entries(snapshot: Snapshot, start: ListPosition, stop: int) -> Iterator[_Entry]:
+    entries: list[_Entry] = []
+    for block, mask in snapshot.tail.blocks():
+        for row in np.flatnonzero(mask).tolist():
+            entry = (int(block.hashes[row]), block.keys[row], block, row)
+            if entry[0] < stop and entry[:2] > start:
+                entries.append(entry)
+    return iter(sorted(entries, key=lambda entry: entry[:2]))

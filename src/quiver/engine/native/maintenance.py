@@ -1,0 +1,114 @@
+"""When an index is flushed, compacted and collected, and when it refuses writes until that has caught up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from quiver.engine.native.compaction import choose, compact
+from quiver.engine.native.flush import flush, publish
+from quiver.engine.native.state import decode_checkpoint
+from quiver.model.errors import BusyError, QuiverError
+from quiver.storage.garbage import Collected, collect
+
+if TYPE_CHECKING:
+    from quiver.engine.native.index import NativeIndex
+    from quiver.format.checkpoint import Checkpoint
+
+
+class Maintenance:
+    """The upkeep of one open index. One task at a time per node; nodes compete through checkpoints."""
+
+    def __init__(self, index: NativeIndex) -> None:
+        self._index = index
+        self._lock = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+        self._stage = 0
+        self.failures = 0
+
+    # ---------------------------------------------------------------- after writes
+
+    def fullness(self) -> float:
+        """The tail's size as a multiple of the nearest flush threshold."""
+        index = self._index
+        settings, tail = index.settings, index.state.tail
+        slots = index.log.slot - tail.first_slot + 1
+        return max(
+            tail.rows / settings.flush_rows, tail.nbytes / settings.flush_bytes, slots / settings.flush_slots
+        )
+
+    def admit(self) -> None:
+        """Raises BusyError when the tail is so long that a write would make reads slow for everybody."""
+        if self.fullness() > self._index.settings.tail_limit:
+            self._start()
+            raise BusyError("The index has too many writes that are not yet flushed; try again shortly")
+
+    def after_commit(self) -> None:
+        """Flush when the tail grew past the next multiple of a threshold.
+
+        The node whose commit crossed it does the work, so that of many nodes one starts. Should it die, the
+        next multiple finds another.
+        """
+        stage = int(self.fullness())
+        if stage > self._stage:
+            self._start()
+        self._stage = stage
+
+    def _start(self) -> None:
+        if self._running is None and self._index.settings.background:
+            self._running = self._index.runtime.spawn(self._run(), "maintenance")
+
+    async def _run(self) -> None:
+        try:
+            await self.flush()
+            while await self.compact_tier():
+                pass
+            await self.collect()
+        except QuiverError:
+            self.failures += 1  # the store or the data failed; the next write starts it again
+        finally:
+            self._running = None
+
+    async def wait(self) -> None:
+        """Until the work that was started has ended."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
+    # ---------------------------------------------------------------- the work
+
+    async def flush(self) -> bool:
+        """See flush.flush."""
+        async with self._lock:
+            return await flush(self._index)
+
+    async def compact_tier(self) -> bool:
+        """Merge one tier that needs it; whether it did."""
+        async with self._lock:
+            chosen = choose(self._index.state.segments, self._index.settings)
+            return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
+
+    async def compact_all(self) -> None:
+        """Flush, then merge everything into one segment without tombstones (or into few, of the largest size)."""
+        await self.flush()
+        async with self._lock:
+            segments = self._index.state.segments
+            if len(segments) > 1 or any(ref.tombstones for ref in segments):
+                await compact(self._index, [ref.id for ref in segments])
+
+    async def collect(self) -> Collected:
+        """Remove what nothing needs any more."""
+        index = self._index
+        return await collect(
+            index.store, index.runtime, index.root, index.log.checkpoints, index.settings.garbage_age, references
+        )
+
+    async def bury(self) -> None:
+        """After the seal: a checkpoint that names no segment."""
+        draft = await self._index.log.observe(lambda: self._index.log.draft_checkpoint(b""))
+        if draft.slot != self._index.log.base:
+            await publish(self._index, draft, [])
+
+
+def references(checkpoint: Checkpoint) -> set[str]:
+    """The ids of the segments that an index checkpoint names."""
+    return {ref.id for ref in decode_checkpoint(checkpoint.state).segments}

@@ -1,0 +1,34 @@
+"""Plain values of the native engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from quiver.storage.commit_log import LogSettings
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSettings:
+    """When to flush, compact and collect, and how much memory open indexes may take.
+
+    Attributes:
+        flush_rows, flush_bytes, flush_slots: a tail past any of these is flushed to a segment.
+        tail_limit: a tail past this many times a flush threshold refuses writes with BusyError.
+        tier_fanout: this many segments of one size tier are merged.
+        merge_bytes: segments are not merged into anything larger, so that a merge fits in memory.
+        garbage_age: seconds (by the store's clock) that unreferenced objects are left alone.
+        memory_bytes: budget of open indexes; the least recently used are closed beyond it.
+        background: flush, compact and collect by themselves.
+        log: of each index's commit log.
+    """
+
+    flush_rows: int = 32_768
+    flush_bytes: int = 64 << 20
+    flush_slots: int = 512
+    tail_limit: int = 6
+    tier_fanout: int = 4
+    merge_bytes: int = 2 << 30
+    garbage_age: float = 600.0
+    memory_bytes: int = 512 << 20
+    background: bool = True
+    log: LogSettings = field(default_factory=LogSettings)

@@ -1,0 +1,85 @@
+"""A snapshot: a view of the index with its segments open and the rows they no longer speak for known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from quiver.engine.engine import IndexSealedError
+from quiver.model.errors import MissingObjectError
+from quiver.objectstore.store import ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyroaring import BitMap
+
+    from quiver.engine.native.segment_pool import SegmentPool
+    from quiver.engine.native.state import IndexState, View
+    from quiver.engine.native.tail import TailView
+    from quiver.model.types import IndexSpec
+    from quiver.storage.commit_log import CommitLog
+    from quiver.storage.segment_reader import SegmentReader
+
+
+class OpenSegment(NamedTuple):
+    """A segment and the rows of it that are dead at the snapshot's commit."""
+
+    reader: SegmentReader
+    dead: BitMap
+
+
+class Snapshot(NamedTuple):
+    """Everything a read needs, fixed at one commit; `base` is the slot of the checkpoint underneath."""
+
+    commit: int
+    base: int
+    segments: list[OpenSegment]
+    tail: TailView
+
+
+class SnapshotSource:
+    """Takes snapshots of one index."""
+
+    def __init__(
+        self, log: CommitLog, state: IndexState, pool: SegmentPool, root: str, owner: str, spec: IndexSpec
+    ) -> None:
+        self._log = log
+        self._state = state
+        self._pool = pool
+        self._root = root
+        self._owner = owner
+        self._spec = spec
+
+    async def take(self, also: Callable[[], None] = lambda: None) -> Snapshot:
+        """A snapshot no older than any commit acknowledged before the call.
+
+        `also` runs at the same instant, for what has to be read from the state at that very commit.
+        Raises:
+            IndexSealedError: the index was deleted.
+            MissingObjectError: a segment that the newest checkpoint names is gone.
+        """
+
+        def capture() -> View:
+            if self._log.sealed:
+                raise IndexSealedError
+            also()
+            return self._state.view(self._log.slot)
+
+        view = await self._log.observe(capture)
+        while True:
+            try:
+                return await self._open(view)
+            except ObjectNotFoundError as error:
+                newer = await self._log.observe(capture)
+                if newer.base == view.base:
+                    raise MissingObjectError(f"{error.message} is missing") from error
+                view = newer  # a newer checkpoint had replaced the segments
+
+    async def _open(self, view: View) -> Snapshot:
+        segments = []
+        for ref in view.segments:
+            reader = await self._pool.open(self._root, self._owner, ref.id, self._spec)
+            mask = view.masks[ref.id]
+            mask.extend(view.tail, reader.find)
+            segments.append(OpenSegment(reader, ref.dead() | mask.hidden(view.commit)))
+        return Snapshot(view.commit, view.base, segments, view.tail)

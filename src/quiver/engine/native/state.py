@@ -1,0 +1,125 @@
+"""The state of one index: the segments of a checkpoint, and the tail since. What the commit log replays into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pyroaring import BitMap
+
+from quiver.engine.native.tail import SegmentMask, Tail, TailView
+from quiver.format import rows
+from quiver.format.log_entry import Part, PartKind
+from quiver.model.errors import CorruptObjectError
+from quiver.model.types import IndexSpec
+from quiver.storage.commit_log import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quiver.format.checkpoint import Checkpoint
+
+
+class SegmentRef(msgspec.Struct, frozen=True):
+    """A segment as a checkpoint names it.
+
+    Attributes:
+        id: the segment's id.
+        rows: rows it holds, hidden ones included.
+        nbytes: size of its objects.
+        tombstones: rows deleted or overwritten since it was written, a serialised roaring bitmap; b"" for none.
+    """
+
+    id: str
+    rows: int
+    nbytes: int
+    tombstones: bytes = b""
+
+    def dead(self) -> BitMap:
+        """The tombstones. Raises CorruptObjectError."""
+        if not self.tombstones:
+            return BitMap()
+        try:
+            dead = BitMap.deserialize(self.tombstones)
+        except ValueError as error:
+            raise CorruptObjectError(f"segment {self.id}: unreadable tombstones") from error
+        if dead and dead.max() >= self.rows:
+            raise CorruptObjectError(f"segment {self.id}: tombstones past its rows")
+        return dead
+
+
+class IndexCheckpoint(msgspec.Struct, frozen=True):
+    """What a checkpoint of an index holds: its specification and its segments, no row in two of them alive."""
+
+    spec: IndexSpec
+    segments: list[SegmentRef]
+
+
+def encode_checkpoint(checkpoint: IndexCheckpoint) -> bytes:
+    """The state bytes of a checkpoint."""
+    return msgspec.msgpack.encode(checkpoint)
+
+
+def decode_checkpoint(state: bytes) -> IndexCheckpoint:
+    """Raises CorruptObjectError."""
+    try:
+        return msgspec.msgpack.decode(state, type=IndexCheckpoint)
+    except msgspec.MsgspecError as error:
+        raise CorruptObjectError(f"index checkpoint: {error}") from error
+
+
+class View:
+    """The index at one commit: its segments, what hides their rows, and the tail.
+
+    Attributes:
+        base: slot of the checkpoint that names the segments.
+        masks: by segment id; filled in when the segment's reader is at hand.
+    """
+
+    def __init__(
+        self, base: int, segments: Sequence[SegmentRef], masks: dict[str, SegmentMask], tail: TailView
+    ) -> None:
+        self.base = base
+        self.segments = segments
+        self.masks = masks
+        self.tail = tail
+
+    @property
+    def commit(self) -> int:
+        """The last slot that the view reflects."""
+        return self.tail.commit
+
+
+class IndexState(Machine):
+    """Applies puts, deletes and seals in slot order."""
+
+    def __init__(self, spec: IndexSpec) -> None:
+        self.spec = spec
+        self.tail = Tail(spec.dimension, 1)
+        self._slot = 0
+        self._base = 0
+        self.segments: list[SegmentRef] = []
+        self._masks: dict[str, SegmentMask] = {}
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        segments = []
+        if checkpoint is not None and checkpoint.state:
+            stored = decode_checkpoint(checkpoint.state)
+            if (stored.spec.dimension, stored.spec.metric) != (self.spec.dimension, self.spec.metric):
+                raise CorruptObjectError("the checkpoint is of an index with another specification")
+            segments = stored.segments
+        self._slot = self._base = checkpoint.slot if checkpoint else 0
+        self.segments = segments
+        self._masks = {segment.id: SegmentMask() for segment in segments}
+        self.tail = Tail(self.spec.dimension, self._slot + 1)
+
+    def apply(self, slot: int, part: Part) -> Any:
+        if part.kind == PartKind.PUT:
+            self.tail.put(slot, rows.decode_put(part.body, self.spec.dimension))
+        elif part.kind == PartKind.DELETE:
+            self.tail.delete(slot, rows.decode_delete(part.body))
+        self._slot = slot
+
+    def view(self, commit: int) -> View:
+        """The state as it stands; `commit` is the log's slot (an entry applied before may be repeated there)."""
+        return View(self._base, self.segments, self._masks, self.tail.view(commit))

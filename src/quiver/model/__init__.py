@@ -1,0 +1,1 @@
+"""The ground floor: records and rules every other floor shares. No I/O."""

@@ -1,0 +1,55 @@
+"""A store that repeats reads, listings and deletes that failed. Puts pass through: only their caller can tell
+whether a put that failed has been applied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from quiver.model.runtime import Runtime
+
+T = TypeVar("T")
+
+
+class RetryingStore(ObjectStore):
+    """Repeats with exponential backoff and full jitter until `patience` seconds have passed."""
+
+    def __init__(
+        self, inner: ObjectStore, runtime: Runtime, *, patience: float = 20.0, first_delay: float = 0.05
+    ) -> None:
+        self.inner = inner
+        self.url = inner.url
+        self._runtime = runtime
+        self._patience = patience
+        self._first_delay = first_delay
+
+    async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
+        await self.inner.put_new(key, parts)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
+        return await self._repeat(lambda: self.inner.get(key, start, length))
+
+    async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
+        return await self._repeat(lambda: self.inner.list(prefix, after))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._repeat(lambda: self.inner.delete(keys))
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def _repeat(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        give_up = self._runtime.monotonic() + self._patience
+        delay = self._first_delay
+        while True:
+            try:
+                return await attempt()
+            except StoreUnavailableError:
+                if self._runtime.monotonic() + delay > give_up:
+                    raise
+            await self._runtime.sleep(delay * (0.5 + self._runtime.random() / 2))
+            delay = min(2 * delay, 2.0)

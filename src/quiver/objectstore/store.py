@@ -1,0 +1,96 @@
+"""The object store contract: immutable objects, created once by put-if-absent.
+
+What it promises: an object is visible whole or not at all; of any number of racing creators of one key
+exactly one succeeds; a read that starts after a successful create sees it; a listing that starts after a
+create (or delete) reflects it.
+
+What it does not promise: overwriting, compare-and-swap, rename, atomic groups, or a listing that is a
+snapshot while others write. Quiver needs none of these (docs/decisions/0002-put-if-absent-only.md).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from quiver.model.errors import QuiverError, StoreUnavailableError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class ObjectNotFoundError(QuiverError):
+    """No object has this key."""
+
+
+class ObjectExistsError(QuiverError):
+    """The key is taken, perhaps by an earlier attempt of the same caller."""
+
+
+class StoreRefusedError(UnavailableError):
+    """The store did not apply the request and never will: disk full, permission denied."""
+
+
+class ObjectInfo(NamedTuple):
+    """One line of a listing. `modified` is seconds since the epoch by the store's own clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class ObjectStore(ABC):
+    """Keys are non-empty relative paths of `[a-z0-9/._-]`; see `quiver.format.paths`."""
+
+    url: str
+    """Where the root is, without secrets; for messages."""
+
+    @abstractmethod
+    async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
+        """Create the object with the concatenated parts, durably, if the key is absent.
+
+        Raises:
+            ObjectExistsError: the key is taken. The caller decides by reading whether by itself.
+            StoreRefusedError: definitely not created, and never will be by this call.
+            StoreUnavailableError: unknown; the object may exist now, appear later, or never.
+        """
+
+    @abstractmethod
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
+        """Read `length` bytes from `start` (to the end when None). Shorter only at the object's end.
+
+        A local store may answer with a read-only view of a memory-mapped file.
+
+        Raises: ObjectNotFoundError, StoreUnavailableError.
+        """
+
+    @abstractmethod
+    async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
+        """All objects whose key starts with `prefix` and is greater than `after`, sorted by key.
+
+        Complete or an error, never partial. Raises: StoreUnavailableError.
+        """
+
+    @abstractmethod
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; absent keys are ignored. On error some may remain.
+
+        Raises: StoreUnavailableError.
+        """
+
+    async def close(self) -> None:
+        """Release connections and file descriptors."""
+        return
+
+
+__all__ = [
+    "Buffer",
+    "ObjectExistsError",
+    "ObjectInfo",
+    "ObjectNotFoundError",
+    "ObjectStore",
+    "StoreRefusedError",
+    "StoreUnavailableError",
+]

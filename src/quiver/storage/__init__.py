@@ -1,0 +1,1 @@
+"""Typed objects, read and written whole, over the object store."""

@@ -1,0 +1,403 @@
+"""The commit log: a state machine replicated through put-if-absent slots, with no coordinator.
+
+An entry is committed when its slot's object is created and no checkpoint had passed that slot before. Slots are
+filled in order; whoever creates slot n+1 first has it. The rules, and the bug elsewhere that each prevents, are
+in docs/architecture.md, "Commit protocol"; in short:
+
+* An attempt to fill a slot is repeated with the same bytes until the slot is known to hold somebody's entry.
+  Whether it is ours is decided by replaying the log and looking into the session table, never by the answer to
+  the put alone.
+* The end of the log is a missing slot, provided that no checkpoint newer than the one the replay started from
+  exists: garbage collection may have removed the slot, and a late put may have filled it again.
+* The session table (last sequence applied, by writer) rides in every checkpoint, so that an entry applies once.
+* Writers never delete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from quiver.format import log_entry, paths
+from quiver.format.checkpoint import Checkpoint, Session
+from quiver.format.envelope import Identity, Kind, Payload, decode, encode, make_payload
+from quiver.format.log_entry import Part, PartKind
+from quiver.model.errors import BusyError, MissingObjectError, OutcomeUnknownError, QuiverError
+from quiver.objectstore.store import (
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from quiver.storage.checkpoint_store import CheckpointStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectStore
+
+
+T = TypeVar("T")
+
+_INLINE_BYTES = 256 << 10  # below this a digest costs less than a change of thread
+
+
+class LogSealedError(QuiverError):
+    """The log took its last entry."""
+
+
+class Machine(ABC):
+    """What a log replays into. Deterministic and synchronous; called in slot order."""
+
+    @abstractmethod
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Forget everything and stand at the checkpoint; None is the empty state at slot 0."""
+
+    @abstractmethod
+    def apply(self, slot: int, part: Part) -> Any:
+        """Apply one part; the answer (None or a msgpack value) goes to whoever appended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Plain values of a commit log.
+
+    Attributes:
+        group_bytes: a group commit takes parts up to this size together.
+        queue_bytes: parts waiting beyond this are refused with BusyError.
+        deadline: seconds an append waits before its outcome is reported as unknown.
+        session_slots: writers silent for this many slots leave the session table.
+        first_delay: seconds before the first repetition of a failed put.
+    """
+
+    group_bytes: int = 16 << 20
+    queue_bytes: int = 128 << 20
+    deadline: float = 30.0
+    session_slots: int = 4096
+    first_delay: float = 0.02
+
+
+class Commit(NamedTuple):
+    """Where a part was committed, and what applying it answered."""
+
+    slot: int
+    result: Any
+
+
+@dataclass(slots=True)
+class _Pending:
+    part: Part
+    future: asyncio.Future[Commit]
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.part.body)
+
+
+@dataclass(frozen=True, slots=True)
+class _Observer:
+    capture: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+    def run(self) -> None:
+        if not self.future.done():
+            try:
+                self.future.set_result(self.capture())
+            except Exception as error:  # noqa: BLE001 - the capture's own error is its caller's
+                self.future.set_exception(error)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class CommitLog:
+    """One node's view of one log, and its writer.
+
+    Attributes:
+        slot: the last entry applied to the machine.
+        base: the checkpoint the machine was restored from; 0 for none.
+        sealed: the log takes no more entries.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        runtime: Runtime,
+        root: str,
+        owner: str,
+        machine: Machine,
+        settings: LogSettings | None = None,
+    ) -> None:
+        self.slot = 0
+        self.base = 0
+        self.sealed = False
+        self.checkpoints = CheckpointStore(store, runtime, root, owner)
+        self._store = store
+        self._runtime = runtime
+        self._root = root
+        self._owner = owner
+        self._machine = machine
+        self._settings = settings or LogSettings()
+        self._sessions: dict[str, Session] = {}
+        self._horizon = 0
+        self._opened = False
+        self._replay_lock = asyncio.Lock()
+        self._observers: list[_Observer] = []
+        self._writer = runtime.new_id()
+        self._sequence = 0
+        self._uncertain = 0  # the slot that a put of ours may still fill
+        self._queue: deque[_Pending] = deque()
+        self._queued_bytes = 0
+        self._writing: asyncio.Task[None] | None = None
+
+    # ---------------------------------------------------------------- reading
+
+    async def refresh(self) -> int:
+        """Bring the machine to a state no older than any commit acknowledged before this call; its slot."""
+        return await self.observe(lambda: self.slot)
+
+    async def observe(self, capture: Callable[[], T]) -> T:
+        """Call `capture` at an instant when the machine reflects every commit acknowledged before this call.
+
+        Only then may the machine be read: in the middle of a replay it may hold what a late put left in a
+        slot that was collected. Calls share work: one that arrives during a replay joins the next replay.
+        Raises StoreUnavailableError, DataError.
+        """
+        observer = _Observer(capture, asyncio.get_running_loop().create_future())
+        self._observers.append(observer)
+        if len(self._observers) == 1:
+            self._runtime.spawn(self._replay_for_observers(), "replay")
+        result: T = await observer.future
+        return result
+
+    async def _replay_for_observers(self) -> None:
+        async with self._replay_lock:
+            observers, self._observers = self._observers, []
+            try:
+                await self._replay()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the callers are told
+                for observer in observers:
+                    observer.fail(error)
+                return
+            for observer in observers:
+                observer.run()
+
+    async def _replay(self) -> None:
+        """Apply entries until the true end of the log. The caller holds the replay lock."""
+        if not self._opened:
+            await self._open()
+            self._opened = True
+        while True:
+            while not self.sealed and (parts := await self._read(self.slot + 1)) is not None:
+                self._apply(self.slot + 1, *parts)
+            if not await self._restore_newer():
+                return
+
+    async def _restore_newer(self) -> bool:
+        """Start again from a checkpoint newer than the one the machine stands on, if there is one.
+
+        Even when its slot lies behind ours: slots up to it may have been collected and filled again by a
+        late put, so what was read there cannot be trusted.
+        """
+        newest = await self.checkpoints.newest_slot(self.base)
+        if newest is None:
+            return False
+        try:
+            checkpoint = await self.checkpoints.load(newest)
+        except ObjectNotFoundError:
+            return True  # a still newer one replaced it: look again
+        self._restore(checkpoint)
+        return True
+
+    async def _open(self) -> None:
+        """Stand at the newest checkpoint and replay what the listing shows, reading ahead.
+
+        A listing that shows entries or segments past the end of the replay means that a slot is gone.
+        """
+        previous = -1
+        while True:
+            names = [paths.classify(self._root, info.key) for info in await self._store.list(self._root)]
+            newest = max((name.slot for name in names if name.kind == "checkpoint"), default=0)
+            try:
+                self._restore(await self.checkpoints.load(newest) if newest else None)
+            except ObjectNotFoundError:
+                continue
+            await self._read_ahead(sorted(name.slot for name in names if name.kind == "log"))
+            used = max((name.slot for name in names), default=0)
+            if self.slot >= used or self.sealed:
+                return
+            if newest == previous:  # no newer checkpoint explains the gap
+                raise MissingObjectError(f"{self._root}: the log ends at slot {self.slot}, but {used} was used")
+            previous = newest
+
+    async def _read_ahead(self, listed: list[int], window: int = 16) -> None:
+        wanted = [slot for slot in listed if slot > self.slot]
+        for start in range(0, len(wanted), window):
+            slots = wanted[start : start + window]
+            for slot, parts in zip(slots, await asyncio.gather(*map(self._read, slots)), strict=True):
+                if parts is None or slot != self.slot + 1 or self.sealed:
+                    return
+                self._apply(slot, *parts)
+
+    async def _read(self, slot: int) -> tuple[Identity, list[Part]] | None:
+        key = paths.log_key(self._root, slot)
+        try:
+            data = await self._store.get(key)
+        except ObjectNotFoundError:
+            return None
+        identity, payload = decode(Kind.LOG_ENTRY, key, self._owner, data)
+        return identity, log_entry.decode(key, payload)
+
+    def _restore(self, checkpoint: Checkpoint | None) -> None:
+        self._machine.restore(checkpoint)
+        self.base = self.slot = checkpoint.slot if checkpoint else 0
+        self.sealed = checkpoint.sealed if checkpoint else False
+        self._sessions = dict(checkpoint.sessions) if checkpoint else {}
+        self._horizon = checkpoint.horizon if checkpoint else 0
+
+    def _apply(self, slot: int, identity: Identity, parts: list[Part]) -> None:
+        session = self._sessions.get(identity.writer)
+        if session is None or session.sequence < identity.sequence:
+            results = [self._machine.apply(slot, part) for part in parts]
+            self._sessions[identity.writer] = Session(identity.sequence, slot, results)
+            self.sealed = self.sealed or any(part.kind == PartKind.SEAL for part in parts)
+        self.slot = slot
+
+    # ---------------------------------------------------------------- writing
+
+    async def append(self, part: Part) -> Commit:
+        """Commit one part, together with others that wait at the same time.
+
+        Raises:
+            LogSealedError: not committed, and never will be.
+            StoreRefusedError: the same, because the store refused.
+            BusyError: the same, because too much is waiting.
+            OutcomeUnknownError: committed, not yet, or never; it goes on being resolved in the background.
+        """
+        if self._queued_bytes + len(part.body) > self._settings.queue_bytes and self._queue:
+            raise BusyError("Too many writes are waiting for this index")
+        pending = _Pending(part, asyncio.get_running_loop().create_future())
+        pending.future.add_done_callback(_consume)
+        self._queue.append(pending)
+        self._queued_bytes += pending.size
+        if self._writing is None:
+            self._writing = self._runtime.spawn(self._write_queue(), "log writer")
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                return await asyncio.shield(pending.future)
+        except TimeoutError:
+            raise OutcomeUnknownError("The write was not confirmed in time; it may still be applied") from None
+
+    async def _write_queue(self) -> None:
+        try:
+            while self._queue:
+                await self._commit_group(self._take_group())
+        finally:
+            self._writing = None
+
+    def _take_group(self) -> list[_Pending]:
+        group = [self._queue.popleft()]
+        size = group[0].size
+        while (
+            self._queue
+            and PartKind.SEAL not in (group[-1].part.kind, self._queue[0].part.kind)
+            and size + self._queue[0].size <= self._settings.group_bytes
+        ):
+            size += self._queue[0].size
+            group.append(self._queue.popleft())
+        self._queued_bytes -= size
+        return group
+
+    async def _commit_group(self, group: list[_Pending]) -> None:
+        try:
+            session = await self._commit([pending.part for pending in group])
+        except Exception as error:  # noqa: BLE001 - whatever it was, the callers are told
+            for pending in group:
+                if not pending.future.done():
+                    pending.future.set_exception(error)
+            return
+        for pending, result in zip(group, session.results, strict=True):
+            if not pending.future.done():
+                pending.future.set_result(Commit(session.slot, result))
+
+    async def _commit(self, parts: list[Part]) -> Session:
+        """Fill slots until the session table shows our entry."""
+        self._sequence += 1
+        payload = await self._digest(log_entry.encode(parts))
+        if not self._opened:
+            await self.refresh()
+        delay = self._settings.first_delay
+        while True:
+            if self.sealed and await self.observe(lambda: self.sealed):
+                raise LogSealedError(self._root)
+            slot = self.slot + 1
+            identity = Identity(paths.log_key(self._root, slot), self._owner, self._writer, self._sequence)
+            created = await self._fill(slot, identity, payload)
+            self._runtime.reach("log:filled")
+            await self._settle(slot, identity, parts, created=created)
+            session = self._sessions.get(self._writer)
+            if session is not None and session.sequence == self._sequence:
+                self._runtime.reach("log:committed")
+                return session
+            if slot < self._horizon:
+                self._writer = self._runtime.new_id()  # the table no longer tells about this one
+                raise OutcomeUnknownError("The write was overtaken while it stalled; it may have been applied")
+            await self._runtime.sleep(delay * self._runtime.random())
+            delay = min(2 * delay, 1.0)
+
+    async def _digest(self, buffers: list[bytes | memoryview]) -> Payload:
+        if sum(map(len, buffers)) < _INLINE_BYTES:
+            return make_payload(buffers)
+        return await self._runtime.offload(make_payload, buffers)
+
+    async def _fill(self, slot: int, identity: Identity, payload: Payload) -> bool:
+        """Put until the slot is known to hold somebody's entry; True when our put created it just now."""
+        body = encode(Kind.LOG_ENTRY, identity, payload)
+        delay = self._settings.first_delay
+        while self.slot < slot:  # a replay elsewhere may pass the slot meanwhile: then its holder is known
+            self._runtime.reach("log:before_put")
+            try:
+                await self._store.put_new(identity.key, body)
+            except ObjectExistsError:
+                return False
+            except StoreRefusedError:
+                if self._uncertain != slot:
+                    raise
+            except StoreUnavailableError:
+                self._uncertain = slot
+            else:
+                return True
+            await self._runtime.sleep(delay * (0.5 + self._runtime.random()))
+            delay = min(2 * delay, 1.0)
+        return False
+
+    async def _settle(self, slot: int, identity: Identity, parts: list[Part], *, created: bool) -> None:
+        """Bring the machine past the slot. An entry we created counts only if no checkpoint passed it before."""
+        async with self._replay_lock:
+            if created and not await self._restore_newer() and self.slot == slot - 1:
+                self._apply(slot, identity, parts)
+            else:
+                await self._replay()
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def draft_checkpoint(self, state: bytes) -> Checkpoint:
+        """A checkpoint of the machine's present `state`. Call it within `observe`."""
+        horizon = max(self._horizon, self.slot - self._settings.session_slots)
+        sessions = {writer: s for writer, s in self._sessions.items() if s.slot >= horizon}
+        return Checkpoint(self.slot, self.sealed, sessions, horizon, state)
+
+    async def publish_checkpoint(self, checkpoint: Checkpoint) -> bool:
+        """Create it; False when another node has a checkpoint at that slot. Raises StoreRefusedError."""
+        return await self.checkpoints.create(checkpoint, self._writer)
+
+
+def _consume(future: asyncio.Future[Commit]) -> None:
+    """Mark the exception as seen: the caller may have stopped waiting."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,87 @@
+"""Garbage collection: the only code that deletes.
+
+In this order, each a reason to keep: the boundary (nothing past the newest checkpoint), references (nothing that
+it names), sequence (no segment that a checkpoint yet to come may name), age last. Ages compare times of the
+store's own clock only. A listing that fails ends the collection.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from quiver.format import paths
+from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from quiver.format.checkpoint import Checkpoint
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectInfo, ObjectStore
+    from quiver.storage.checkpoint_store import CheckpointStore
+
+
+class Collected(NamedTuple):
+    """What a collection removed."""
+
+    objects: int
+    nbytes: int
+
+
+async def collect(
+    store: ObjectStore,
+    runtime: Runtime,
+    root: str,
+    checkpoints: CheckpointStore,
+    age: float,
+    references: Callable[[Checkpoint], Collection[str]],
+) -> Collected:
+    """Remove what no reader, writer or maintainer of the log under `root` can need.
+
+    Args:
+        age: seconds, by the store's clock, that an object is left alone after its creation.
+        references: the ids of the segments that a checkpoint names.
+
+    Raises: StoreUnavailableError, StoreRefusedError, DataError.
+    """
+    newest = await checkpoints.newest_slot(-1)
+    if newest is None:
+        return Collected(0, 0)
+    try:
+        checkpoint = await checkpoints.load(newest)
+    except ObjectNotFoundError:
+        return Collected(0, 0)  # a newer one exists: its collector is at work
+    now = await _store_time(store, runtime, root)
+    listed = await store.list(root)
+    named = references(checkpoint)
+    garbage = [
+        info for info in listed if _is_garbage(root, info, checkpoint.slot, named) and info.modified + age <= now
+    ]
+    runtime.reach("gc:chosen")
+    # Log entries go first and in slot order: what is left of the log never has a hole below its start.
+    await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind == "log"])
+    runtime.reach("gc:log_deleted")
+    await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind != "log"])
+    return Collected(len(garbage), sum(info.size for info in garbage))
+
+
+def _is_garbage(root: str, info: ObjectInfo, boundary: int, named: Collection[str]) -> bool:
+    name = paths.classify(root, info.key)
+    if name.kind == "log":
+        return name.slot <= boundary
+    if name.kind == "checkpoint":
+        return name.slot < boundary
+    if name.kind == "segment":
+        return name.segment not in named and name.slot < boundary
+    return name.kind == "mark"
+
+
+async def _store_time(store: ObjectStore, runtime: Runtime, root: str) -> float:
+    """What the store's clock says now: the time it gives to an object created for the purpose."""
+    key = paths.mark_key(root, runtime.new_id())
+    with suppress(ObjectExistsError):  # the answer to an earlier attempt was lost
+        await store.put_new(key, [b"now"])
+    marks = [info for info in await store.list(key) if info.key == key]
+    await store.delete([key])
+    return marks[0].modified if marks else 0.0
