@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 STORE_FORMAT = "format"
 CATALOG_ROOT = "catalog/"
+CATALOG_OWNER = "catalog"
 INDEX_ROOT = "index/"
 ROWS = "rows.parquet"
 SEGMENT_INDEX = "index"

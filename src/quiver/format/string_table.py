@@ -1,0 +1,77 @@
+"""Distinct strings in code point order, searched in place."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quiver.format.sections import Sections, as_array, pack
+from quiver.model.errors import CorruptObjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_U64 = np.dtype("<u8")
+
+
+def encode_strings(ascending: Sequence[str]) -> bytes:
+    """A table of distinct strings, given in ascending order (UTF-8 keeps the order of code points)."""
+    if not ascending:
+        return b""
+    encoded = [string.encode() for string in ascending]
+    offsets = np.zeros(len(encoded) + 1, _U64)
+    np.cumsum([len(string) for string in encoded], out=offsets[1:])
+    return pack([offsets.tobytes(), b"".join(encoded)])
+
+
+class StringTable:
+    """An encoded table; `CorruptObjectError` here or on a search when its bytes are inconsistent."""
+
+    def __init__(self, buffer: memoryview) -> None:
+        sections = Sections(buffer, 2)
+        self._offsets = as_array(sections[0], _U64)
+        self._text = sections[1]
+
+    def __len__(self) -> int:
+        return max(0, len(self._offsets) - 1)
+
+    def find(self, string: str) -> int | None:
+        """The index of a string."""
+        wanted = _encode(string)
+        index = bisect_left(_Heads(self), wanted)
+        return index if index < len(self) and self.head(index) == wanted else None
+
+    def prefix_range(self, prefix: str) -> tuple[int, int]:
+        """First index, and one past the last, of the strings that begin with `prefix`."""
+        wanted = _encode(prefix)
+        heads = _Heads(self, len(wanted))
+        first = bisect_left(heads, wanted)
+        return first, bisect_right(heads, wanted, lo=first)
+
+    def head(self, index: int, length: int | None = None) -> bytes:
+        """The first `length` bytes of the string at `index`, or all of them."""
+        start, end = self._offsets[index : index + 2].tolist()
+        if not start <= end <= len(self._text):
+            raise CorruptObjectError(f"string {index} is bytes {start} to {end} of {len(self._text)}")
+        return bytes(self._text[start : end if length is None else min(end, start + length)])
+
+
+def _encode(string: str) -> bytes:
+    # A lone surrogate is in no table, but may be asked for.
+    return string.encode("utf-8", "surrogatepass")
+
+
+class _Heads:
+    """The first bytes of every string of a table, as the sequence that bisect searches."""
+
+    def __init__(self, table: StringTable, length: int | None = None) -> None:
+        self._table = table
+        self._length = length
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._table.head(index, self._length)

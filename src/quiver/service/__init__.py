@@ -1,0 +1,1 @@
+"""What S3 Vectors means, without HTTP."""

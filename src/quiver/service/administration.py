@@ -1,0 +1,90 @@
+"""What an operator does with a whole root: inspect, check, compact, collect garbage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from quiver.engine.upkeep import Collected, Finding
+from quiver.format import paths
+from quiver.model.errors import DataError
+from quiver.storage.checkpoint_store import CheckpointStore
+from quiver.storage.garbage import collect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from quiver.engine.upkeep import IndexSummary, Upkeep
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectStore
+    from quiver.service.catalog import Catalog
+    from quiver.service.catalog_state import Index
+
+
+class Stored(NamedTuple):
+    """An index that has objects in the store; `named` is None when the catalog no longer names it."""
+
+    index_id: str
+    named: Index | None
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.named.bucket}/{self.named.name}" if self.named else f"(deleted) {self.index_id}"
+
+
+class Administration:
+    """Works through all indexes of a root, one at a time, so that progress can be shown.
+
+    Every method raises StoreUnavailableError, and DataError when the catalog itself is damaged.
+    """
+
+    def __init__(self, store: ObjectStore, runtime: Runtime, catalog: Catalog, upkeep: Upkeep) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._catalog = catalog
+        self._upkeep = upkeep
+
+    async def indexes(self) -> list[Index]:
+        """Every index that the catalog names, by bucket and name."""
+        found = await self._catalog.read(lambda state: list(state.indexes()))
+        return sorted(found, key=lambda index: (index.bucket, index.name))
+
+    async def stored(self) -> list[Stored]:
+        """Every index that the catalog names, then those deleted ones that still have objects."""
+        named = await self.indexes()
+        known = {index.index_id for index in named}
+        listed = {paths.index_of(info.key) for info in await self._store.list(paths.INDEX_ROOT)}
+        deleted = sorted(index_id for index_id in listed if index_id is not None and index_id not in known)
+        return [Stored(index.index_id, index) for index in named] + [Stored(name, None) for name in deleted]
+
+    async def inspect(self) -> AsyncIterator[tuple[Stored, IndexSummary]]:
+        """What each index consists of."""
+        for stored in await self.stored():
+            yield stored, await self._upkeep.inspect(stored.index_id)
+
+    async def check(self) -> AsyncIterator[tuple[str, list[Finding]]]:
+        """For the catalog, then for each index it names: what is wrong. Run it on a root nobody writes to."""
+        try:
+            indexes = await self.indexes()
+        except DataError as error:
+            yield "catalog", [Finding(paths.CATALOG_ROOT, error.message)]
+            return
+        yield "catalog", []
+        for index in indexes:
+            yield f"{index.bucket}/{index.name}", await self._upkeep.check(index.index_id, index.spec)
+
+    async def compact(self) -> AsyncIterator[Index]:
+        """Flush and merge each index; yields those done."""
+        for index in await self.indexes():
+            await self._upkeep.compact(index.index_id, index.spec)
+            yield index
+
+    async def collect(self, age: float) -> AsyncIterator[tuple[str, Collected]]:
+        """Remove garbage older than `age` seconds (by the store's clock) from the catalog and every index."""
+        checkpoints = CheckpointStore(self._store, self._runtime, paths.CATALOG_ROOT, paths.CATALOG_OWNER)
+        removed = await collect(
+            self._store, self._runtime, paths.CATALOG_ROOT, checkpoints, age, lambda _: frozenset()
+        )
+        yield "catalog", Collected(len(removed), sum(info.size for info in removed))
+        for stored in await self.stored():
+            yield stored.title, await self._upkeep.collect(stored.index_id, age)

@@ -1,0 +1,72 @@
+"""What every operation of the service works with, and what it answers."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from quiver.engine.engine import IndexSealedError
+from quiver.model.errors import NotFoundError
+from quiver.service.catalog_commands import DropIndex
+from quiver.service.catalog_state import NO_INDEX
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from quiver.engine.engine import Engine
+    from quiver.model.runtime import Runtime
+    from quiver.service.arn import Home, IndexRef
+    from quiver.service.catalog import Catalog
+    from quiver.service.catalog_state import Index
+    from quiver.service.page_tokens import PageTokens
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Response:
+    """What an operation answers.
+
+    Attributes:
+        body: members of the output shape, for orjson: metadata are `orjson.Fragment`, vectors NumPy arrays, times
+            whole seconds since the epoch.
+        commit: the index's commit number the answer was computed at; None for operations on no vectors.
+    """
+
+    body: dict[str, Any] = field(default_factory=dict)
+    commit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of a service."""
+
+    catalog: Catalog
+    engine: Engine
+    tokens: PageTokens
+    runtime: Runtime
+    home: Home
+
+    async def on_index(self, ref: IndexRef, action: Callable[[Index], Awaitable[T]]) -> T:
+        """Do `action` on the index of this name, without asking the catalog when the name was resolved before.
+
+        A name resolved long ago may stand for an index deleted since: that one is sealed, whatever is done to
+        it fails cleanly, and the name is resolved again.
+
+        Raises: NotFoundError: the name stands for no index; and whatever `action` raises.
+        """
+        index = await self.catalog.cached_index(ref)
+        try:
+            return await action(index)
+        except IndexSealedError:
+            now = await self.catalog.index(ref)
+        if now.index_id != index.index_id:
+            return await action(now)
+        await self.finish_deletion(index)
+        raise NotFoundError(NO_INDEX)
+
+    async def finish_deletion(self, index: Index) -> None:
+        """Drop the name of a sealed index: its deletion was cut short after the seal."""
+        with suppress(NotFoundError):  # another node did
+            await self.catalog.execute(DropIndex(index.index_id))

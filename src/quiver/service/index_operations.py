@@ -1,0 +1,133 @@
+"""The operations on indexes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quiver.model.errors import NotFoundError, ValidationError
+from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.service.arn import IndexRef
+from quiver.service.bucket_operations import INDEX_MODE, MAX_RESULTS
+from quiver.service.catalog_commands import CreateIndex, DropIndex
+from quiver.service.catalog_state import NO_BUCKET
+from quiver.service.context import Response
+from quiver.service.encryption import choose_encryption
+from quiver.service.names import check_index_name, resolve_bucket, resolve_index
+from quiver.service.page_tokens import Scope
+from quiver.service.tag_rules import check_tags
+
+if TYPE_CHECKING:
+    from quiver.service.catalog_state import CatalogState, Index
+    from quiver.service.context import Context
+
+NO_TEXT_SEARCH = "textSearchConfigurations is not supported by this server"
+_NO_CLASSIC = "indexMode cannot be set to CLASSIC because the vector bucket does not support CLASSIC mode"
+
+
+class IndexOperations:
+    """One method per operation: parameters that were validated in, a response out."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def create(self, params: dict[str, Any]) -> Response:
+        """CreateIndex."""
+        bucket, name = resolve_bucket(params, self._context.home).bucket, params["indexName"]
+        tags = params.get("tags") or {}
+        check_index_name(name)
+        check_tags(tags)
+        configuration = _metadata_configuration(params.get("metadataConfiguration"))
+        command = CreateIndex(
+            bucket,
+            name,
+            self._context.runtime.new_id(),
+            _spec(params, configuration),
+            int(self._context.runtime.time()),
+            choose_encryption(params.get("encryptionConfiguration"), self._context.runtime),
+            configuration,
+            tags,
+        )
+        await self._context.catalog.execute(command)
+        return Response({"indexArn": self._context.home.arn(IndexRef(bucket, name))})
+
+    async def get(self, params: dict[str, Any]) -> Response:
+        """GetIndex."""
+        index = await self._find(params)
+        shown = self._summary(index) | {
+            "dataType": "float32",
+            "dimension": index.spec.dimension,
+            "distanceMetric": index.spec.metric.value,
+            "encryptionConfiguration": index.encryption,
+            "indexMode": INDEX_MODE,
+        }
+        if index.metadata_configuration is not None:
+            shown["metadataConfiguration"] = index.metadata_configuration
+        return Response({"index": shown})
+
+    async def list(self, params: dict[str, Any]) -> Response:
+        """ListIndexes, in the order of names."""
+        bucket = resolve_bucket(params, self._context.home).bucket
+        limit, prefix = params.get("maxResults") or MAX_RESULTS, params.get("prefix") or ""
+        scope = Scope("ListIndexes", bucket, prefix.encode())
+        token, tokens = params.get("nextToken"), self._context.tokens
+        after = "" if token is None else tokens.open(scope, token, str)
+
+        def page(state: CatalogState) -> list[Index]:
+            if state.bucket(bucket) is None:
+                raise NotFoundError(NO_BUCKET)
+            return state.list_indexes(bucket, prefix, after, limit + 1)
+
+        found = await self._context.catalog.read(page)
+        body: dict[str, Any] = {"indexes": [self._summary(index) for index in found[:limit]]}
+        if len(found) > limit:
+            body["nextToken"] = tokens.seal(scope, found[limit - 1].name)
+        return Response(body)
+
+    async def delete(self, params: dict[str, Any]) -> Response:
+        """DeleteIndex."""
+        index = await self._find(params)
+        # The seal comes first. A node that resolved the name earlier asks the catalog nothing on its way to the
+        # index: with the name gone but the log still open it would go on acknowledging writes that nobody can
+        # ever read. Cut short between the two steps, the deletion is finished by the next request (on_index).
+        await self._context.engine.seal(index.index_id, index.spec)
+        self._context.runtime.reach("service:index_sealed")
+        await self._context.catalog.execute(DropIndex(index.index_id))
+        return Response()
+
+    async def update_mode(self, params: dict[str, Any]) -> Response:
+        """UpdateIndexMode."""
+        await self._find(params)
+        if params["indexMode"] != INDEX_MODE:
+            raise ValidationError(_NO_CLASSIC)
+        return Response()
+
+    async def update_metadata_configuration(self, params: dict[str, Any]) -> Response:
+        """UpdateMetadataConfiguration, which only ever changes text search configurations."""
+        await self._find(params)
+        raise ValidationError(NO_TEXT_SEARCH)
+
+    async def _find(self, params: dict[str, Any]) -> Index:
+        return await self._context.catalog.index(resolve_index(params, self._context.home))
+
+    def _summary(self, index: Index) -> dict[str, Any]:
+        return {
+            "vectorBucketName": index.bucket,
+            "indexName": index.name,
+            "indexArn": self._context.home.arn(IndexRef(index.bucket, index.name)),
+            "creationTime": index.created,
+        }
+
+
+def _metadata_configuration(given: dict[str, Any] | None) -> dict[str, list[str]] | None:
+    """The configuration to keep and to show."""
+    if given is None:
+        return None
+    if given.get("textSearchConfigurations"):
+        raise ValidationError.at("metadataConfiguration.textSearchConfigurations", NO_TEXT_SEARCH)
+    keys = given.get("nonFilterableMetadataKeys")
+    return {} if keys is None else {"nonFilterableMetadataKeys": list(keys)}
+
+
+def _spec(params: dict[str, Any], configuration: dict[str, list[str]] | None) -> IndexSpec:
+    keys = (configuration or {}).get("nonFilterableMetadataKeys", ())
+    return IndexSpec(params["dimension"], DistanceMetric(params["distanceMetric"]), tuple(dict.fromkeys(keys)))

@@ -1,0 +1,115 @@
+"""QueryVectors: nearest neighbours, in pages.
+
+A page token is a place in the ranking, not a stored result: the next page is computed on the index as it is then.
+Vectors that stay as they are appear exactly once over all pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from quiver.engine.engine import Cursor, Query
+from quiver.model.errors import ValidationError
+from quiver.model.filter_parser import parse_filter
+from quiver.service.context import Response
+from quiver.service.names import resolve_index
+from quiver.service.page_tokens import QUERY_LIFETIME, Scope
+from quiver.service.vector_rules import check_query_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from quiver.engine.engine import Hits
+    from quiver.service.catalog_state import Index
+    from quiver.service.context import Context
+
+PAGE_RESULTS = 100
+
+_NO_TEXTS = "queryTexts is not supported by this server"
+_NO_VECTOR = "queryVector must be specified"
+_NO_CLASSIC = "queryMode cannot be CLASSIC when indexMode is ENHANCED"
+
+
+class _Place(NamedTuple):
+    """Where the next page starts: after this distance (a float32, held exactly) and key, `returned` hits down."""
+
+    distance: float
+    key: str
+    returned: int
+
+
+class QueryOperation:
+    """QueryVectors."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def query(self, params: dict[str, Any]) -> Response:
+        """The next page of at most 100 of the topK nearest vectors."""
+        ref = resolve_index(params, self._context.home)
+        _check_kind(params)
+
+        async def page(index: Index) -> Response:
+            if params.get("queryMode") == "CLASSIC":
+                raise ValidationError(_NO_CLASSIC)
+            return await self._page(index, params)
+
+        return await self._context.on_index(ref, page)
+
+    async def _page(self, index: Index, params: dict[str, Any]) -> Response:
+        document, top_k, metadata = params.get("filter"), params["topK"], bool(params.get("returnMetadata"))
+        vector = check_query_vector(params["queryVector"]["float32"], index.spec.dimension, index.spec.metric)
+        condition = None if document is None else parse_filter(document, index.spec.non_filterable)
+        scope = Scope("QueryVectors", index.index_id, _digest(vector, document, top_k))
+        place = self._open_token(scope, params.get("nextToken"))
+        after = None if place is None else Cursor(place.distance, place.key)
+        returned = 0 if place is None else place.returned
+        size = min(PAGE_RESULTS, top_k - returned)
+        more = top_k - returned > size  # one hit beyond the page tells whether another page follows
+        opened = await self._context.engine.open(index.index_id, index.spec)
+        hits = await opened.query(Query(vector, size + more, condition, after, metadata))
+        body: dict[str, Any] = {
+            "vectors": _shown(hits, size, distances=bool(params.get("returnDistance"))),
+            "distanceMetric": index.spec.metric.value,
+        }
+        if len(hits.keys) > size:
+            last = _Place(float(hits.distances[size - 1]), hits.keys[size - 1], returned + size)
+            body["nextToken"] = self._context.tokens.seal(scope, last)
+        return Response(body, hits.commit)
+
+    def _open_token(self, scope: Scope, token: str | None) -> _Place | None:
+        if token is None:
+            return None
+        return self._context.tokens.open(scope, token, _Place, QUERY_LIFETIME)
+
+
+def _check_kind(params: dict[str, Any]) -> None:
+    if params.get("queryTexts") is not None:
+        raise ValidationError.at("queryTexts", _NO_TEXTS)
+    if params.get("queryVector") is None:
+        raise ValidationError.at("queryVector", _NO_VECTOR)
+
+
+def _digest(vector: NDArray[np.float32], document: Any, top_k: int) -> bytes:
+    """What has to stay the same from page to page. What a page shows of its hits may change."""
+    digest = hashlib.sha256(vector.tobytes())
+    digest.update(json.dumps([top_k, document], sort_keys=True).encode())
+    return digest.digest()
+
+
+def _shown(hits: Hits, size: int, *, distances: bool) -> Sequence[dict[str, Any]]:
+    shown: list[dict[str, Any]] = [{"key": key} for key in hits.keys[:size]]
+    if distances:
+        for vector, distance in zip(shown, hits.distances.tolist(), strict=False):
+            vector["distance"] = distance
+    if hits.metadata is not None:
+        for vector, metadata in zip(shown, hits.metadata, strict=False):
+            vector["metadata"] = orjson.Fragment(metadata)
+    return shown

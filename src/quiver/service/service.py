@@ -1,0 +1,89 @@
+"""The service: what S3 Vectors means, operation by operation, without HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quiver.service.bucket_operations import BucketOperations
+from quiver.service.context import Context, Response
+from quiver.service.index_operations import IndexOperations
+from quiver.service.operations import OPERATIONS
+from quiver.service.page_tokens import PageTokens
+from quiver.service.policy_operations import PolicyOperations
+from quiver.service.query_operation import QueryOperation
+from quiver.service.tag_operations import TagOperations
+from quiver.service.validation import normalise, validate
+from quiver.service.vector_operations import VectorOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from quiver.engine.engine import Engine
+    from quiver.model.runtime import Runtime
+    from quiver.service.arn import Home
+    from quiver.service.catalog import Catalog
+    from quiver.storage.store_format import StoreFormat
+
+__all__ = ["Response", "Service"]
+
+
+class Service:
+    """Every operation over one catalog and one engine. Neither is closed here: whoever made them closes them.
+
+    Args:
+        catalog: buckets and indexes.
+        engine: vectors.
+        store_format: holds the key that seals page tokens.
+        runtime: time, chance and threads.
+        home: the region and account of this deployment's ARNs.
+    """
+
+    def __init__(
+        self, catalog: Catalog, engine: Engine, store_format: StoreFormat, runtime: Runtime, home: Home
+    ) -> None:
+        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home)
+        self._methods = _methods(context)
+
+    async def call(self, operation: str, params: dict[str, Any]) -> Response:
+        """Do one operation of `OPERATIONS`.
+
+        Args:
+            operation: such as "PutVectors".
+            params: input members as decoded JSON; a float list may also be a float32 or float64 array.
+
+        Raises: the errors of `quiver.model.errors`.
+        """
+        shape = OPERATIONS[operation]
+        normal = normalise(shape, params)
+        validate(shape, normal)
+        return await self._methods[operation](normal)
+
+
+def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable[Response]]]:
+    """The method of every operation."""
+    buckets, indexes = BucketOperations(context), IndexOperations(context)
+    vectors, tags, policies = VectorOperations(context), TagOperations(context), PolicyOperations(context)
+    return {
+        "CreateVectorBucket": buckets.create,
+        "GetVectorBucket": buckets.get,
+        "ListVectorBuckets": buckets.list,
+        "DeleteVectorBucket": buckets.delete,
+        "PutVectorBucketDefaultIndexMode": buckets.put_default_index_mode,
+        "PutVectorBucketPolicy": policies.put,
+        "GetVectorBucketPolicy": policies.get,
+        "DeleteVectorBucketPolicy": policies.delete,
+        "CreateIndex": indexes.create,
+        "GetIndex": indexes.get,
+        "ListIndexes": indexes.list,
+        "DeleteIndex": indexes.delete,
+        "UpdateIndexMode": indexes.update_mode,
+        "UpdateMetadataConfiguration": indexes.update_metadata_configuration,
+        "PutVectors": vectors.put,
+        "GetVectors": vectors.get,
+        "ListVectors": vectors.list,
+        "DeleteVectors": vectors.delete,
+        "QueryVectors": QueryOperation(context).query,
+        "TagResource": tags.tag,
+        "UntagResource": tags.untag,
+        "ListTagsForResource": tags.list,
+    }

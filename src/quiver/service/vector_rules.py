@@ -1,0 +1,134 @@
+"""What keys and vectors a record may have; from lists of floats to one float32 matrix.
+
+Components are rounded to float32 first and judged then: 1e39 has become infinite, and 1e-50 zero. A vector of the
+smallest subnormal numbers has a norm, although its square is zero in float32: only components decide what is zero.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quiver.model.errors import FieldError, ValidationError
+from quiver.model.types import DistanceMetric
+from quiver.service.text import utf8_length
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from quiver.model.types import Float32Matrix
+
+MAX_KEY_BYTES = 1024
+
+_NOT_FINITE = "vector contains NaNs or Infs"
+_ZERO_NORM = "cosine distance does not support vectors with zero norm"
+_KEY_LENGTH = "Record key length exceeds the maximum allowed"
+_QUERY = "Query vector contains invalid values or is invalid for this index"
+
+
+def check_keys(paths: str, keys: Sequence[str]) -> None:
+    """Check keys whose length in characters was validated.
+
+    Args:
+        paths: template of a key's path, such as `vectors[{}].key`.
+        keys: vector keys.
+
+    Raises:
+        ValidationError: a key has more than 1,024 bytes in UTF-8.
+        SerializationError: a key holds half of a surrogate pair.
+    """
+    for row, key in enumerate(keys):
+        if not key.isascii() and utf8_length(key, paths.format(row)) > MAX_KEY_BYTES:
+            raise ValidationError.at(paths.format(row), _KEY_LENGTH)
+
+
+def last_of_each_key(keys: Sequence[str]) -> list[int]:
+    """Row numbers, ascending, of a batch without the rows that a later row with the same key overwrites."""
+    return sorted({key: row for row, key in enumerate(keys)}.values())
+
+
+def build_matrix(
+    keys: Sequence[str], rows: Sequence[Any], dimension: int, metric: DistanceMetric
+) -> Float32Matrix:
+    """The vectors of a batch as one C-contiguous float32 matrix of shape (len(rows), dimension).
+
+    Args:
+        keys: of the records, for messages.
+        rows: n validated float lists: sequences of numbers, or one-dimensional arrays.
+        dimension: of the index.
+        metric: of the index.
+
+    Raises:
+        ValidationError: a vector has the wrong length, a component that is not finite in float32, or under the
+            cosine metric none but zeros; the first such record is named.
+    """
+    matrix = np.empty((len(rows), dimension), np.float32)
+    for row, values in enumerate(rows):
+        if len(values) != dimension:
+            _refuse_first(keys, rows, dimension, metric)
+        _assign(matrix[row], values)
+    if _has_fault(matrix, metric):
+        _refuse_first(keys, rows, dimension, metric)
+    return matrix
+
+
+def check_query_vector(values: Any, dimension: int, metric: DistanceMetric) -> NDArray[np.float32]:
+    """The vector of a query as float32 of shape (dimension,), read from a validated float list.
+
+    Raises:
+        ValidationError: as for a stored vector, in the words used for queries.
+    """
+    fault = _fault(values, dimension, metric)
+    if fault is not None:
+        raise ValidationError(_QUERY, FieldError("vector", f"Invalid input: {fault}"))
+    vector = np.empty(dimension, np.float32)
+    _assign(vector, values)
+    return vector
+
+
+def _assign(target: NDArray[np.float32], values: Any) -> None:
+    """Round `values` into `target`, of the same length; what is too large becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            target[:] = values
+        except OverflowError:  # an integer beyond float64
+            target[:] = [_as_float(value) for value in values]
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
+
+
+def _has_fault(matrix: Float32Matrix, metric: DistanceMetric) -> bool:
+    """Whether any row is not finite, or zero under the cosine metric."""
+    if not np.isfinite(matrix).all():
+        return True
+    if metric is not DistanceMetric.COSINE:
+        return False
+    suspects = matrix[matrix[:, 0] == 0]
+    return not bool(suspects.any(axis=1).all())
+
+
+def _fault(values: Any, dimension: int, metric: DistanceMetric) -> str | None:
+    """What is wrong with one vector, if anything."""
+    if len(values) != dimension:
+        return f"vector must have length {dimension}, but has length {len(values)}"
+    vector = np.empty((1, dimension), np.float32)
+    _assign(vector[0], values)
+    if not np.isfinite(vector).all():
+        return _NOT_FINITE
+    return _ZERO_NORM if _has_fault(vector, metric) else None
+
+
+def _refuse_first(keys: Sequence[str], rows: Sequence[Any], dimension: int, metric: DistanceMetric) -> None:
+    """Raise for the first record at fault."""
+    for row, values in enumerate(rows):
+        fault = _fault(values, dimension, metric)
+        if fault is not None:
+            raise ValidationError.at(f"vectors[{row}]", f"Invalid record for key '{keys[row]}': {fault}")

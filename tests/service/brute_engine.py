@@ -1,0 +1,149 @@
+"""An engine of dictionaries: exact, without I/O, several nodes over the same shelf. The oracle of service tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+import xxhash
+
+from quiver.engine.engine import (
+    Engine,
+    Hits,
+    Index,
+    IndexSealedError,
+    Listing,
+    ListPosition,
+    Lookup,
+    Query,
+    Row,
+)
+from quiver.model.filter import matches
+from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass
+class Content:
+    """What is stored of one index."""
+
+    rows: dict[str, tuple[np.ndarray, bytes]] = field(default_factory=dict)
+    commit: int = 0
+    sealed: bool = False
+
+    def check_open(self) -> None:
+        if self.sealed:
+            raise IndexSealedError
+
+
+Shelf = dict[str, Content]
+
+
+def key_hash(key: str) -> int:
+    return xxhash.xxh3_64_intdigest(key.encode())
+
+
+class BruteIndex(Index):
+    """One index of a shelf."""
+
+    def __init__(self, index_id: str, spec: IndexSpec, content: Content) -> None:
+        self.index_id = index_id
+        self.spec = spec
+        self._content = content
+
+    async def put(self, batch: VectorBatch) -> int:
+        self._content.check_open()
+        assert len(set(batch.keys)) == len(batch.keys) == len(batch.vectors) == len(batch.metadata)
+        assert batch.vectors.dtype == np.float32
+        assert batch.vectors.shape[1] == self.spec.dimension
+        for key, vector, metadata in zip(batch.keys, batch.vectors, batch.metadata, strict=True):
+            self._content.rows[key] = (vector.copy(), metadata)
+        self._content.commit += 1
+        return self._content.commit
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        self._content.check_open()
+        for key in keys:
+            self._content.rows.pop(key, None)
+        self._content.commit += 1
+        return self._content.commit
+
+    async def get(self, keys: Sequence[str], *, vectors: bool, metadata: bool) -> Lookup:
+        self._content.check_open()
+        assert len(set(keys)) == len(keys)
+        found = [
+            self._row(key, vectors, metadata) for key in sorted(keys, reverse=True) if key in self._content.rows
+        ]
+        return Lookup(found, self._content.commit)
+
+    async def list(
+        self,
+        *,
+        limit: int,
+        max_bytes: int,
+        after: ListPosition | None = None,
+        segment: int = 0,
+        segment_count: int = 1,
+        vectors: bool = False,
+        metadata: bool = False,
+    ) -> Listing:
+        self._content.check_open()
+        places = sorted(ListPosition(key_hash(key), key) for key in self._content.rows)
+        places = [
+            p for p in places if (p.key_hash * segment_count) >> 64 == segment and (after is None or p > after)
+        ]
+        page, processed = [], 0
+        for place in places[:limit]:
+            page.append(place)
+            vector, document = self._content.rows[place.key]
+            processed += len(place.key.encode()) + vector.nbytes + len(document)
+            if processed > max_bytes:
+                break
+        position = page[-1] if len(page) < len(places) else None
+        return Listing([self._row(p.key, vectors, metadata) for p in page], position, self._content.commit)
+
+    async def query(self, query: Query) -> Hits:
+        self._content.check_open()
+        ranking = sorted(
+            (float(self._distance(query.vector, vector)), key)
+            for key, (vector, metadata) in self._content.rows.items()
+            if query.filter is None or matches(query.filter, orjson.loads(metadata))
+        )
+        hits = [hit for hit in ranking if query.after is None or hit > tuple(query.after)][: query.limit]
+        metadata = [self._content.rows[key][1] for _, key in hits] if query.metadata else None
+        distances = np.array([distance for distance, _ in hits], np.float32)
+        return Hits([key for _, key in hits], distances, metadata, self._content.commit)
+
+    def _row(self, key: str, vectors: bool, metadata: bool) -> Row:
+        vector, document = self._content.rows[key]
+        return Row(key, vector if vectors else None, document if metadata else None)
+
+    def _distance(self, left: np.ndarray, right: np.ndarray) -> np.float32:
+        left, right = left.astype(np.float64), right.astype(np.float64)
+        if self.spec.metric is DistanceMetric.EUCLIDEAN:
+            return np.float32(np.linalg.norm(left - right))
+        return np.float32(1 - left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))
+
+
+class BruteEngine(Engine):
+    """One node's engine. `opened` counts calls of open, by index id."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.opened: dict[str, int] = {}
+
+    async def open(self, index_id: str, spec: IndexSpec) -> BruteIndex:
+        self.opened[index_id] = self.opened.get(index_id, 0) + 1
+        return BruteIndex(index_id, spec, self._shelf.setdefault(index_id, Content()))
+
+    async def seal(self, index_id: str, spec: IndexSpec) -> None:
+        content = self._shelf.setdefault(index_id, Content())
+        content.sealed = True
+        content.rows.clear()
+
+    async def close(self) -> None:
+        return

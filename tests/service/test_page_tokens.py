@@ -1,0 +1,113 @@
+"""A page token opens only where it was sealed, unaltered and in time."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quiver.engine.engine import ListPosition
+from quiver.model.errors import FieldError, ValidationError
+from quiver.service.page_tokens import QUERY_LIFETIME, PageTokens, Scope
+from service.deployment import MovableClock
+
+KEY = bytes(range(32))
+SCOPE = Scope("ListVectors", "0" * 32, b"0 of 1")
+RUNTIME = MovableClock(threads=1)
+TOKENS = PageTokens(KEY, RUNTIME)
+LONGEST_KEY = "\N{GRINNING FACE}" * 256
+
+
+def assert_refused(
+    token: str, scope: Scope = SCOPE, tokens: PageTokens = TOKENS, place: type = ListPosition
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        tokens.open(scope, token, place)
+    assert caught.value.message == "Invalid page token"
+    assert caught.value.fields == (FieldError("nextToken", "Invalid page token"),)
+
+
+@given(st.integers(0, 2**64 - 1), st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
+def test_a_place_comes_back_as_it_was_sealed(key_hash: int, key: str) -> None:
+    place = ListPosition(key_hash, key)
+    assert TOKENS.open(SCOPE, TOKENS.seal(SCOPE, place), ListPosition) == place
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_a_distance_comes_back_with_the_same_bits(distance: float) -> None:
+    found = TOKENS.open(SCOPE, TOKENS.seal(SCOPE, (distance,)), tuple[float])
+    assert found[0].hex() == distance.hex()
+
+
+def test_tokens_keep_to_the_lengths_of_the_contract() -> None:
+    assert len(TOKENS.seal(SCOPE, ListPosition(2**64 - 1, LONGEST_KEY))) <= 2048
+    assert len(TOKENS.seal(SCOPE, (1.5, LONGEST_KEY, 9_900))) <= 4096
+    assert len(TOKENS.seal(SCOPE, "x" * 63)) <= 512
+
+
+@given(st.data())
+def test_any_altered_bit_is_refused(data: st.DataObject) -> None:
+    token = TOKENS.seal(SCOPE, ListPosition(1, "key"))
+    sealed = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    position = data.draw(st.integers(0, len(sealed) * 8 - 1))
+    sealed[position // 8] ^= 1 << position % 8
+    assert_refused(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode())
+
+
+@given(st.data())
+def test_any_altered_character_is_refused(data: st.DataObject) -> None:
+    token = TOKENS.seal(SCOPE, ListPosition(1, "key1"))
+    position = data.draw(st.integers(0, len(token)))
+    middle = data.draw(st.text(max_size=2))
+    end = data.draw(st.integers(position, len(token)))
+    altered = token[:position] + middle + token[end:]
+    if altered != token:
+        assert_refused(altered)
+
+
+@pytest.mark.parametrize("token", ["", "A", "====", "not a token", "\u00e9", "AAAA" * 100, "\ud800"])
+def test_nonsense_is_refused(token: str) -> None:
+    assert_refused(token)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        SCOPE._replace(operation="QueryVectors"),
+        SCOPE._replace(resource="1" * 32),
+        SCOPE._replace(parameters=b"0 of 2"),
+        Scope("ListVector", "s" + "0" * 32, SCOPE.parameters),
+    ],
+)
+def test_another_scope_is_refused(scope: Scope) -> None:
+    assert_refused(TOKENS.seal(SCOPE, ListPosition(1, "k")), scope)
+
+
+def test_another_deployment_is_refused() -> None:
+    assert_refused(PageTokens(bytes(32), RUNTIME).seal(SCOPE, ListPosition(1, "k")))
+
+
+def test_another_type_of_place_is_refused() -> None:
+    assert_refused(TOKENS.seal(SCOPE, "name"))
+
+
+def test_a_token_expires_only_where_a_lifetime_is_asked_for() -> None:
+    runtime = MovableClock(threads=1)
+    tokens = PageTokens(KEY, runtime)
+    token = tokens.seal(SCOPE, "name")
+    runtime.offset = QUERY_LIFETIME - 2
+    assert tokens.open(SCOPE, token, str, QUERY_LIFETIME) == "name"
+    runtime.offset = QUERY_LIFETIME + 2
+    assert tokens.open(SCOPE, token, str) == "name"
+    with pytest.raises(ValidationError, match="Invalid page token"):
+        tokens.open(SCOPE, token, str, QUERY_LIFETIME)
+
+
+def test_a_clock_that_is_behind_the_issuer_does_not_matter() -> None:
+    runtime = MovableClock(threads=1)
+    tokens = PageTokens(KEY, runtime)
+    token = tokens.seal(SCOPE, "name")
+    runtime.offset = -3600
+    assert tokens.open(SCOPE, token, str, QUERY_LIFETIME) == "name"
