@@ -27,6 +27,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The log as of `slot`, inclusive.
 
     Attributes:
+        generation: its place in the chain of checkpoints, from 1: each was made from the one before.
         slot: every entry up to here is in `state`.
         sealed: the log takes no more entries.
         sessions: by writer id. Writers whose last entry lies below `horizon` have been dropped.
@@ -34,6 +35,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         state: the machine's own encoding.
     """
 
+    generation: int
     slot: int
     sealed: bool
     sessions: dict[str, Session]

@@ -2,14 +2,14 @@
 
     format                                     what the store is, created once
     catalog/log/<slot>                         one catalog entry
-    catalog/checkpoint/<slot>                  the catalog as of that slot
+    catalog/checkpoint/<generation>            the catalog as of a slot
     index/<id>/log/<slot>                      one log entry: acknowledged batches
-    index/<id>/checkpoint/<slot>               the index as of that slot
-    index/<id>/segment/<slot>-<random>/rows.parquet
-    index/<id>/segment/<slot>-<random>/index
+    index/<id>/checkpoint/<generation>         the index as of a slot
+    index/<id>/segment/<generation>-<slot>-<random>/rows.parquet
+    index/<id>/segment/<generation>-<slot>-<random>/index
     index/<id>/mark/<random>                   asks the store's clock; lives for a moment
 
-Slots are written with 16 hexadecimal digits, so that the order of names is the order of slots.
+Slots and generations are written with 16 hexadecimal digits, so that the order of names is their order.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ROWS = "rows.parquet"
 SEGMENT_INDEX = "index"
 
 _INDEX_KEY = re.compile(r"index/([0-9a-f]{32})/(.+)")
-_SLOT = re.compile(r"[0-9a-f]{16}")
+_NUMBER = re.compile(r"[0-9a-f]{16}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
-_SEGMENT_ID = re.compile(r"([0-9a-f]{16})-[0-9a-f]{32}")
+_SEGMENT_ID = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-[0-9a-f]{32}")
 
 
 def index_root(index_id: str) -> str:
@@ -50,14 +50,17 @@ def checkpoint_prefix(root: str) -> str:
     return f"{root}checkpoint/"
 
 
-def checkpoint_key(root: str, slot: int) -> str:
-    """The name of the checkpoint as of `slot`."""
-    return f"{root}checkpoint/{slot:016x}"
+def checkpoint_key(root: str, generation: int) -> str:
+    """The name of a checkpoint: its place in the chain, from 1."""
+    return f"{root}checkpoint/{generation:016x}"
 
 
-def segment_id(slot: int, token: str) -> str:
-    """The id of a segment first referenced by the checkpoint at `slot`; `token` is 32 hexadecimal digits."""
-    return f"{slot:016x}-{token}"
+def segment_id(generation: int, slot: int, token: str) -> str:
+    """The id of a segment that the checkpoint `generation`, as of `slot`, will be the first to name.
+
+    `token` is 32 hexadecimal digits.
+    """
+    return f"{generation:016x}-{slot:016x}-{token}"
 
 
 def segment_key(root: str, segment: str, part: str) -> str:
@@ -70,33 +73,37 @@ def mark_key(root: str, token: str) -> str:
     return f"{root}mark/{token}"
 
 
-def segment_slot(segment: str) -> int | None:
-    """The slot in a segment id, or None when it is not one."""
-    match = _SEGMENT_ID.fullmatch(segment)
-    return int(match[1], 16) if match else None
-
-
 class ObjectName(NamedTuple):
-    """What an object under a log's root is. `kind` is "log", "checkpoint", "segment", "mark" or "unknown"."""
+    """What an object under a log's root is.
+
+    Attributes:
+        kind: "log", "checkpoint", "segment", "mark" or "unknown".
+        slot: of log entries and segments, otherwise -1.
+        generation: of checkpoints and segments, otherwise -1.
+        segment: the id of the segment.
+    """
 
     kind: str
-    slot: int
+    slot: int = -1
+    generation: int = -1
     segment: str = ""
 
 
 def classify(root: str, key: str) -> ObjectName:
     """Tell log entries, checkpoints and segment parts under `root` apart."""
     kind, _, rest = key[len(root) :].partition("/")
-    if kind in {"log", "checkpoint"} and _SLOT.fullmatch(rest):
-        return ObjectName(kind, int(rest, 16))
+    if kind == "log" and _NUMBER.fullmatch(rest):
+        return ObjectName(kind, slot=int(rest, 16))
+    if kind == "checkpoint" and _NUMBER.fullmatch(rest):
+        return ObjectName(kind, generation=int(rest, 16))
     if kind == "segment":
         segment, _, part = rest.partition("/")
-        slot = segment_slot(segment)
-        if slot is not None and part in {ROWS, SEGMENT_INDEX}:
-            return ObjectName(kind, slot, segment)
+        match = _SEGMENT_ID.fullmatch(segment)
+        if match and part in {ROWS, SEGMENT_INDEX}:
+            return ObjectName(kind, int(match[2], 16), int(match[1], 16), segment)
     if kind == "mark" and _TOKEN.fullmatch(rest):
-        return ObjectName(kind, -1)
-    return ObjectName("unknown", -1)
+        return ObjectName(kind)
+    return ObjectName("unknown")
 
 
 def index_of(key: str) -> str | None:

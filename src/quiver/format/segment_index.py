@@ -21,6 +21,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 import xxhash
 
 from quiver.format.rows_parquet import Run
@@ -76,14 +77,15 @@ class Footer(msgspec.Struct, frozen=True):
 
 
 def encode(
-    footer: Footer, sections: Mapping[str, bytes | memoryview | NDArray[object]]
+    footer: Footer, sections: Mapping[str, bytes | memoryview | NDArray[np.generic]]
 ) -> list[bytes | memoryview]:
     """The object as buffers; `footer.sections` is filled in here."""
     buffers: list[bytes | memoryview] = [MAGIC.ljust(ALIGNMENT, b"\0")]
     position = ALIGNMENT
     placed = {}
     for name, content in sections.items():
-        view = memoryview(content).cast("B") if len(content) else memoryview(b"")
+        raw = content.data if isinstance(content, np.ndarray) else memoryview(content)
+        view = raw.cast("B") if raw.nbytes else memoryview(b"")
         placed[name] = Section(position, len(view), xxhash.xxh3_64_intdigest(view))
         fill = -len(view) % ALIGNMENT
         buffers += [view, bytes(fill)]

@@ -1,4 +1,8 @@
-"""Checkpoints of one log: found by listing, read whole, created once."""
+"""The chain of checkpoints of one log: found by listing, read whole, each generation created once.
+
+A checkpoint is made from the one before, so at most one of all that are drafted from it can take the next
+generation. A draft that stalled while others went on loses, and can never bring back a segment that they dropped.
+"""
 
 from __future__ import annotations
 
@@ -24,28 +28,30 @@ class CheckpointStore:
         self._root = root
         self._owner = owner
 
-    async def newest_slot(self, after: int) -> int | None:
-        """The slot of the newest checkpoint past `after`, or None."""
+    async def newest(self, after: int) -> int | None:
+        """The newest generation past `after` (0 for any), or None."""
         prefix = paths.checkpoint_prefix(self._root)
-        listed = await self._store.list(prefix, paths.checkpoint_key(self._root, after) if after >= 0 else "")
-        slots = [
-            name.slot for info in listed if (name := paths.classify(self._root, info.key)).kind == "checkpoint"
+        listed = await self._store.list(prefix, paths.checkpoint_key(self._root, after))
+        generations = [
+            name.generation
+            for info in listed
+            if (name := paths.classify(self._root, info.key)).kind == "checkpoint"
         ]
-        return max(slots, default=None)
+        return max(generations, default=None)
 
-    async def load(self, slot: int) -> Checkpoint:
+    async def load(self, generation: int) -> Checkpoint:
         """Raises ObjectNotFoundError (a newer one has replaced it), DataError, StoreUnavailableError."""
-        key = paths.checkpoint_key(self._root, slot)
+        key = paths.checkpoint_key(self._root, generation)
         _, payload = decode(Kind.CHECKPOINT, key, self._owner, await self._store.get(key))
         return checkpoint_format.decode(key, payload)
 
     async def create(self, checkpoint: Checkpoint, writer: str) -> bool:
-        """Publish; False when another node's checkpoint holds the slot.
+        """Publish; False when another node's checkpoint holds the generation.
 
         A lost answer is resolved by putting the same bytes again, then by reading who wrote the object.
         """
-        key = paths.checkpoint_key(self._root, checkpoint.slot)
-        identity = Identity(key, self._owner, writer, checkpoint.slot)
+        key = paths.checkpoint_key(self._root, checkpoint.generation)
+        identity = Identity(key, self._owner, writer, checkpoint.generation)
         body = encode(Kind.CHECKPOINT, identity, make_payload([checkpoint_format.encode(checkpoint)]))
         delay = 0.05
         while True:
@@ -67,6 +73,6 @@ class CheckpointStore:
         try:
             identity, _ = decode(Kind.CHECKPOINT, key, self._owner, await self._store.get(key))
         except ObjectNotFoundError:
-            slot = paths.classify(self._root, key).slot
-            return "" if await self.newest_slot(slot) is not None else None
+            generation = paths.classify(self._root, key).generation
+            return "" if await self.newest(generation) is not None else None
         return identity.writer

@@ -120,7 +120,8 @@ class CommitLog:
 
     Attributes:
         slot: the last entry applied to the machine.
-        base: the checkpoint the machine was restored from; 0 for none.
+        base: generation of the checkpoint that the machine was restored from; 0 for none.
+        base_slot: the slot of that checkpoint.
         sealed: the log takes no more entries.
     """
 
@@ -135,6 +136,7 @@ class CommitLog:
     ) -> None:
         self.slot = 0
         self.base = 0
+        self.base_slot = 0
         self.sealed = False
         self.checkpoints = CheckpointStore(store, runtime, root, owner)
         self._store = store
@@ -204,7 +206,7 @@ class CommitLog:
         Even when its slot lies behind ours: slots up to it may have been collected and filled again by a
         late put, so what was read there cannot be trusted.
         """
-        newest = await self.checkpoints.newest_slot(self.base)
+        newest = await self.checkpoints.newest(self.base)
         if newest is None:
             return False
         try:
@@ -222,7 +224,7 @@ class CommitLog:
         previous = -1
         while True:
             names = [paths.classify(self._root, info.key) for info in await self._store.list(self._root)]
-            newest = max((name.slot for name in names if name.kind == "checkpoint"), default=0)
+            newest = max((name.generation for name in names if name.kind == "checkpoint"), default=0)
             try:
                 self._restore(await self.checkpoints.load(newest) if newest else None)
             except ObjectNotFoundError:
@@ -255,7 +257,8 @@ class CommitLog:
 
     def _restore(self, checkpoint: Checkpoint | None) -> None:
         self._machine.restore(checkpoint)
-        self.base = self.slot = checkpoint.slot if checkpoint else 0
+        self.base = checkpoint.generation if checkpoint else 0
+        self.base_slot = self.slot = checkpoint.slot if checkpoint else 0
         self.sealed = checkpoint.sealed if checkpoint else False
         self._sessions = dict(checkpoint.sessions) if checkpoint else {}
         self._horizon = checkpoint.horizon if checkpoint else 0
@@ -390,10 +393,10 @@ class CommitLog:
         """A checkpoint of the machine's present `state`. Call it within `observe`."""
         horizon = max(self._horizon, self.slot - self._settings.session_slots)
         sessions = {writer: s for writer, s in self._sessions.items() if s.slot >= horizon}
-        return Checkpoint(self.slot, self.sealed, sessions, horizon, state)
+        return Checkpoint(self.base + 1, self.slot, self.sealed, sessions, horizon, state)
 
     async def publish_checkpoint(self, checkpoint: Checkpoint) -> bool:
-        """Create it; False when another node has a checkpoint at that slot. Raises StoreRefusedError."""
+        """Create it; False when another node made one from the same base first. Raises StoreRefusedError."""
         return await self.checkpoints.create(checkpoint, self._writer)
 
 

@@ -1,14 +1,14 @@
 """Garbage collection: the only code that deletes.
 
-In this order, each a reason to keep: the boundary (nothing past the newest checkpoint), references (nothing that
-it names), sequence (no segment that a checkpoint yet to come may name), age last. Ages compare times of the
+In this order, each a reason to keep: the boundary (no log entry past the newest checkpoint), references (nothing
+that it names), sequence (no segment of a generation yet to come), age last. Ages compare times of the
 store's own clock only. A listing that fails ends the collection.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from quiver.format import paths
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from quiver.storage.checkpoint_store import CheckpointStore
 
 
-class Collected(NamedTuple):
-    """What a collection removed."""
-
-    objects: int
-    nbytes: int
-
-
 async def collect(
     store: ObjectStore,
     runtime: Runtime,
@@ -36,8 +29,8 @@ async def collect(
     checkpoints: CheckpointStore,
     age: float,
     references: Callable[[Checkpoint], Collection[str]],
-) -> Collected:
-    """Remove what no reader, writer or maintainer of the log under `root` can need.
+) -> list[ObjectInfo]:
+    """Remove what no reader, writer or maintainer of the log under `root` can need; what was removed.
 
     Args:
         age: seconds, by the store's clock, that an object is left alone after its creation.
@@ -45,35 +38,35 @@ async def collect(
 
     Raises: StoreUnavailableError, StoreRefusedError, DataError.
     """
-    newest = await checkpoints.newest_slot(-1)
+    newest = await checkpoints.newest(0)
     if newest is None:
-        return Collected(0, 0)
+        return []
     try:
         checkpoint = await checkpoints.load(newest)
     except ObjectNotFoundError:
-        return Collected(0, 0)  # a newer one exists: its collector is at work
+        return []  # a newer one exists: its collector is at work
     now = await _store_time(store, runtime, root)
     listed = await store.list(root)
     named = references(checkpoint)
     garbage = [
-        info for info in listed if _is_garbage(root, info, checkpoint.slot, named) and info.modified + age <= now
+        info for info in listed if _is_garbage(root, info, checkpoint, named) and info.modified + age <= now
     ]
     runtime.reach("gc:chosen")
     # Log entries go first and in slot order: what is left of the log never has a hole below its start.
     await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind == "log"])
     runtime.reach("gc:log_deleted")
     await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind != "log"])
-    return Collected(len(garbage), sum(info.size for info in garbage))
+    return garbage
 
 
-def _is_garbage(root: str, info: ObjectInfo, boundary: int, named: Collection[str]) -> bool:
+def _is_garbage(root: str, info: ObjectInfo, newest: Checkpoint, named: Collection[str]) -> bool:
     name = paths.classify(root, info.key)
     if name.kind == "log":
-        return name.slot <= boundary
+        return name.slot <= newest.slot
     if name.kind == "checkpoint":
-        return name.slot < boundary
+        return name.generation < newest.generation
     if name.kind == "segment":
-        return name.segment not in named and name.slot < boundary
+        return name.segment not in named and name.generation <= newest.generation
     return name.kind == "mark"
 
 

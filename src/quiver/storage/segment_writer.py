@@ -61,7 +61,7 @@ def build_segment(batch: VectorBatch, spec: IndexSpec) -> BuiltSegment:
         "key_rows": by_hash.astype(np.uint32),
         "key_offsets": rows_file.keys,
         "metadata_offsets": rows_file.metadata,
-        "norms": norms(vectors).astype(np.float32),
+        "norms": norms(vectors),
         "columns": MetadataColumns.build(metadata, spec.non_filterable).encode(),
         "blocks": np.array(segment_index.block_digests(rows_file.data), np.uint64),
     }

@@ -1,8 +1,8 @@
 """Compaction: segments of one size tier become one, and tombstoned rows disappear.
 
 The merge reads a fixed set of segments while writes and flushes go on. Then, as of the newest commit, it is
-published: tombstones that its inputs gained meanwhile move to the merged segment. Whoever loses the race for a
-slot tries again at a later one; the merged rows are kept and only written anew.
+published: tombstones that its inputs gained meanwhile move to the merged segment. Whoever loses the race for the
+next generation tries again from the checkpoint that won; the merged rows are kept and only written anew.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from pyroaring import BitMap
 
 from quiver.engine.native.flush import bury, publish, store_segment, tail_rows
-from quiver.format.log_entry import Part, PartKind
 from quiver.model.types import VectorBatch
 from quiver.storage.segment_writer import build_segment
 
@@ -55,21 +54,23 @@ def choose(segments: Sequence[SegmentRef], settings: NativeSettings) -> list[Seg
             tier = max(0, (ref.nbytes // _SMALLEST_TIER).bit_length() - 1) // 2
             tiers.setdefault(tier, []).append(ref)
     for _, refs in sorted(tiers.items()):
-        if len(refs) >= settings.tier_fanout:
-            return _within(refs, settings.merge_bytes)
+        largest = max(groups(refs, settings.merge_bytes), key=len)
+        if len(refs) >= settings.tier_fanout and len(largest) > 1:
+            return largest
     return []
 
 
-def _within(refs: list[SegmentRef], nbytes: int) -> list[SegmentRef]:
-    """The first refs that together stay within a size, at least two."""
-    chosen: list[SegmentRef] = []
+def groups(segments: Sequence[SegmentRef], nbytes: int) -> list[list[SegmentRef]]:
+    """All segments, in order, in groups that together stay within a size (a larger one stands alone)."""
+    found: list[list[SegmentRef]] = []
     total = 0
-    for ref in refs:
+    for ref in segments:
         total += ref.nbytes
-        if total > nbytes and len(chosen) >= 2:
-            break
-        chosen.append(ref)
-    return chosen
+        if not found or total > nbytes:
+            found.append([])
+            total = ref.nbytes
+        found[-1].append(ref)
+    return found
 
 
 async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
@@ -115,7 +116,7 @@ def _merge(opened: Sequence[OpenSegment], index: NativeIndex) -> Merge:
 
 
 async def _publish(index: NativeIndex, merge: Merge) -> bool | None:
-    """Publish as of the newest commit; None when the slot was lost and another attempt makes sense."""
+    """Publish as of the newest commit; None when the generation was lost and another attempt makes sense."""
     drafts: list[Checkpoint] = []
     refs: list[list[SegmentRef]] = []
 
@@ -127,18 +128,15 @@ async def _publish(index: NativeIndex, merge: Merge) -> bool | None:
     draft, segments = drafts[-1], refs[-1]
     if not merge.rows.keys() <= {ref.id for ref in segments}:
         return False
-    if draft.slot == snapshot.base:  # this slot has its checkpoint already: take the next
-        await index.log.append(Part(PartKind.NOTHING, b""))
-        return None
     kept = [ref for ref in bury(segments, snapshot) if ref.id not in merge.rows]
     if merge.built is not None:
-        merged = await store_segment(index, draft.slot, merge.built)
+        merged = await store_segment(index, draft, merge.built)
         dead = _moved_tombstones(merge, snapshot.segments)
         kept.append(msgspec.structs.replace(merged, tombstones=dead.serialize() if dead else b""))
     batch = tail_rows(snapshot)
     if len(batch.keys):
         fresh = await index.runtime.offload(build_segment, batch, index.spec)
-        kept.append(await store_segment(index, draft.slot, fresh))
+        kept.append(await store_segment(index, draft, fresh))
     return True if await publish(index, draft, kept) else None
 
 

@@ -7,12 +7,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import Engine
+from quiver.engine.native.fsck import check_index
 from quiver.engine.native.index import NativeIndex
+from quiver.engine.native.inspection import inspect_index
+from quiver.engine.native.maintenance import collect_index
 from quiver.engine.native.segment_pool import SegmentPool
 from quiver.engine.native.settings import NativeSettings
+from quiver.engine.upkeep import Upkeep
 from quiver.model.errors import QuiverError
 
 if TYPE_CHECKING:
+    from quiver.engine.upkeep import Collected, Finding, IndexSummary
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 _CHECK_EVERY = 16  # openings between two looks at the budget, which visit every open index
 
 
-class NativeEngine(Engine):
+class NativeEngine(Engine, Upkeep):
     """See Engine. Half of the budget is for tails, half for segments that are not memory-mapped.
 
     An index that is closed loses only caches. A request that still holds it goes on; the next one opens it anew,
@@ -58,6 +63,19 @@ class NativeEngine(Engine):
         await self._runtime.sleep(self._settings.garbage_age + 1)
         with suppress(QuiverError):
             await index.maintenance.collect()
+
+    async def inspect(self, index_id: str) -> IndexSummary:
+        return await inspect_index(self._store, self._runtime, index_id)
+
+    async def check(self, index_id: str, spec: IndexSpec) -> list[Finding]:
+        return await check_index(self._store, self._runtime, index_id, spec)
+
+    async def compact(self, index_id: str, spec: IndexSpec) -> None:
+        index = await self.open(index_id, spec)
+        await index.maintenance.compact_all()
+
+    async def collect(self, index_id: str, age: float) -> Collected:
+        return await collect_index(self._store, self._runtime, index_id, age)
 
     async def close(self) -> None:
         for index in list(self._open.values()):

@@ -35,13 +35,13 @@ async def flush(index: NativeIndex) -> bool:
 
     snapshot = await index.snapshots.take(capture)
     draft, segments = drafts[-1], refs[-1]
-    if draft.slot == snapshot.base:
+    if draft.slot == snapshot.base_slot:
         return False
     batch = tail_rows(snapshot)
     segments = bury(segments, snapshot)
     if len(batch.keys):
         built = await index.runtime.offload(build_segment, batch, index.spec)
-        segments.append(await store_segment(index, draft.slot, built))
+        segments.append(await store_segment(index, draft, built))
     return await publish(index, draft, segments)
 
 
@@ -67,18 +67,18 @@ def bury(segments: list[SegmentRef], snapshot: Snapshot) -> list[SegmentRef]:
     return buried
 
 
-async def store_segment(index: NativeIndex, slot: int, built: BuiltSegment) -> SegmentRef:
+async def store_segment(index: NativeIndex, draft: Checkpoint, built: BuiltSegment) -> SegmentRef:
     """Write a segment under the name of the checkpoint that will be the first to reference it.
 
     Garbage collection relies on that name: it leaves alone what a checkpoint yet to come may reference.
     """
-    segment = paths.segment_id(slot, index.runtime.new_id())
+    segment = paths.segment_id(draft.generation, draft.slot, index.runtime.new_id())
     await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
     return SegmentRef(segment, built.footer.rows, built.nbytes)
 
 
 async def publish(index: NativeIndex, draft: Checkpoint, segments: list[SegmentRef]) -> bool:
-    """Create the checkpoint and adopt it; False when another node has a checkpoint at that slot."""
+    """Create the checkpoint and adopt it; False when another node made one from the same base first."""
     state = encode_checkpoint(IndexCheckpoint(index.spec, segments))
     won = await index.log.publish_checkpoint(msgspec.structs.replace(draft, state=state))
     index.runtime.reach("checkpoint:published")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from quiver.engine.native.compaction import choose, compact
+from quiver.engine.native.compaction import choose, compact, groups
 from quiver.engine.native.flush import flush, publish
 from quiver.engine.native.state import decode_checkpoint
+from quiver.engine.upkeep import Collected
+from quiver.format import paths
 from quiver.model.errors import BusyError, QuiverError
-from quiver.storage.garbage import Collected, collect
+from quiver.storage.checkpoint_store import CheckpointStore
+from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
     from quiver.format.checkpoint import Checkpoint
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectStore
 
 
 class Maintenance:
@@ -88,27 +93,33 @@ class Maintenance:
             return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
 
     async def compact_all(self) -> None:
-        """Flush, then merge everything into one segment without tombstones (or into few, of the largest size)."""
+        """Flush, then merge everything, in groups that fit in memory, and leave no tombstones."""
         await self.flush()
         async with self._lock:
-            segments = self._index.state.segments
-            if len(segments) > 1 or any(ref.tombstones for ref in segments):
-                await compact(self._index, [ref.id for ref in segments])
+            for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
+                if len(group) > 1 or group[0].tombstones:
+                    await compact(self._index, [ref.id for ref in group])
 
     async def collect(self) -> Collected:
         """Remove what nothing needs any more."""
         index = self._index
-        return await collect(
-            index.store, index.runtime, index.root, index.log.checkpoints, index.settings.garbage_age, references
-        )
+        return await collect_index(index.store, index.runtime, index.index_id, index.settings.garbage_age)
 
     async def bury(self) -> None:
         """After the seal: a checkpoint that names no segment."""
         draft = await self._index.log.observe(lambda: self._index.log.draft_checkpoint(b""))
-        if draft.slot != self._index.log.base:
+        if draft.slot != self._index.log.base_slot:
             await publish(self._index, draft, [])
 
 
-def references(checkpoint: Checkpoint) -> set[str]:
-    """The ids of the segments that an index checkpoint names."""
+async def collect_index(store: ObjectStore, runtime: Runtime, index_id: str, age: float) -> Collected:
+    """Remove what nothing needs of an index, open or not. Raises RetryError, DataError."""
+    root = paths.index_root(index_id)
+    removed = await collect(
+        store, runtime, root, CheckpointStore(store, runtime, root, index_id), age, _references
+    )
+    return Collected(len(removed), sum(info.size for info in removed))
+
+
+def _references(checkpoint: Checkpoint) -> set[str]:
     return {ref.id for ref in decode_checkpoint(checkpoint.state).segments}

@@ -140,8 +140,8 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
     """Rows that may be among the `limit` nearest after the cursor."""
     after = -np.inf
     if query.after is not None:
-        score = score_of(query.after.distance, spec.metric)
-        floor, after = score * (1 - _SLACK), score * (1 + _SLACK)
+        score = min(score_of(max(query.after.distance, 0.0), spec.metric), FLOAT32_MAX)
+        floor, after = score * (1 - _SLACK), min(score * (1 + _SLACK), FLOAT32_MAX)
         found = [candidates.keep(candidates.high >= floor) for candidates in found]
     highs = [candidates.high[candidates.low > after] for candidates in found]
     surely_after = np.concatenate(highs) if highs else np.zeros(0, np.float32)

@@ -29,10 +29,10 @@ class OpenSegment(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Everything a read needs, fixed at one commit; `base` is the slot of the checkpoint underneath."""
+    """Everything a read needs, fixed at one commit; `base_slot` is that of the checkpoint underneath."""
 
     commit: int
-    base: int
+    base_slot: int
     segments: list[OpenSegment]
     tail: TailView
 
@@ -82,4 +82,4 @@ class SnapshotSource:
             mask = view.masks[ref.id]
             mask.extend(view.tail, reader.find)
             segments.append(OpenSegment(reader, ref.dead() | mask.hidden(view.commit)))
-        return Snapshot(view.commit, view.base, segments, view.tail)
+        return Snapshot(view.commit, view.base_slot, segments, view.tail)

@@ -72,14 +72,21 @@ class View:
     """The index at one commit: its segments, what hides their rows, and the tail.
 
     Attributes:
-        base: slot of the checkpoint that names the segments.
+        base: generation of the checkpoint that names the segments.
+        base_slot: its slot.
         masks: by segment id; filled in when the segment's reader is at hand.
     """
 
     def __init__(
-        self, base: int, segments: Sequence[SegmentRef], masks: dict[str, SegmentMask], tail: TailView
+        self,
+        base: int,
+        base_slot: int,
+        segments: Sequence[SegmentRef],
+        masks: dict[str, SegmentMask],
+        tail: TailView,
     ) -> None:
         self.base = base
+        self.base_slot = base_slot
         self.segments = segments
         self.masks = masks
         self.tail = tail
@@ -96,8 +103,8 @@ class IndexState(Machine):
     def __init__(self, spec: IndexSpec) -> None:
         self.spec = spec
         self.tail = Tail(spec.dimension, 1)
-        self._slot = 0
         self._base = 0
+        self._base_slot = 0
         self.segments: list[SegmentRef] = []
         self._masks: dict[str, SegmentMask] = {}
 
@@ -108,18 +115,18 @@ class IndexState(Machine):
             if (stored.spec.dimension, stored.spec.metric) != (self.spec.dimension, self.spec.metric):
                 raise CorruptObjectError("the checkpoint is of an index with another specification")
             segments = stored.segments
-        self._slot = self._base = checkpoint.slot if checkpoint else 0
+        self._base = checkpoint.generation if checkpoint else 0
+        self._base_slot = checkpoint.slot if checkpoint else 0
         self.segments = segments
         self._masks = {segment.id: SegmentMask() for segment in segments}
-        self.tail = Tail(self.spec.dimension, self._slot + 1)
+        self.tail = Tail(self.spec.dimension, self._base_slot + 1)
 
     def apply(self, slot: int, part: Part) -> Any:
         if part.kind == PartKind.PUT:
             self.tail.put(slot, rows.decode_put(part.body, self.spec.dimension))
         elif part.kind == PartKind.DELETE:
             self.tail.delete(slot, rows.decode_delete(part.body))
-        self._slot = slot
 
     def view(self, commit: int) -> View:
         """The state as it stands; `commit` is the log's slot (an entry applied before may be repeated there)."""
-        return View(self._base, self.segments, self._masks, self.tail.view(commit))
+        return View(self._base, self._base_slot, self.segments, self._masks, self.tail.view(commit))

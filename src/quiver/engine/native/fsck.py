@@ -1,0 +1,109 @@
+"""Checks every byte of an index against every rule that its objects keep (Upkeep.check). Reads only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quiver.engine.native.inspection import newest_checkpoint
+from quiver.engine.native.state import IndexState, SegmentRef, decode_checkpoint
+from quiver.engine.upkeep import Finding
+from quiver.format import log_entry, paths
+from quiver.format.envelope import Kind, decode
+from quiver.format.metadata_columns import MetadataColumns
+from quiver.model.errors import CorruptObjectError, DataError
+from quiver.objectstore.store import ObjectNotFoundError
+from quiver.storage.checkpoint_store import CheckpointStore
+from quiver.storage.commit_log import CommitLog
+from quiver.storage.segment_reader import SegmentReader
+
+if TYPE_CHECKING:
+    from quiver.model.runtime import Runtime
+    from quiver.model.types import IndexSpec
+    from quiver.objectstore.store import ObjectStore
+
+
+async def check_index(store: ObjectStore, runtime: Runtime, index_id: str, spec: IndexSpec) -> list[Finding]:
+    """Everything wrong with an index; [] when it is sound. Raises StoreUnavailableError.
+
+    Run it on an index that is not written to: a log entry or segment that appears or is collected meanwhile
+    may be reported.
+    """
+    root = paths.index_root(index_id)
+    findings = await _check_log(store, runtime, root, index_id, spec)
+    try:
+        checkpoint = await newest_checkpoint(CheckpointStore(store, runtime, root, index_id))
+        refs = decode_checkpoint(checkpoint.state).segments if checkpoint else []
+    except DataError as error:
+        return [*findings, Finding(root, error.message)]
+    alive: dict[str, str] = {}
+    for ref in refs:
+        findings += await _check_segment(store, runtime, index_id, spec, ref, alive)
+    return findings
+
+
+async def _check_log(
+    store: ObjectStore, runtime: Runtime, root: str, owner: str, spec: IndexSpec
+) -> list[Finding]:
+    """Every log entry and checkpoint decodes, and a new node can replay them to the end."""
+    findings = []
+    for info in await store.list(root):
+        name = paths.classify(root, info.key)
+        try:
+            if name.kind == "log":
+                _, payload = decode(Kind.LOG_ENTRY, info.key, owner, await store.get(info.key))
+                log_entry.decode(info.key, payload)
+            elif name.kind == "checkpoint":
+                await CheckpointStore(store, runtime, root, owner).load(name.generation)
+            elif name.kind == "unknown":
+                findings.append(Finding(info.key, "not an object of Quiver"))
+        except ObjectNotFoundError:
+            continue  # collected since it was listed
+        except DataError as error:
+            findings.append(Finding(info.key, error.message))
+    try:
+        await CommitLog(store, runtime, root, owner, IndexState(spec)).refresh()
+    except DataError as error:
+        findings.append(Finding(root, error.message))
+    return findings
+
+
+async def _check_segment(
+    store: ObjectStore, runtime: Runtime, index_id: str, spec: IndexSpec, ref: SegmentRef, alive: dict[str, str]
+) -> list[Finding]:
+    root = paths.index_root(index_id)
+    key = paths.segment_key(root, ref.id, paths.SEGMENT_INDEX)
+    try:
+        reader = await SegmentReader.open(store, root, index_id, ref.id)
+        await runtime.offload(_verify, reader, ref, spec)
+        await runtime.offload(_claim_keys, reader, ref, alive)
+    except ObjectNotFoundError as error:
+        return [Finding(key, f"missing: {error.message}")]
+    except DataError as error:
+        return [Finding(key, error.message)]
+    return []
+
+
+def _verify(reader: SegmentReader, ref: SegmentRef, spec: IndexSpec) -> None:
+    """Bytes, keys, and the columns of derived metadata. Raises CorruptObjectError."""
+    reader.verify()
+    if reader.rows != ref.rows:
+        raise CorruptObjectError(f"segment {ref.id}: {reader.rows} rows, its checkpoint says {ref.rows}")
+    ref.dead()
+    texts = [reader.metadata_of(row) for row in range(reader.rows)]
+    if MetadataColumns.build(texts, spec.non_filterable).encode() != reader.columns.encode():
+        raise CorruptObjectError(f"segment {ref.id}: metadata columns do not follow from the rows")
+    for first, block in reader.blocks():
+        if not np.isfinite(block).all():
+            raise CorruptObjectError(f"segment {ref.id}: a vector past row {first} is not finite")
+
+
+def _claim_keys(reader: SegmentReader, ref: SegmentRef, alive: dict[str, str]) -> None:
+    """No key is alive in two segments. Raises CorruptObjectError."""
+    dead = ref.dead()
+    for row in range(reader.rows):
+        if row not in dead:
+            other = alive.setdefault(reader.key(row), ref.id)
+            if other != ref.id:
+                raise CorruptObjectError(f"segment {ref.id}: a key is alive in segment {other} too")

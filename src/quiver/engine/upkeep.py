@@ -1,0 +1,75 @@
+"""The upkeep contract: what an operator asks of an engine, beside reading and writing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from quiver.model.types import IndexSpec
+
+
+class SegmentSummary(msgspec.Struct, frozen=True):
+    """One segment in use; `deleted` of its `rows` are dead."""
+
+    id: str
+    rows: int
+    deleted: int
+    nbytes: int
+
+
+class IndexSummary(msgspec.Struct, frozen=True):
+    """What an index consists of.
+
+    Attributes:
+        checkpoint: the slot that the newest checkpoint reaches to, 0 for none.
+        tail: log entries past it.
+        sealed: deleted; its objects wait for garbage collection.
+        garbage: objects that nothing names any more (collected once they are old enough).
+        objects, nbytes: of everything the index owns.
+    """
+
+    index_id: str
+    checkpoint: int
+    tail: int
+    sealed: bool
+    segments: list[SegmentSummary]
+    garbage: int
+    objects: int
+    nbytes: int
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong: which object, and what."""
+
+    key: str
+    problem: str
+
+
+class Collected(NamedTuple):
+    """What a garbage collection removed."""
+
+    objects: int
+    nbytes: int
+
+
+class Upkeep(ABC):
+    """Every method raises StoreUnavailableError; all but `check` raise DataError too."""
+
+    @abstractmethod
+    async def inspect(self, index_id: str) -> IndexSummary:
+        """What is stored, from listings and the newest checkpoint."""
+
+    @abstractmethod
+    async def check(self, index_id: str, spec: IndexSpec) -> list[Finding]:
+        """Everything wrong with an index that nobody writes to; [] when it is sound. Reads every byte."""
+
+    @abstractmethod
+    async def compact(self, index_id: str, spec: IndexSpec) -> None:
+        """Flush, and merge everything that can be merged."""
+
+    @abstractmethod
+    async def collect(self, index_id: str, age: float) -> Collected:
+        """Remove what nothing needs any more and is older than `age` seconds; works on deleted indexes too."""

@@ -1,0 +1,80 @@
+"""What the object store tests share: a runtime, and a moto server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import boto3
+import pytest
+
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.remote import RemoteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BUCKET = "quiver-tests"
+CREDENTIALS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
+
+
+class Moto(NamedTuple):
+    """A running server and how to open stores in it."""
+
+    endpoint: str
+
+    def store(self, path: str, bucket: str = BUCKET) -> RemoteStore:
+        return RemoteStore(f"s3://{bucket}/{path}", endpoint=self.endpoint, options=CREDENTIALS)
+
+
+@pytest.fixture
+def runtime() -> Iterator[SystemRuntime]:
+    runtime = SystemRuntime(threads=8)
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, str(Path(__file__).with_name("moto_server.py")), str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_it_listens(server, port)
+        endpoint = f"http://127.0.0.1:{port}"
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        client.create_bucket(Bucket=BUCKET)
+        yield Moto(endpoint)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        assert server.poll() is None, "the moto server ended by itself"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the moto server does not listen")
+
+
+@pytest.fixture
+def fresh_path() -> Callable[[], str]:
+    """A path in the bucket no other test uses."""
+    return lambda: f"t/{os.urandom(8).hex()}"
