@@ -1,4 +1,4 @@
-"""An engine of dictionaries: exact, without I/O, several nodes over the same shelf. The oracle of service tests."""
+"""An engine of dictionaries: exact, without I/O, shared by several nodes. The oracle of service tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import xxhash
 
+from engine.reference import distance
 from quiver.engine.engine import (
     Engine,
     Hits,
@@ -21,10 +22,11 @@ from quiver.engine.engine import (
     Row,
 )
 from quiver.model.filter import matches
-from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from quiver.model.types import IndexSpec, VectorBatch
 
 
 @dataclass
@@ -109,7 +111,7 @@ class BruteIndex(Index):
     async def query(self, query: Query) -> Hits:
         self._content.check_open()
         ranking = sorted(
-            (float(self._distance(query.vector, vector)), key)
+            (self._distance(query.vector, vector), key)
             for key, (vector, metadata) in self._content.rows.items()
             if query.filter is None or matches(query.filter, orjson.loads(metadata))
         )
@@ -122,22 +124,17 @@ class BruteIndex(Index):
         vector, document = self._content.rows[key]
         return Row(key, vector if vectors else None, document if metadata else None)
 
-    def _distance(self, left: np.ndarray, right: np.ndarray) -> np.float32:
-        left, right = left.astype(np.float64), right.astype(np.float64)
-        if self.spec.metric is DistanceMetric.EUCLIDEAN:
-            return np.float32(np.linalg.norm(left - right))
-        return np.float32(1 - left @ right / (np.linalg.norm(left) * np.linalg.norm(right)))
+    def _distance(self, left: np.ndarray, right: np.ndarray) -> float:
+        return distance(left, right, self.spec.metric)
 
 
 class BruteEngine(Engine):
-    """One node's engine. `opened` counts calls of open, by index id."""
+    """One node's engine."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self.opened: dict[str, int] = {}
 
     async def open(self, index_id: str, spec: IndexSpec) -> BruteIndex:
-        self.opened[index_id] = self.opened.get(index_id, 0) + 1
         return BruteIndex(index_id, spec, self._shelf.setdefault(index_id, Content()))
 
     async def seal(self, index_id: str, spec: IndexSpec) -> None:

@@ -1,4 +1,4 @@
-"""A deployment in memory for service tests: one store and shelf, any number of nodes, a clock that can be moved."""
+"""A deployment in memory for service tests: one store, any number of nodes, a clock that can be moved."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ class AgainstDictionaries(RuleBasedStateMachine):
                 assert index.spec == SPEC
                 assert self.state.index(bucket.name, index.name) == index
         live = {index["id"] for content in self.buckets.values() for index in content["indexes"].values()}
-        assert set(self.state.index_ids()) == live
+        assert {index.index_id for index in self.state.indexes()} == live
 
     def teardown(self) -> None:
         again = CatalogState()

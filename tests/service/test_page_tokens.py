@@ -67,6 +67,18 @@ def test_any_altered_character_is_refused(data: st.DataObject) -> None:
         assert_refused(altered)
 
 
+def test_another_spelling_of_the_same_bytes_is_refused() -> None:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    lengths = set()
+    for key in ("k", "kk", "kkk"):
+        token = TOKENS.seal(SCOPE, ListPosition(1, key))
+        lengths.add(len(token) % 4)
+        spellings = {token[:-1] + last for last in alphabet} | {token + end for end in ("=", "==", "\n", " ")}
+        for spelling in spellings - {token}:
+            assert_refused(spelling)
+    assert lengths == {0, 2, 3}  # with 0, 4 and 2 unused bits in the last character
+
+
 @pytest.mark.parametrize("token", ["", "A", "====", "not a token", "\u00e9", "AAAA" * 100, "\ud800"])
 def test_nonsense_is_refused(token: str) -> None:
     assert_refused(token)

@@ -65,7 +65,6 @@ class Catalog:
             store, runtime, paths.CATALOG_ROOT, paths.CATALOG_OWNER, self._machine, self._settings.log
         )
         self._names: dict[IndexRef, Index] = {}
-        self._checkpointed = 0
         self._checkpointing = False
 
     async def refresh(self) -> int:
@@ -119,8 +118,8 @@ class Catalog:
     # ---------------------------------------------------------------- checkpoints
 
     def _checkpoint_when_due(self) -> None:
-        newest = max(self._log.base, self._checkpointed)
-        if not self._checkpointing and self._log.slot - newest >= self._settings.checkpoint_slots:
+        """Start publishing, on whichever node makes the change. The next read moves `base_slot` up to it."""
+        if not self._checkpointing and self._log.slot - self._log.base_slot >= self._settings.checkpoint_slots:
             self._checkpointing = True
             self._runtime.spawn(self._checkpoint(), "catalog checkpoint")
 
@@ -130,7 +129,6 @@ class Catalog:
             with suppress(UnavailableError):
                 draft = await self._log.observe(self._draft)
                 await self._log.publish_checkpoint(draft)
-                self._checkpointed = draft.slot
         finally:
             self._checkpointing = False
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quiver.engine.engine import IndexSealedError
-from quiver.model.errors import NotFoundError
+from quiver.model.errors import ValidationError
 from quiver.service.catalog_commands import DropIndex
-from quiver.service.catalog_state import NO_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,21 +50,18 @@ class Context:
         """Do `action` on the index of this name, without asking the catalog when the name was resolved before.
 
         A name resolved long ago may stand for an index deleted since: that one is sealed, whatever is done to
-        it fails cleanly, and the name is resolved again.
+        it fails cleanly, and the name is resolved again. So it is before a request is refused that does not
+        suit the index, for it may suit a new one of the same name.
 
         Raises: NotFoundError: the name stands for no index; and whatever `action` raises.
         """
         index = await self.catalog.cached_index(ref)
         try:
             return await action(index)
-        except IndexSealedError:
+        except (IndexSealedError, ValidationError) as error:
             now = await self.catalog.index(ref)
-        if now.index_id != index.index_id:
-            return await action(now)
-        await self.finish_deletion(index)
-        raise NotFoundError(NO_INDEX)
-
-    async def finish_deletion(self, index: Index) -> None:
-        """Drop the name of a sealed index: its deletion was cut short after the seal."""
-        with suppress(NotFoundError):  # another node did
-            await self.catalog.execute(DropIndex(index.index_id))
+            if now.index_id == index.index_id:
+                if isinstance(error, IndexSealedError):  # a deletion was cut short after the seal: finish it
+                    await self.catalog.execute(DropIndex(index.index_id))
+                raise
+        return await action(now)

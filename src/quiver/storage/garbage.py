@@ -47,6 +47,8 @@ async def collect(
         return []  # a newer one exists: its collector is at work
     now = await _store_time(store, runtime, root)
     listed = await store.list(root)
+    if any(_supersedes(root, info, checkpoint) for info in listed):
+        return []  # what was loaded may be a draft that lost, landed late in a generation already collected
     named = references(checkpoint)
     garbage = [
         info for info in listed if _is_garbage(root, info, checkpoint, named) and info.modified + age <= now
@@ -57,6 +59,11 @@ async def collect(
     runtime.reach("gc:log_deleted")
     await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind != "log"])
     return garbage
+
+
+def _supersedes(root: str, info: ObjectInfo, newest: Checkpoint) -> bool:
+    name = paths.classify(root, info.key)
+    return name.kind == "checkpoint" and name.generation > newest.generation
 
 
 def _is_garbage(root: str, info: ObjectInfo, newest: Checkpoint, named: Collection[str]) -> bool:

@@ -12,6 +12,7 @@ import xxhash
 from quiver.ann import registry
 from quiver.format import paths, segment_index
 from quiver.format.metadata_columns import MetadataColumns
+from quiver.format.sections import as_array
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
@@ -65,19 +66,22 @@ class SegmentReader:
     def _check_layout(self) -> None:
         footer = self._footer
         width = 4 * footer.dimension
+        if width <= 0:
+            raise CorruptObjectError(f"{self._key}: dimension {footer.dimension}")
         position = 0
         for run in footer.runs:
             if run.first != position or run.rows < 1 or not 0 <= run.offset <= len(self._data) - run.rows * width:
                 raise CorruptObjectError(f"{self._key}: row groups do not fit rows.parquet")
             position += run.rows
         ends = footer.partition_ends
-        if position != footer.rows or ends != sorted(ends) or (ends[-1] if ends else 0) != footer.rows:
+        if position != footer.rows or not ends or ends != sorted(ends) or ends[0] < 0 or ends[-1] != footer.rows:
             raise CorruptObjectError(f"{self._key}: partitions do not cover the rows")
 
     # ---------------------------------------------------------------- derived arrays
 
     def _array(self, name: str, dtype: str) -> NDArray[np.generic]:
-        return np.frombuffer(segment_index.read_section(self._key, self._footer, self._index, name), dtype)
+        section = segment_index.read_section(self._key, self._footer, self._index, name)
+        return as_array(section, np.dtype(dtype))
 
     def _per_row(self, name: str, dtype: str) -> NDArray[np.generic]:
         array = self._array(name, dtype)
@@ -113,7 +117,10 @@ class SegmentReader:
     def partitioner(self) -> Partitioner:
         """Which partitions to probe."""
         kind = registry.partitioner(self._footer.partitioner)
-        return kind.decode(self._footer.partitioner_state, self._footer.dimension)
+        partitioner = kind.decode(self._footer.partitioner_state, self._footer.dimension)
+        if partitioner.count != len(self._footer.partition_ends):
+            raise CorruptObjectError(f"{self._key}: not as many partitions as its partitioner makes")
+        return partitioner
 
     @cached_property
     def codec(self) -> Codec:

@@ -9,10 +9,13 @@ import msgspec
 
 from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, decode, encode, make_payload
+from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
 
@@ -42,8 +45,13 @@ class StoreFormat:
     created: int
 
 
-async def open_store_format(store: ObjectStore, runtime: Runtime) -> StoreFormat:
+async def open_store_format(
+    store: ObjectStore, runtime: Runtime, before_create: Callable[[], Awaitable[None]] | None = None
+) -> StoreFormat:
     """Read the root's format, creating it when the root is new. Every caller gets the same answer.
+
+    Args:
+        before_create: called when the root is new; what it raises leaves the root as it is.
 
     Raises:
         UnsupportedFormatError: a newer Quiver made this root.
@@ -54,6 +62,8 @@ async def open_store_format(store: ObjectStore, runtime: Runtime) -> StoreFormat
         return await _read(store)
     except ObjectNotFoundError:
         pass
+    if before_create is not None:
+        await before_create()
     key = bytes.fromhex(runtime.new_id() + runtime.new_id())
     fresh = StoreFormat(VERSION, key, int(runtime.time()))
     identity = Identity(paths.STORE_FORMAT, _OWNER, runtime.new_id(), 1)
@@ -68,13 +78,10 @@ async def open_store_format(store: ObjectStore, runtime: Runtime) -> StoreFormat
 async def _read(store: ObjectStore) -> StoreFormat:
     data = await store.get(paths.STORE_FORMAT)
     _, payload = decode(Kind.STORE_FORMAT, paths.STORE_FORMAT, _OWNER, data)
-    try:
-        version = msgspec.msgpack.decode(payload, type=_Version).version
-        if version > VERSION:
-            raise UnsupportedFormatError(f"The store has format version {version}; this Quiver reads {VERSION}")
-        found = msgspec.msgpack.decode(payload, type=StoreFormat)
-    except msgspec.MsgspecError as error:
-        raise CorruptObjectError(f"{paths.STORE_FORMAT}: unreadable") from error
+    version = unpack(payload, _Version, f"{paths.STORE_FORMAT}: unreadable").version
+    if version > VERSION:
+        raise UnsupportedFormatError(f"The store has format version {version}; this Quiver reads {VERSION}")
+    found = unpack(payload, StoreFormat, f"{paths.STORE_FORMAT}: unreadable")
     if len(found.token_key) != _KEY_BYTES:
         raise CorruptObjectError(f"{paths.STORE_FORMAT}: the key has {len(found.token_key)} bytes")
     return found

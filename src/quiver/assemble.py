@@ -1,0 +1,110 @@
+"""Assembly: the only file that names concrete classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.settings import NativeSettings
+from quiver.objectstore.local import LocalStore
+from quiver.objectstore.memory import MemoryStore
+from quiver.objectstore.metered_store import MeteredStore
+from quiver.objectstore.probe import probe
+from quiver.objectstore.retrying_store import RetryingStore
+from quiver.service.administration import Administration
+from quiver.service.arn import Home
+from quiver.service.catalog import Catalog
+from quiver.service.service import Response, Service
+from quiver.settings import SettingsError, local_directory
+from quiver.storage.store_format import open_store_format
+
+if TYPE_CHECKING:
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectStore
+    from quiver.settings import Settings
+
+_FIRST_ROUNDS, _FIRST_KEYS = 8, 20  # some 350 requests, once in the life of a root
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoot:
+    """An open root. Whoever opened it closes it; the runtime stays open."""
+
+    store: ObjectStore
+    engine: NativeEngine
+    service: Service
+    administration: Administration
+
+    async def call(self, operation: str, params: dict[str, Any]) -> Response:
+        """Do one S3 Vectors operation; see `Service.call`."""
+        return await self.service.call(operation, params)
+
+    async def close(self) -> None:
+        """Finish background work and release everything."""
+        await self.engine.close()
+        await self.store.close()
+
+
+async def open_service(settings: Settings, runtime: Runtime, *, background: bool = True) -> OpenRoot:
+    """Open a root, creating it when it is new.
+
+    Args:
+        settings: where the root is, how much memory its indexes may take, when they are flushed and collected.
+        runtime: time, chance and threads.
+        background: flush, compact and collect garbage unasked.
+
+    Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
+    """
+    store = open_store(settings.root, runtime)
+    try:
+        remote = local_directory(settings.root) is None
+        store_format = await open_store_format(
+            store, runtime, partial(_examine, store, runtime) if remote else None
+        )
+    except BaseException:
+        await store.close()
+        raise
+    native = NativeSettings(
+        flush_rows=settings.flush_rows,
+        garbage_age=settings.garbage_age_seconds,
+        memory_bytes=settings.memory_budget_bytes,
+        background=background,
+    )
+    engine = NativeEngine(store, runtime, native)
+    catalog = Catalog(store, runtime)
+    service = Service(catalog, engine, store_format, runtime, Home(settings.region, settings.account_id))
+    return OpenRoot(store, engine, service, Administration(store, runtime, catalog, engine))
+
+
+async def _examine(store: ObjectStore, runtime: Runtime) -> None:
+    """Probe a remote store before the first object is trusted to it; `quiver doctor` looks longer.
+
+    Raises: SettingsError, naming the promises that the store broke.
+    """
+    report = await probe(store, runtime, rounds=_FIRST_ROUNDS, keys=_FIRST_KEYS)
+    if not report.ok:
+        broken = "; ".join(f"{check.name}: {check.message}" for check in report.failed)
+        raise SettingsError(f"QUIVER_ROOT names a store that cannot keep Quiver's promises. {broken}")
+
+
+def open_store(root: str, runtime: Runtime) -> ObjectStore:
+    """The store a root names, counting its requests; see docs/operations.md for the forms of a root.
+
+    Remote reads that fail are repeated for a while, puts never are: the commit log resolves those.
+    Raises: SettingsError.
+    """
+    directory = local_directory(root)
+    if directory is not None:
+        return MeteredStore(LocalStore(directory, runtime))
+    if root in ("memory:", "memory://"):
+        return MeteredStore(MemoryStore(runtime))
+    from quiver.objectstore.remote import SCHEMES, RemoteStore  # noqa: PLC0415 - its client is slow to load
+
+    if root.partition(":")[0] not in SCHEMES:
+        raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs or az")
+    try:
+        return RetryingStore(MeteredStore(RemoteStore(root)), runtime)
+    except ValueError as error:
+        raise SettingsError(f"QUIVER_ROOT cannot be used: {error}") from error
