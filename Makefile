@@ -1,0 +1,69 @@
+# Quiver's commands for people. `make serve` and `make test` each work first in a fresh clone:
+# they need Python 3.11 or newer, gcc and make, and create everything else in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV ?= uv
+ROOT ?= ./quiver-data
+HOST ?= 127.0.0.1
+PORT ?= 8080
+WORKERS ?= 1
+SEEDS ?= 5000
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := $(VENV)/runtime.stamp
+TEST := $(VENV)/test.stamp
+
+.PHONY: help venv serve test check bench soak lock clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The project itself goes in as an editable install; its build tools are locked too, so nothing unlocked is fetched.
+$(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --no-compile --require-hashes -r requirements/runtime.txt
+	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(TEST): requirements/test.txt pyproject.toml | $(BIN)/python
+	$(PIP) install --no-compile --require-hashes -r requirements/test.txt
+	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $(RUNTIME) $@
+
+venv: $(TEST) ## create .venv with everything for development
+
+serve: $(RUNTIME) ## serve ./quiver-data on 127.0.0.1:8080 (ROOT=, HOST=, PORT=, WORKERS=)
+	@exec $(BIN)/quiver serve $(ROOT) --host $(HOST) --port $(PORT) --workers $(WORKERS)
+
+test: $(TEST) ## run every test
+	@$(BIN)/python -m pytest -q -n 2
+
+check: $(TEST) ## formatting, lint, types, floors and the fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+bench: $(TEST) ## run the benchmarks
+	$(BIN)/python -m benchmarks
+
+soak: $(TEST) ## run the simulator over many seeds (SEEDS=5000)
+	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
+
+lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
+	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in --extra test \
+	  --output-file requirements/test.txt
+	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in --extra aws \
+	  --constraint requirements/test.txt --output-file requirements/runtime.txt
+	@! grep -n '://' requirements/*.txt
+
+clean: ## remove .venv and every cache (never your data)
+	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

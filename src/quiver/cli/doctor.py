@@ -1,0 +1,46 @@
+"""`quiver doctor`: does the store keep the promises that Quiver builds on?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from quiver.assemble import open_store
+from quiver.cli.output import Exit, progress, show_json
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.probe import probe
+
+if TYPE_CHECKING:
+    from quiver.objectstore.probe import ProbeReport
+
+PEERS = 1
+"""Further connections to the same store, so that its answers to different clients are compared."""
+
+
+async def doctor(root: str, *, rounds: int, as_json: bool) -> Exit:
+    """Probe the store and print what was found. Raises: SettingsError."""
+    runtime = SystemRuntime()
+    store = open_store(root, runtime)
+    # A second connection to memory would be another store.
+    peers = [] if root.startswith("memory:") else [open_store(root, runtime) for _ in range(PEERS)]
+    try:
+        with progress(f"Probing {store.url}"):
+            report = await probe(store, runtime, peers, rounds=rounds)
+    finally:
+        for each in (store, *peers):
+            await each.close()
+        runtime.close()
+    _show(report, as_json=as_json)
+    return Exit.OK if report.ok else Exit.PROBLEM
+
+
+def _show(report: ProbeReport, *, as_json: bool) -> None:
+    if as_json:
+        checks = [{"name": check.name, "ok": check.ok, "message": check.message} for check in report.checks]
+        show_json({"url": report.url, "ok": report.ok, "checks": checks})
+        return
+    for check in report.checks:
+        typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}{': ' if check.message else ''}{check.message}")
+    kept = "keeps every promise that was probed" if report.ok else "must not be used: it would lose data"
+    typer.echo(f"\n{report.url} {kept}.")

@@ -1,0 +1,75 @@
+"""`quiver serve`: credentials, the server, and a greeting when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+from typing import TYPE_CHECKING
+
+import typer
+
+from quiver.assemble import open_store
+from quiver.cli.credentials import resolve
+from quiver.cli.greeting import greeting
+from quiver.format import paths
+from quiver.model.errors import UnavailableError
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.probe import probe
+from quiver.settings import SettingsError
+
+if TYPE_CHECKING:
+    from quiver.settings import Settings
+
+_ROUNDS, _KEYS = 5, 30
+"""Size of the probe at the first start: about a second on a local disk."""
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises: SettingsError, QuiverError; SystemExit when no worker starts."""
+    from quiver.server.run import run  # noqa: PLC0415 - after the settings proved right
+
+    pair = resolve(settings)
+    asyncio.run(refuse_unfit_store(settings.root))
+    settings = dataclasses.replace(
+        settings,
+        access_key_id=pair.access_key_id,
+        secret_access_key=pair.secret_access_key,
+        admin_port=settings.admin_port or _port_near(settings),
+    )
+    try:
+        run(settings, on_ready=lambda: typer.echo(greeting(settings, pair)))
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+
+
+async def refuse_unfit_store(root: str) -> None:
+    """Probe a store briefly before anything is kept in it; `quiver doctor` looks longer.
+
+    Raises: UnavailableError with the promise that was broken; SettingsError.
+    """
+    runtime = SystemRuntime()
+    store = open_store(root, runtime)
+    try:
+        if not await store.list(paths.STORE_FORMAT):
+            report = await probe(store, runtime, rounds=_ROUNDS, keys=_KEYS)
+            if not report.ok:
+                check = report.failed[0]
+                raise UnavailableError(f"{store.url} cannot be trusted with data: {check.name}: {check.message}")
+    finally:
+        await store.close()
+        runtime.close()
+
+
+def _port_near(settings: Settings) -> int:
+    """The port after the server's own, or any free one: a second server on one machine starts all the same."""
+    for port in (settings.port + 1, 0):
+        family = socket.AF_INET6 if ":" in settings.admin_host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.admin_host, port))
+            except (OSError, OverflowError):
+                continue
+            return int(probe.getsockname()[1])
+    raise SettingsError(f"QUIVER_ADMIN_HOST {settings.admin_host} cannot be listened on")

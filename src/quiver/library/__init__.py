@@ -1,0 +1,1 @@
+"""The library face: Quiver in your own process, without HTTP."""

@@ -1,0 +1,290 @@
+"""The Pythonic face: buckets and indexes as objects, NumPy arrays in and out.
+
+Written once, asynchronously; the synchronous classes at the end are derived. Everything goes through the same
+service as HTTP does, so the rules of S3 Vectors (names, limits, filters, errors) are the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import orjson
+
+from quiver.library.batches import batches, by_count
+from quiver.library.plain import to_model
+from quiver.library.sync import synchronous
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from quiver.library.caller import Caller
+    from quiver.model.types import Float32Matrix, Metadata
+
+GET_LIMIT = 100
+"""Vectors per GetVectors call (S3 Vectors quota)."""
+
+
+class VectorRow(NamedTuple):
+    """One stored vector; `vector` (float32) and `metadata` are None unless asked for."""
+
+    key: str
+    vector: NDArray[np.float32] | None
+    metadata: Metadata | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """The answer to a query, nearest first.
+
+    Attributes:
+        keys: n vector keys.
+        distances: n float32 distances (cosine: 1 - cos; euclidean: the root).
+        metadata: n dictionaries, or None when not asked for.
+    """
+
+    keys: list[str]
+    distances: NDArray[np.float32]
+    metadata: list[Metadata] | None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRows:
+    """Vectors by key, in the order asked for; keys that do not exist are left out.
+
+    Attributes:
+        keys: n vector keys.
+        vectors: float32 of shape (n, dimension), or None when not asked for.
+        metadata: n dictionaries, or None when not asked for.
+    """
+
+    keys: list[str]
+    vectors: Float32Matrix | None
+    metadata: list[Metadata] | None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What is fixed when an index is created."""
+
+    arn: str
+    dimension: int
+    metric: str
+    non_filterable: tuple[str, ...]
+
+
+class AsyncIndex:
+    """One vector index: a handle, made without asking whether the index exists."""
+
+    def __init__(self, caller: Caller, bucket: str, name: str) -> None:
+        self._caller = caller
+        self.bucket_name = bucket
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Quiver index {self.bucket_name}/{self.name}>"
+
+    async def info(self) -> IndexInfo:
+        """Dimension, metric and non-filterable keys. Raises NotFoundError."""
+        index = (await self._call("GetIndex"))["index"]
+        non_filterable = index.get("metadataConfiguration", {}).get("nonFilterableMetadataKeys", ())
+        return IndexInfo(index["indexArn"], index["dimension"], index["distanceMetric"], tuple(non_filterable))
+
+    async def put(
+        self, keys: Sequence[str], vectors: ArrayLike, metadata: Sequence[Mapping[str, Any] | None] | None = None
+    ) -> None:
+        """Insert or replace vectors.
+
+        Args:
+            keys: n distinct keys.
+            vectors: shape (n, dimension), converted to float32.
+            metadata: n dictionaries, or None for none.
+
+        More than 500 vectors, or very large ones, are sent as several batches, each all or nothing, in order.
+        Raises: ValidationError, NotFoundError, BusyError, UnavailableError; batches before the failing one stay.
+        """
+        for batch in batches(keys, vectors, metadata):
+            await self._call("PutVectors", vectors=batch)
+
+    async def query(
+        self,
+        vector: ArrayLike,
+        k: int = 10,
+        *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word of S3 Vectors
+        metadata: bool = True,
+    ) -> QueryResult:
+        """The k nearest vectors (k up to 10,000) whose metadata match the filter, in S3 Vectors' filter language.
+
+        Raises: ValidationError, NotFoundError, UnavailableError, DataError.
+        """
+        asked: dict[str, Any] = {
+            "topK": k,
+            "queryVector": {"float32": np.asarray(vector)},
+            "returnDistance": True,
+            "returnMetadata": metadata,
+        }
+        if filter is not None:
+            asked["filter"] = dict(filter)
+        hits = [hit async for hit in self._pages("QueryVectors", asked)]
+        return QueryResult(
+            [hit["key"] for hit in hits],
+            np.array([hit["distance"] for hit in hits], dtype=np.float32),
+            [_decoded(hit.get("metadata")) for hit in hits] if metadata else None,
+        )
+
+    async def get(self, keys: Sequence[str], *, vectors: bool = True, metadata: bool = True) -> VectorRows:
+        """Vectors by key. Raises: ValidationError, NotFoundError, UnavailableError, DataError."""
+        found: dict[str, VectorRow] = {}
+        for some in by_count(keys, GET_LIMIT):
+            body = await self._call("GetVectors", keys=some, returnData=vectors, returnMetadata=metadata)
+            found.update((row["key"], _row(row, vectors=vectors, metadata=metadata)) for row in body["vectors"])
+        rows = [found[key] for key in dict.fromkeys(keys) if key in found]
+        return VectorRows(
+            [row.key for row in rows],
+            np.array([row.vector for row in rows], dtype=np.float32) if vectors else None,
+            [row.metadata or {} for row in rows] if metadata else None,
+        )
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Remove vectors; unknown keys are ignored. More than 500 go as several batches, in order."""
+        for some in by_count(keys, 500):
+            await self._call("DeleteVectors", keys=some)
+
+    async def rows(self, *, vectors: bool = False, metadata: bool = False) -> AsyncIterator[VectorRow]:
+        """Every vector, in no promised order. A vector that exists throughout is listed exactly once."""
+        asked = {"maxResults": 1000, "returnData": vectors, "returnMetadata": metadata}
+        async for row in self._pages("ListVectors", asked):
+            yield _row(row, vectors=vectors, metadata=metadata)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """The keys of every vector."""
+        return (row.key async for row in self.rows())
+
+    async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        return (await self._caller(operation, to_model(self._named(parameters)))).body
+
+    def _pages(self, operation: str, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        return _pages(self._caller, operation, self._named(parameters), "vectors")
+
+    def _named(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"vectorBucketName": self.bucket_name, "indexName": self.name, **parameters}
+
+
+class AsyncBucket:
+    """One vector bucket: a handle, made without asking whether the bucket exists."""
+
+    def __init__(self, caller: Caller, name: str) -> None:
+        self._caller = caller
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Quiver bucket {self.name}>"
+
+    def index(self, name: str) -> AsyncIndex:
+        """A handle of an index."""
+        return AsyncIndex(self._caller, self.name, name)
+
+    async def create_index(
+        self, name: str, *, dimension: int, metric: str = "cosine", non_filterable: Iterable[str] = ()
+    ) -> AsyncIndex:
+        """Create an index. Metadata keys in `non_filterable` may hold long text but cannot be used in filters.
+
+        Raises: ConflictError when it exists, NotFoundError without the bucket, ValidationError.
+        """
+        asked: dict[str, Any] = {"dataType": "float32", "dimension": dimension, "distanceMetric": metric}
+        if keys := list(non_filterable):
+            asked["metadataConfiguration"] = {"nonFilterableMetadataKeys": keys}
+        await self._caller("CreateIndex", {"vectorBucketName": self.name, "indexName": name, **asked})
+        return self.index(name)
+
+    async def delete_index(self, name: str) -> None:
+        """Delete an index with all its vectors. Raises NotFoundError."""
+        await self._caller("DeleteIndex", {"vectorBucketName": self.name, "indexName": name})
+
+    async def indexes(self, prefix: str = "") -> AsyncIterator[str]:
+        """Names of the bucket's indexes."""
+        asked = {"vectorBucketName": self.name, **({"prefix": prefix} if prefix else {})}
+        async for index in _pages(self._caller, "ListIndexes", asked, "indexes"):
+            yield index["indexName"]
+
+
+class AsyncConnection:
+    """An open root: the buckets in it. Close it, or use it as a context manager."""
+
+    def __init__(self, caller: Caller, close: Callable[[], Awaitable[None]]) -> None:
+        self._caller = caller
+        self._close = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish background work and release everything."""
+        await self._close()
+
+    def bucket(self, name: str) -> AsyncBucket:
+        """A handle of a bucket."""
+        return AsyncBucket(self._caller, name)
+
+    async def create_bucket(self, name: str) -> AsyncBucket:
+        """Create a bucket. Raises: ConflictError when it exists, ValidationError."""
+        await self._caller("CreateVectorBucket", {"vectorBucketName": name})
+        return self.bucket(name)
+
+    async def delete_bucket(self, name: str) -> None:
+        """Delete an empty bucket. Raises: NotFoundError, ConflictError while it has indexes."""
+        await self._caller("DeleteVectorBucket", {"vectorBucketName": name})
+
+    async def buckets(self, prefix: str = "") -> AsyncIterator[str]:
+        """Names of the buckets."""
+        asked = {"prefix": prefix} if prefix else {}
+        async for bucket in _pages(self._caller, "ListVectorBuckets", asked, "vectorBuckets"):
+            yield bucket["vectorBucketName"]
+
+
+async def _pages(
+    caller: Caller, operation: str, parameters: dict[str, Any], member: str
+) -> AsyncIterator[dict[str, Any]]:
+    token: str | None = None
+    while True:
+        asked = parameters if token is None else {**parameters, "nextToken": token}
+        body = (await caller(operation, to_model(asked))).body
+        for item in body[member]:
+            yield item
+        token = body.get("nextToken")
+        if token is None:
+            return
+
+
+def _row(row: dict[str, Any], *, vectors: bool, metadata: bool) -> VectorRow:
+    return VectorRow(
+        row["key"],
+        np.asarray(row["data"]["float32"], dtype=np.float32) if vectors else None,
+        _decoded(row.get("metadata")) if metadata else None,
+    )
+
+
+def _decoded(metadata: Any) -> Metadata:
+    """Metadata as the service answers it: already JSON text, or a dictionary, or absent when empty."""
+    if metadata is None:
+        return {}
+    decoded: Metadata = orjson.loads(orjson.dumps(metadata))
+    return decoded
+
+
+Index = synchronous(AsyncIndex, "Index")
+Bucket = synchronous(AsyncBucket, "Bucket")
+Connection = synchronous(AsyncConnection, "Connection")

@@ -1,0 +1,170 @@
+"""The synchronous face of an asynchronous class, derived from it: nothing is written twice.
+
+A synchronous object holds its asynchronous twin and the private event loop the twin lives on. Coroutine methods
+become plain ones, asynchronous iterators become generators, and whatever a method returns that has a
+synchronous twin of its own is handed out as that twin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading  # noqa: TID251 - the loop of the synchronous face runs beside the caller's thread
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop on a daemon thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="quiver-loop", daemon=True)
+        self._thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the loop has ended."""
+        return self._loop.is_closed()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait; an interrupt of the waiting thread cancels it.
+
+        Raises: RuntimeError when the loop has ended, and what the coroutine raises.
+        """
+        if self.closed:
+            coroutine.close()
+            raise RuntimeError("this Quiver object is closed")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Cancel what still runs, end the loop and its thread. Idempotent."""
+        if self.closed:
+            return
+        self.run(_cancel_others())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+class Synchronous:
+    """The base of every derived class."""
+
+    def __init__(self, loop: LoopThread, twin: Any) -> None:
+        self._loop = loop
+        self._twin = twin
+
+    def __repr__(self) -> str:
+        return repr(self._twin)
+
+
+_TWINS: dict[type, type[Synchronous]] = {}
+
+
+def open_synchronously(opening: Coroutine[Any, Any, Any]) -> Any:
+    """Run an asynchronous opening on a loop of its own; returns the synchronous twin of what it opens."""
+    loop = LoopThread()
+    try:
+        return _hand_out(loop, loop.run(opening))
+    except BaseException:
+        loop.close()
+        raise
+
+
+def synchronous(asynchronous: type, name: str) -> type[Synchronous]:
+    """Derive the synchronous twin of a class. A coroutine method named `close` also ends the loop."""
+    members: dict[str, Any] = {"__doc__": asynchronous.__doc__, "__module__": asynchronous.__module__}
+    for attribute, value in inspect.getmembers_static(asynchronous):
+        if attribute in _SPECIAL:
+            spelling, method = _SPECIAL[attribute]
+            members[spelling] = method
+        elif not attribute.startswith("_"):
+            members[attribute] = _derive(attribute, value)
+    _TWINS[asynchronous] = type(name, (Synchronous,), members)
+    return _TWINS[asynchronous]
+
+
+def _derive(name: str, value: Any) -> Any:
+    if isinstance(value, property):
+        return property(lambda self: _hand_out(self._loop, getattr(self._twin, name)), doc=value.__doc__)
+    if not inspect.isfunction(value):
+        return value
+    call = _closing(name) if name == "close" else _calling(name)
+    functools.update_wrapper(call, value)
+    del call.__wrapped__  # type: ignore[attr-defined]  # it is no coroutine function any more
+    call.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
+    return call
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    def call(self: Synchronous, /, *args: Any, **kwargs: Any) -> Any:
+        result = getattr(self._twin, name)(*args, **kwargs)
+        return _hand_out(self._loop, self._loop.run(result) if inspect.iscoroutine(result) else result)
+
+    return call
+
+
+def _closing(name: str) -> Callable[..., Any]:
+    def call(self: Synchronous, /) -> None:
+        if self._loop.closed:
+            return
+        try:
+            self._loop.run(getattr(self._twin, name)())
+        finally:
+            self._loop.close()
+
+    return call
+
+
+def _hand_out(loop: LoopThread, value: Any) -> Any:
+    twin = _TWINS.get(type(value))
+    if twin is not None:
+        return twin(loop, value)
+    return _iterate(loop, value) if isinstance(value, AsyncIterator) else value
+
+
+def _iterate(loop: LoopThread, values: AsyncIterator[T]) -> Iterator[T]:
+    while True:
+        try:
+            value = loop.run(_next(values))
+        except StopAsyncIteration:
+            return
+        yield _hand_out(loop, value)
+
+
+async def _next(values: AsyncIterator[T]) -> T:
+    return await anext(values)
+
+
+def _enter(self: Any) -> Any:
+    return self
+
+
+def _exit(self: Any, *_: object) -> None:
+    self.close()
+
+
+def _iter(self: Any) -> Any:
+    return _iterate(self._loop, aiter(self._twin))
+
+
+_SPECIAL: dict[str, tuple[str, Any]] = {
+    "__aenter__": ("__enter__", _enter),
+    "__aexit__": ("__exit__", _exit),
+    "__aiter__": ("__iter__", _iter),
+}

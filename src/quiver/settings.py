@@ -1,0 +1,164 @@
+"""Settings: plain values from the environment (`QUIVER_*`) and the command line, checked once at the start.
+
+One table is the source of everything: the fields of `Settings`. `SETTINGS` derives names, variables, defaults
+and help from it, and docs/operations.md is tested against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIB = 2**20
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used. The message names the variable, never a secret."""
+
+
+class Setting(NamedTuple):
+    """One line of the settings table. `default` is None where there is none."""
+
+    name: str
+    variable: str
+    default: str | int | None
+    help: str
+
+
+def _setting(default: Any, help_text: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": help_text})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a Quiver process can be told. Secrets are left out of its repr."""
+
+    root: str = _setting(
+        "./quiver-data", "where the data are: a directory, or a URL of memory, file, s3, gs or az"
+    )
+    region: str = _setting("us-east-1", "the region in ARNs and in signatures")
+    account_id: str = _setting("000000000000", "the 12-digit account id in ARNs")
+    host: str = _setting("127.0.0.1", "the address the server listens on")
+    port: int = _setting(8080, "the port the server listens on")
+    workers: int = _setting(1, "server processes, all over the same root")
+    admin_host: str = _setting("127.0.0.1", "the address of the listener for /metrics and /stats")
+    admin_port: int = _setting(0, "the port of the listener for /metrics and /stats; 0 is QUIVER_PORT + 1")
+    memory_budget_bytes: int = _setting(512 * MIB, "memory for open indexes, per process")
+    buffered_bytes: int = _setting(256 * MIB, "request bodies held in memory at once, per process")
+    flush_rows: int = _setting(32_768, "rows an index takes in before they are flushed to a segment")
+    garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
+    log_level: str = _setting("info", "debug, info, warning or error")
+    credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
+    access_key_id: str = _setting("", "access key id of the first principal")
+    secret_access_key: str = _setting("", "secret access key of the first principal", secret=True)
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError for the first value out of range."""
+        for name, problem in _problems(self):
+            raise SettingsError(f"{variable(name)} {problem}")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"QUIVER_{name.upper()}"
+
+
+def _described() -> tuple[Setting, ...]:
+    defaults: list[Any] = [f.default for f in dataclasses.fields(Settings)]
+    return tuple(
+        Setting(f.name, variable(f.name), None if default == "" else default, f.metadata["help"])
+        for f, default in zip(dataclasses.fields(Settings), defaults, strict=True)
+    )
+
+
+SETTINGS = _described()
+
+
+def load(environment: Mapping[str, str], **given: str | int | None) -> Settings:
+    """Settings from the command line (`given`, where not None), else the environment, else the defaults.
+
+    Raises: SettingsError.
+    """
+    values: dict[str, Any] = {}
+    fields = dataclasses.fields(Settings)
+    if unknown := given.keys() - {f.name for f in fields}:
+        raise SettingsError(f"there is no setting {min(unknown)!r}")
+    for f in fields:
+        raw = given.get(f.name)
+        if raw is None:
+            raw = environment.get(variable(f.name), "").strip() or None
+        if raw is not None:
+            values[f.name] = _integer(f.name, raw) if isinstance(f.default, int) else str(raw)
+    return Settings(**values)
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The variables that make another process of this host load equal settings."""
+    return {variable(f.name): str(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+
+
+def local_directory(root: str) -> Path | None:
+    """The directory that a root names, absolute; None for a root that is no directory.
+
+    Raises: SettingsError for a file URL of another machine.
+    """
+    scheme, separator, rest = root.partition(":")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
+        return Path(root).expanduser().absolute()
+    if scheme != "file":
+        return None
+    parts = urlsplit(root)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise SettingsError(f"QUIVER_ROOT {rest!r} is not on this machine: write file:///path")
+    return Path(unquote(parts.path))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on `host`. Unknown names count as not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _integer(name: str, raw: str | int) -> int:
+    try:
+        return int(raw)
+    except ValueError:
+        raise SettingsError(f"{variable(name)} must be a whole number") from None
+
+
+def _problems(s: Settings) -> list[tuple[str, str]]:
+    access_key = re.fullmatch(r"([A-Za-z0-9_]{3,128})?", s.access_key_id)
+    pair = bool(s.secret_access_key) == bool(s.access_key_id)
+    rules = [
+        ("root", bool(s.root), "must not be empty"),
+        ("region", re.fullmatch(r"[a-z0-9-]{1,32}", s.region), "must be lower-case letters, digits, hyphens"),
+        ("account_id", re.fullmatch(r"[0-9]{12}", s.account_id), "must be 12 digits"),
+        ("host", bool(s.host), "must not be empty"),
+        ("port", 0 < s.port < 65536, "must be between 1 and 65535"),
+        ("workers", 1 <= s.workers <= 256, "must be between 1 and 256"),
+        ("workers", s.workers == 1 or not s.root.startswith("memory:"), "must be 1 for a root in memory"),
+        ("admin_host", bool(s.admin_host), "must not be empty"),
+        ("admin_port", 0 <= s.admin_port < 65536, "must be between 0 and 65535"),
+        ("admin_port", s.admin_port != s.port, "must differ from QUIVER_PORT"),
+        ("memory_budget_bytes", s.memory_budget_bytes >= 16 * MIB, "must be at least 16777216 (16 MiB)"),
+        ("buffered_bytes", s.buffered_bytes >= 20 * MIB, "must be at least 20971520 (one whole request)"),
+        ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),
+        ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),
+        ("log_level", s.log_level in LOG_LEVELS, f"must be one of {', '.join(LOG_LEVELS)}"),
+        ("access_key_id", access_key, "must be 3 to 128 letters, digits or underscores"),
+        ("secret_access_key", pair, "and QUIVER_ACCESS_KEY_ID go together"),
+    ]
+    return [(name, problem) for name, ok, problem in rules if not ok]

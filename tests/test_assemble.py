@@ -1,0 +1,119 @@
+"""Assembly: each form of a root opens the right store, and an opened root works until it is closed."""
+
+import ast
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quiver import assemble
+from quiver.assemble import open_service, open_store
+from quiver.model.errors import NotFoundError
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.metered_store import MeteredStore
+from quiver.settings import Settings, SettingsError
+
+
+@pytest.fixture
+def runtime() -> Any:
+    made = SystemRuntime()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough configuration for the clients to be made; nothing is called."""
+    for name, value in {
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
+        "AZURE_STORAGE_ACCOUNT_KEY": "a2V5",
+        "GOOGLE_SKIP_SIGNATURE": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("root", "url"),
+    [
+        ("memory:", "memory://"),
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+        ("s3://bucket/prefix/", "s3://bucket/prefix"),
+        ("gs://bucket/prefix", "gs://bucket/prefix"),
+        ("az://account/container/prefix", "az://account/container/prefix"),
+    ],
+)
+def test_each_form_of_a_root_opens_its_store(root: str, url: str, runtime: SystemRuntime) -> None:
+    assert open_store(root, runtime).url == url
+
+
+def test_paths_and_file_urls_open_the_same_directory(tmp_path: Path, runtime: SystemRuntime) -> None:
+    urls = {open_store(root, runtime).url for root in (f"{tmp_path}/my data", f"file://{tmp_path}/my%20data")}
+    assert urls == {f"file://{tmp_path}/my data"}
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "root", ["ftp://host/x", "http://host/x", "s3://", "s3://key:secret@bucket/x", "memory:x"]
+)
+def test_other_roots_are_refused_without_their_secrets(root: str, runtime: SystemRuntime) -> None:
+    with pytest.raises(SettingsError, match="QUIVER_ROOT") as refusal:
+        open_store(root, runtime)
+    assert "secret@" not in str(refusal.value)
+
+
+def test_requests_to_the_store_are_counted(tmp_path: Path, runtime: SystemRuntime) -> None:
+    async def scenario() -> None:
+        opened = await open_service(Settings(root=str(tmp_path / "data")), runtime)
+        assert isinstance(opened.store, MeteredStore)
+        before = opened.store.snapshot().put_new.items
+        await opened.call("CreateVectorBucket", {"vectorBucketName": "demo"})
+        assert opened.store.snapshot().put_new.items == before + 1
+        await opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_one_opening_stored_the_next_one_finds(tmp_path: Path, runtime: SystemRuntime) -> None:
+    settings = Settings(root=str(tmp_path / "data"), region="eu-west-1", account_id="123456789012")
+    name = {"vectorBucketName": "demo"}
+
+    async def scenario() -> dict[str, Any]:
+        first = await open_service(settings, runtime)
+        with pytest.raises(NotFoundError):
+            await first.call("GetVectorBucket", name)
+        await first.call("CreateVectorBucket", name)
+        await first.close()
+        second = await open_service(settings, runtime)
+        answer = await second.call("GetVectorBucket", name)
+        await second.close()
+        return answer.body["vectorBucket"]
+
+    assert asyncio.run(scenario())["vectorBucketArn"] == "arn:aws:s3vectors:eu-west-1:123456789012:bucket/demo"
+
+
+def test_the_memory_budget_reaches_the_engine(runtime: SystemRuntime) -> None:
+    async def scenario() -> None:
+        opened = await open_service(
+            Settings(root="memory:", memory_budget_bytes=64 << 20), runtime, background=False
+        )
+        settings = opened.engine._settings
+        assert (settings.memory_bytes, settings.background) == (64 << 20, False)
+        await opened.close()
+
+    asyncio.run(scenario())
+
+
+def test_no_other_file_names_a_concrete_class() -> None:
+    source = Path(assemble.__file__).parent
+    chosen = {"LocalStore", "MemoryStore", "RemoteStore", "MeteredStore", "RetryingStore", "NativeEngine"}
+    importing = [
+        str(file.relative_to(source))
+        for file in source.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and chosen & {name.name for name in node.names}
+    ]
+    assert set(importing) == {"assemble.py"}
