@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from objectstore.test_probe import IgnoresTheCondition
 from quiver import assemble
 from quiver.assemble import open_service, open_store
-from quiver.model.errors import NotFoundError
+from quiver.model.errors import NotFoundError, UnavailableError
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.settings import Settings, SettingsError
+from quiver.storage.store_format import open_store_format
 
 
 @pytest.fixture
@@ -117,3 +119,29 @@ def test_no_other_file_names_a_concrete_class() -> None:
         if isinstance(node, ast.ImportFrom) and chosen & {name.name for name in node.names}
     ]
     assert set(importing) == {"assemble.py"}
+
+
+def test_a_new_root_on_a_store_that_breaks_its_promises_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assemble, "open_store", lambda _root, runtime: IgnoresTheCondition(runtime))
+    with pytest.raises(UnavailableError, match="cannot be trusted with data: a taken key is refused"):
+        asyncio.run(opened("s3://bucket"))
+
+
+def test_a_root_in_use_is_not_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        runtime = SystemRuntime()
+        store = IgnoresTheCondition(runtime)
+        await open_store_format(store, runtime)
+        monkeypatch.setattr(assemble, "open_store", lambda _root, _runtime: store)
+        await opened("s3://bucket")
+        runtime.close()
+
+    asyncio.run(scenario())
+
+
+async def opened(root: str) -> None:
+    runtime = SystemRuntime()
+    try:
+        await (await assemble.open_service(Settings(root=root), runtime)).close()
+    finally:
+        runtime.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
+from quiver.model.errors import UnavailableError
 from quiver.objectstore.local import LocalStore
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.metered_store import MeteredStore
@@ -81,12 +82,12 @@ async def open_service(settings: Settings, runtime: Runtime, *, background: bool
 async def _examine(store: ObjectStore, runtime: Runtime) -> None:
     """Probe a remote store before the first object is trusted to it; `quiver doctor` looks longer.
 
-    Raises: SettingsError, naming the promises that the store broke.
+    Raises: UnavailableError with the promise that was broken.
     """
     report = await probe(store, runtime, rounds=_FIRST_ROUNDS, keys=_FIRST_KEYS)
     if not report.ok:
-        broken = "; ".join(f"{check.name}: {check.message}" for check in report.failed)
-        raise SettingsError(f"QUIVER_ROOT names a store that cannot keep Quiver's promises. {broken}")
+        check = report.failed[0]
+        raise UnavailableError(f"{store.url} cannot be trusted with data: {check.name}: {check.message}")
 
 
 def open_store(root: str, runtime: Runtime) -> ObjectStore:

@@ -1,6 +1,5 @@
 """`quiver serve` from start to stop: greeting, credentials, signals, refusals."""
 
-import asyncio
 import signal
 import socket
 import subprocess
@@ -12,10 +11,7 @@ import botocore.exceptions
 import pytest
 
 from cli.running import KEYS, RunningServer, environment, free_port
-from objectstore.test_probe import IgnoresTheCondition
 from quiver.cli import serve as serving
-from quiver.model.errors import UnavailableError
-from quiver.model.runtime import SystemRuntime
 
 
 def start_in_vain(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -104,24 +100,6 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     done = start_in_vain(str(tmp_path / "data"), QUIVER_REGION="US EAST")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("quiver: QUIVER_REGION ")
-
-
-def test_a_new_root_on_a_store_that_breaks_its_promises_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "open_store", lambda _root, runtime: IgnoresTheCondition(runtime))
-    with pytest.raises(UnavailableError, match="cannot be trusted with data: a taken key is refused"):
-        asyncio.run(serving.refuse_unfit_store("s3://bucket"))
-
-
-def test_a_root_in_use_is_not_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        runtime = SystemRuntime()
-        store = IgnoresTheCondition(runtime)
-        await store.put_new("format", [b"anything"])
-        monkeypatch.setattr(serving, "open_store", lambda _root, _runtime: store)
-        await serving.refuse_unfit_store("s3://bucket")
-        runtime.close()
-
-    asyncio.run(scenario())
 
 
 def test_the_admin_port_is_the_next_one_or_a_free_one() -> None:

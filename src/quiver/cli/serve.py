@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from quiver.assemble import open_store
+from quiver.assemble import open_service
 from quiver.cli.credentials import resolve
 from quiver.cli.greeting import greeting
-from quiver.format import paths
-from quiver.model.errors import UnavailableError
 from quiver.model.runtime import SystemRuntime
-from quiver.objectstore.probe import probe
 from quiver.settings import SettingsError
 
 if TYPE_CHECKING:
     from quiver.settings import Settings
-
-_ROUNDS, _KEYS = 5, 30
-"""Size of the probe at the first start: about a second on a local disk."""
 
 
 def serve(settings: Settings) -> None:
@@ -30,7 +24,7 @@ def serve(settings: Settings) -> None:
     from quiver.server.run import run  # noqa: PLC0415 - after the settings proved right
 
     pair = resolve(settings)
-    asyncio.run(refuse_unfit_store(settings.root))
+    asyncio.run(prepare(settings))
     settings = dataclasses.replace(
         settings,
         access_key_id=pair.access_key_id,
@@ -43,21 +37,16 @@ def serve(settings: Settings) -> None:
         raise SettingsError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
 
 
-async def refuse_unfit_store(root: str) -> None:
-    """Probe a store briefly before anything is kept in it; `quiver doctor` looks longer.
+async def prepare(settings: Settings) -> None:
+    """Create the root when it is new, so that what speaks against its store is said before workers start.
 
-    Raises: UnavailableError with the promise that was broken; SettingsError.
+    Raises: SettingsError, UnavailableError, DataError.
     """
     runtime = SystemRuntime()
-    store = open_store(root, runtime)
     try:
-        if not await store.list(paths.STORE_FORMAT):
-            report = await probe(store, runtime, rounds=_ROUNDS, keys=_KEYS)
-            if not report.ok:
-                check = report.failed[0]
-                raise UnavailableError(f"{store.url} cannot be trusted with data: {check.name}: {check.message}")
+        root = await open_service(settings, runtime, background=False)
+        await root.close()
     finally:
-        await store.close()
         runtime.close()
 
 
