@@ -122,7 +122,9 @@ def test_no_other_file_names_a_concrete_class() -> None:
 
 
 def test_a_new_root_on_a_store_that_breaks_its_promises_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble, "open_store", lambda _root, runtime: IgnoresTheCondition(runtime))
+    monkeypatch.setattr(
+        assemble, "open_metered_store", lambda _root, runtime: MeteredStore(IgnoresTheCondition(runtime))
+    )
     with pytest.raises(UnavailableError, match="cannot be trusted with data: a taken key is refused"):
         asyncio.run(opened("s3://bucket"))
 
@@ -130,9 +132,9 @@ def test_a_new_root_on_a_store_that_breaks_its_promises_is_refused(monkeypatch: 
 def test_a_root_in_use_is_not_probed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         runtime = SystemRuntime()
-        store = IgnoresTheCondition(runtime)
+        store = MeteredStore(IgnoresTheCondition(runtime))
         await open_store_format(store, runtime)
-        monkeypatch.setattr(assemble, "open_store", lambda _root, _runtime: store)
+        monkeypatch.setattr(assemble, "open_metered_store", lambda _root, _runtime: store)
         await opened("s3://bucket")
         runtime.close()
 

@@ -23,6 +23,7 @@ from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
+    from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
     from quiver.settings import Settings
 
@@ -34,6 +35,7 @@ class OpenRoot:
     """An open root. Whoever opened it closes it; the runtime stays open."""
 
     store: ObjectStore
+    meter: MeteredStore
     engine: NativeEngine
     service: Service
     administration: Administration
@@ -41,6 +43,10 @@ class OpenRoot:
     async def call(self, operation: str, params: dict[str, Any]) -> Response:
         """Do one S3 Vectors operation; see `Service.call`."""
         return await self.service.call(operation, params)
+
+    def store_counts(self) -> StoreCounts:
+        """What was asked of the object store since the root was opened."""
+        return self.meter.snapshot()
 
     async def close(self) -> None:
         """Finish background work and release everything."""
@@ -58,9 +64,10 @@ async def open_service(settings: Settings, runtime: Runtime, *, background: bool
 
     Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
     """
-    store = open_store(settings.root, runtime)
+    meter = open_metered_store(settings.root, runtime)
+    remote = local_directory(settings.root) is None
+    store = RetryingStore(meter, runtime) if remote else meter
     try:
-        remote = local_directory(settings.root) is None
         store_format = await open_store_format(
             store, runtime, partial(_examine, store, runtime) if remote else None
         )
@@ -76,7 +83,7 @@ async def open_service(settings: Settings, runtime: Runtime, *, background: bool
     engine = NativeEngine(store, runtime, native)
     catalog = Catalog(store, runtime)
     service = Service(catalog, engine, store_format, runtime, Home(settings.region, settings.account_id))
-    return OpenRoot(store, engine, service, Administration(store, runtime, catalog, engine))
+    return OpenRoot(store, meter, engine, service, Administration(store, runtime, catalog, engine))
 
 
 async def _examine(store: ObjectStore, runtime: Runtime) -> None:
@@ -91,9 +98,17 @@ async def _examine(store: ObjectStore, runtime: Runtime) -> None:
 
 
 def open_store(root: str, runtime: Runtime) -> ObjectStore:
+    """The store a root names; reads of a remote one that fail are repeated for a while.
+
+    Puts never are: the commit log resolves those. Raises: SettingsError.
+    """
+    meter = open_metered_store(root, runtime)
+    return meter if local_directory(root) is not None else RetryingStore(meter, runtime)
+
+
+def open_metered_store(root: str, runtime: Runtime) -> MeteredStore:
     """The store a root names, counting its requests; see docs/operations.md for the forms of a root.
 
-    Remote reads that fail are repeated for a while, puts never are: the commit log resolves those.
     Raises: SettingsError.
     """
     directory = local_directory(root)
@@ -106,6 +121,6 @@ def open_store(root: str, runtime: Runtime) -> ObjectStore:
     if root.partition(":")[0] not in SCHEMES:
         raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs or az")
     try:
-        return RetryingStore(MeteredStore(RemoteStore(root)), runtime)
+        return MeteredStore(RemoteStore(root))
     except ValueError as error:
         raise SettingsError(f"QUIVER_ROOT cannot be used: {error}") from error

@@ -1,0 +1,1 @@
+"""S3 Vectors over HTTP: an ASGI application."""

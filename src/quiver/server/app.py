@@ -1,0 +1,241 @@
+"""The ASGI application: framing, host, size, route, authentication, decoding, service, encoding, in this order."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from quiver.model.errors import UnavailableError
+from quiver.server.admission import ByteBudget
+from quiver.server.body import discard_body, read_body
+from quiver.server.errors import Reply, dump_json, error_reply, is_foreseen
+from quiver.server.framing import read_head
+from quiver.server.limits import ServerLimits
+from quiver.server.logs import describe
+from quiver.server.metrics import Metrics
+from quiver.server.routes import HEALTH, Routes, query_values
+from quiver.server.wire import read_fast, read_params
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.metered_store import StoreCounts
+    from quiver.server.framing import Head
+    from quiver.server.routes import Route, RoutedOperation
+    from quiver.server.sigv4 import Authenticator, Principal
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+BODY_WEIGHT = 2
+"""Memory set aside for a body, as a multiple of its length: the bytes and what is decoded from them."""
+
+
+class Answer(Protocol):
+    """What an operation returns: a body for orjson, and the commit number it was computed at."""
+
+    @property
+    def body(self) -> dict[str, Any]: ...
+    @property
+    def commit(self) -> int | None: ...
+
+
+class OpenService(Protocol):
+    """The service as the HTTP face uses it."""
+
+    async def call(self, operation: str, params: dict[str, Any]) -> Answer:
+        """Validate, authorize, do. Raises the errors of `quiver.model.errors`."""
+        ...
+
+    def store_counts(self) -> StoreCounts:
+        """What was asked of the object store so far."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; called once, after the last answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of one request, for its log line and its metrics."""
+
+    request_id: str
+    operation: str = "Unknown"
+    key_id: str = ""
+    received: int = 0
+
+
+class Application:
+    """An ASGI application over one service.
+
+    Args:
+        open_service: opens the service when the server starts.
+        operations: the operation table routes are built from.
+        authenticator: who may call.
+        runtime: time, ids and worker threads.
+        log: where request lines go.
+        limits: what a request may cost.
+        metrics: where requests are counted.
+    """
+
+    def __init__(
+        self,
+        open_service: Callable[[], Awaitable[OpenService]],
+        operations: Mapping[str, RoutedOperation],
+        authenticator: Authenticator,
+        runtime: Runtime,
+        log: FilteringBoundLogger,
+        limits: ServerLimits | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.limits = limits or ServerLimits()
+        self.metrics = metrics or Metrics()
+        self._open_service = open_service
+        self._routes = Routes(operations)
+        self._authenticator = authenticator
+        self._runtime = runtime
+        self._log = log
+        self._service: OpenService | None = None
+        self._admission = ByteBudget(self.limits.admission_bytes, self.limits.admission_seconds)
+        self._strict_reading = ByteBudget(self.limits.max_body, self.limits.admission_seconds)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            with self.metrics.in_flight.track_inprogress():
+                await self._exchange(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            self._service = await self._open_service()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server says so and does not start
+            self._log.error("start failed", message=str(error), **describe(error))
+            await send({"type": "lifespan.startup.failed", "message": ""})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        service, self._service = self._service, None
+        await service.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _exchange(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        started = self._runtime.monotonic()
+        exchange = Exchange(_uuid(self._runtime.new_id()))
+        try:
+            reply = await self._answer(scope, receive, exchange)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a 500 that says nothing
+            reply = error_reply(error)
+            if not is_foreseen(error):
+                self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
+        await _send(send, reply, exchange.request_id)
+        self._record(exchange, reply, self._runtime.monotonic() - started)
+
+    async def _answer(self, scope: dict[str, Any], receive: Receive, exchange: Exchange) -> Reply:
+        head = read_head(scope, self.limits)
+        weight = (self.limits.max_body if head.length is None else head.length) * BODY_WEIGHT
+        async with AsyncExitStack() as held:
+            try:
+                route = self._routes.find(head.parts.method, head.parts.raw_path)
+                exchange.operation = route.operation
+                if route.operation == HEALTH:
+                    self._ready()
+                    return Reply(200, "OK", (), b'{"status":"ok"}')
+                claim = self._authenticator.open(head.parts)
+                await held.enter_async_context(self._admitted(weight))
+            except Exception:
+                await discard_body(receive, head.length, self.limits)
+                raise
+            body = await read_body(receive, head.length, self.limits)
+            exchange.received = len(body)
+            principal = claim.verify(await self._run(len(body), _sha256, body))
+            return await self._perform(principal, route, head, body, exchange)
+
+    @asynccontextmanager
+    async def _admitted(self, weight: int) -> AsyncIterator[None]:
+        async with self._admission.share(weight):
+            self.metrics.admitted_bytes.inc(weight)
+            try:
+                yield
+            finally:
+                self.metrics.admitted_bytes.dec(weight)
+
+    async def _perform(
+        self, principal: Principal, route: Route, head: Head, body: bytes, exchange: Exchange
+    ) -> Reply:
+        exchange.key_id = principal.key_id
+        if not route.has_body:
+            return await self._call(route, head, {})
+        params = await self._run(len(body), read_fast, route.operation, body)
+        if params is not None:
+            return await self._call(route, head, params)
+        async with self._strict_reading.share(len(body)):
+            params = await self._run(len(body), read_params, route.operation, body, self.limits)
+            return await self._call(route, head, params)
+
+    async def _call(self, route: Route, head: Head, params: dict[str, Any]) -> Reply:
+        params.update(route.labels)
+        for member in route.query:
+            if values := query_values(head.parts.raw_query, member):
+                params[member] = values
+        answer = await self._ready().call(route.operation, params)
+        commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
+        return Reply(200, "OK", commit, dump_json(answer.body))
+
+    def _ready(self) -> OpenService:
+        if self._service is None:
+            raise UnavailableError("The server is starting or stopping")
+        return self._service
+
+    async def _run(self, size: int, function: Callable[..., Any], *args: Any) -> Any:
+        """Run work on a body of `size` bytes: here when it is small, else in a worker thread."""
+        if size <= self.limits.inline_bytes:
+            return function(*args)
+        return await self._runtime.offload(function, *args)
+
+    def _record(self, exchange: Exchange, reply: Reply, seconds: float) -> None:
+        self.metrics.observe(exchange.operation, reply.code, seconds, exchange.received, len(reply.body))
+        if self._service is not None:
+            self.metrics.observe_store(self._service.store_counts())
+        if exchange.operation == HEALTH:
+            return
+        self._log.info(
+            "request",
+            request_id=exchange.request_id,
+            operation=exchange.operation,
+            key_id=exchange.key_id,
+            status=reply.status,
+            code=reply.code,
+            seconds=round(seconds, 6),
+            received=exchange.received,
+            sent=len(reply.body),
+        )
+
+
+async def _send(send: Send, reply: Reply, request_id: str) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"x-amzn-requestid", request_id.encode()),
+        *reply.headers,
+    ]
+    if reply.close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _uuid(digits: str) -> str:
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -1,0 +1,49 @@
+"""Credentials: the access keys this server knows, in memory, never shown."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+MIN_SECRET = 16
+PUBLISHED = ("EXAMPLE", "minioadmin", "localstack")
+
+
+class Credentials:
+    """Access key ids and their secrets. Its text form shows neither.
+
+    Raises:
+        ValueError: no key at all, or a key id or secret of impossible form.
+    """
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        if not secrets:
+            raise ValueError("no credentials: every request would be refused")
+        for key_id, secret in secrets.items():
+            if not KEY_ID.fullmatch(key_id):
+                raise ValueError("an access key id has 1 to 128 letters, digits, ., _ or -")
+            if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+                raise ValueError("a secret access key is printable ASCII without spaces")
+        self._secrets = {key_id: secret.encode() for key_id, secret in secrets.items()}
+
+    def secret(self, key_id: str) -> bytes | None:
+        """The secret of a key id, or None."""
+        return self._secrets.get(key_id)
+
+    def __repr__(self) -> str:
+        return f"Credentials({len(self._secrets)} keys)"
+
+
+def weakness(key_id: str, secret: str) -> str | None:
+    """Why a pair should not guard a server that others can reach; None when nothing is wrong with it."""
+    if len(secret) < MIN_SECRET:
+        return f"the secret access key is shorter than {MIN_SECRET} characters"
+    if secret == key_id or len(set(secret)) < MIN_SECRET // 2:
+        return "the secret access key is easy to guess"
+    if any(word in secret for word in PUBLISHED):
+        return "the secret access key is a published example"
+    return None

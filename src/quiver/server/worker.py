@@ -1,0 +1,45 @@
+"""A worker process: its application, built from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from quiver.assemble import open_service
+from quiver.model.runtime import SystemRuntime
+from quiver.server.app import Application, OpenService
+from quiver.server.credentials import Credentials
+from quiver.server.lifeline import stop_with_parent
+from quiver.server.limits import ServerLimits
+from quiver.server.logs import make_logger
+from quiver.server.sigv4 import Authenticator
+from quiver.service.operations import OPERATIONS
+from quiver.settings import load
+
+SWITCH_SECONDS = 0.001
+"""How long a worker thread may keep the interpreter from the event loop while it parses a large body."""
+
+
+def create() -> Application:
+    """The application of this process.
+
+    Raises:
+        SettingsError, ValueError: the environment holds no usable settings or credentials.
+    """
+    settings = load(os.environ)
+    runtime = SystemRuntime()
+
+    async def start() -> OpenService:
+        stop_with_parent()
+        return await open_service(settings, runtime)
+
+    sys.setswitchinterval(SWITCH_SECONDS)
+    credentials = Credentials({settings.access_key_id: settings.secret_access_key})
+    return Application(
+        start,
+        OPERATIONS,
+        Authenticator(credentials, settings.region, runtime.time),
+        runtime,
+        make_logger(settings.log_level),
+        ServerLimits(admission_bytes=settings.buffered_bytes),
+    )

@@ -1,0 +1,50 @@
+"""Credentials: checked once, never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from quiver.server.credentials import Credentials, weakness
+
+
+def test_secrets_are_found_by_key_id_and_not_shown():
+    credentials = Credentials({"KEY-1.a_b": "hidden-value", "K2": "other-value"})
+    assert credentials.secret("K2") == b"other-value"
+    assert credentials.secret("k2") is None
+    assert "hidden" not in f"{credentials} {credentials!r}"
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        {},
+        {"": "s"},
+        {"a/b": "s"},
+        {"a b": "s"},
+        {"x" * 129: "s"},
+        {"k": ""},
+        {"k": "with space"},
+        {"k": "é"},
+        {"k": "a\n"},
+    ],
+)
+def test_impossible_pairs_are_refused_without_quoting_them(secrets):
+    with pytest.raises(ValueError) as caught:
+        Credentials(secrets)
+    assert not any(value in str(caught.value) for value in secrets.values() if len(value) > 1)
+
+
+@pytest.mark.parametrize(
+    ("key_id", "secret", "weak"),
+    [
+        ("admin", "admin", True),
+        ("k", "short", True),
+        ("k", "a" * 40, True),
+        ("minioadmin", "minioadmin", True),
+        ("same-same-same-same-0123", "same-same-same-same-0123", True),
+        ("AKIDEXAMPLE", "abcdefghijklmnopqrstuvEXAMPLEKEY", True),
+        ("QKABCDEF", "zX81kq0-RtuvW3_mnoPq72LsaD", False),
+    ],
+)
+def test_weak_pairs(key_id, secret, weak):
+    assert (weakness(key_id, secret) is not None) is weak
