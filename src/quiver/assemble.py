@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from quiver.settings import Settings
 
 _FIRST_ROUNDS, _FIRST_KEYS = 8, 20  # some 350 requests, once in the life of a root
+
+_FEWEST_SEGMENTS, _MOST_SEGMENTS = 64, 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ async def open_service(settings: Settings, runtime: Runtime, *, background: bool
         flush_rows=settings.flush_rows,
         garbage_age=settings.garbage_age_seconds,
         memory_bytes=settings.memory_budget_bytes,
+        open_segments=_affordable_segments(),
         background=background,
     )
     engine = NativeEngine(store, runtime, native)
@@ -95,6 +99,14 @@ async def _examine(store: ObjectStore, runtime: Runtime) -> None:
     if not report.ok:
         check = report.failed[0]
         raise UnavailableError(f"{store.url} cannot be trusted with data: {check.name}: {check.message}")
+
+
+def _affordable_segments() -> int:
+    """How many segments may be mapped at once: each takes two of the file descriptors this process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _MOST_SEGMENTS
+    return min(_MOST_SEGMENTS, max(_FEWEST_SEGMENTS, limit // 4))
 
 
 def open_store(root: str, runtime: Runtime) -> ObjectStore:

@@ -26,12 +26,12 @@ _BLOCK = 4096  # rows converted to float64 at a time
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def norms(rows: Float32Matrix) -> NDArray[np.float64]:
-    """Euclidean norm of each row, float64 of shape (rows,). No overflow, no underflow to zero."""
-    out = np.empty(len(rows))
+def norms(rows: Float32Matrix) -> NDArray[np.float32]:
+    """Euclidean norm of each row, float32 of shape (rows,); the largest float32 where it is larger still."""
+    out = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK].astype(np.float64)
-        np.sqrt(np.einsum("ij,ij->i", block, block), out=out[start : start + _BLOCK])
+        out[start : start + _BLOCK] = np.minimum(np.sqrt(np.einsum("ij,ij->i", block, block)), FLOAT32_MAX)
     return out
 
 

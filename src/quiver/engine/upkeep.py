@@ -72,4 +72,8 @@ class Upkeep(ABC):
 
     @abstractmethod
     async def collect(self, index_id: str, age: float) -> Collected:
-        """Remove what nothing needs any more and is older than `age` seconds; works on deleted indexes too."""
+        """Remove what nothing needs any more and is older than `age` seconds, by the store's clock."""
+
+    @abstractmethod
+    async def discard(self, index_id: str, age: float) -> Collected:
+        """The same for an index that was deleted: finish what its deletion began, then remove what is left."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from quiver.model.errors import CorruptObjectError
+from quiver.format.msgpack import unpack
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -50,7 +50,4 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 def decode(key: str, payload: memoryview) -> Checkpoint:
     """Raises CorruptObjectError."""
-    try:
-        return msgspec.msgpack.decode(payload, type=Checkpoint)
-    except msgspec.MsgspecError as error:
-        raise CorruptObjectError(f"{key}: unreadable checkpoint: {error}") from error
+    return unpack(payload, Checkpoint, f"{key}: unreadable checkpoint")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import xxhash
 
+from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 
 if TYPE_CHECKING:
@@ -118,9 +119,6 @@ def _decode_head(kind: Kind, key: str, view: memoryview) -> tuple[Identity, int,
         raise UnsupportedFormatError(f"{key}: format version {version}; this Quiver reads {VERSION}")
     if found != kind:
         raise CorruptObjectError(f"{key}: kind {found} where {int(kind)} is due")
-    try:
-        identity = msgspec.msgpack.decode(view[_FIXED.size : end], type=Identity)
-    except msgspec.MsgspecError as error:
-        raise CorruptObjectError(f"{key}: unreadable header") from error
+    identity = unpack(view[_FIXED.size : end], Identity, f"{key}: unreadable header")
     start = end + _CHECKSUM.size
     return identity, start + padding(start), length, digest

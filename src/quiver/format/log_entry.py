@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from quiver.format.envelope import padding
+from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ def encode(parts: Sequence[Part]) -> list[bytes | memoryview]:
 
 def decode(key: str, payload: memoryview) -> list[Part]:
     """The parts, as views of `payload`. Raises CorruptObjectError."""
-    try:
-        (length,) = _LENGTH.unpack_from(payload)
-        directory = msgspec.msgpack.decode(
-            payload[_LENGTH.size : _LENGTH.size + length], type=list[tuple[PartKind, int]]
-        )
-    except (struct.error, msgspec.MsgspecError) as error:
-        raise CorruptObjectError(f"{key}: unreadable directory of parts") from error
+    if len(payload) < _LENGTH.size:
+        raise CorruptObjectError(f"{key}: no directory of parts")
+    (length,) = _LENGTH.unpack_from(payload)
+    directory = unpack(
+        payload[_LENGTH.size : _LENGTH.size + length],
+        list[tuple[PartKind, int]],
+        f"{key}: unreadable directory of parts",
+    )
     position = _LENGTH.size + length
     parts = []
     for kind, size in directory:

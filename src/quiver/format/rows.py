@@ -67,7 +67,10 @@ def encode_put(batch: VectorBatch) -> memoryview:
 def decode_put(body: memoryview | bytes, dimension: int) -> VectorBatch:
     """The vectors are a read-only view of `body`. Raises CorruptObjectError."""
     batch = _read(body, _put_schema(dimension))
-    vectors = batch.column("vector").flatten().to_numpy(zero_copy_only=True).reshape(-1, dimension)
+    values = batch.column("vector").flatten()
+    if values.null_count:
+        raise CorruptObjectError("log entry: null values")
+    vectors = values.to_numpy(zero_copy_only=True).reshape(-1, dimension)
     return VectorBatch(batch.column("key").to_pylist(), vectors, batch.column("metadata").to_pylist())
 
 

@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 import xxhash
 
+from quiver.format.msgpack import unpack
 from quiver.format.rows_parquet import Run
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 
@@ -105,13 +106,10 @@ def decode_footer(key: str, owner: str, data: memoryview) -> Footer:
     text = data[start : start + length]
     if xxhash.xxh3_64_intdigest(text) != digest:
         raise CorruptObjectError(f"{key}: footer checksum does not match")
-    try:
-        version = msgspec.msgpack.decode(text, type=_Versioned).version
-        if version != VERSION:
-            raise UnsupportedFormatError(f"{key}: format version {version}; this Quiver reads {VERSION}")
-        footer = msgspec.msgpack.decode(text, type=Footer)
-    except msgspec.MsgspecError as error:
-        raise CorruptObjectError(f"{key}: unreadable footer: {error}") from error
+    version = unpack(text, _Versioned, f"{key}: unreadable footer").version
+    if version != VERSION:
+        raise UnsupportedFormatError(f"{key}: format version {version}; this Quiver reads {VERSION}")
+    footer = unpack(text, Footer, f"{key}: unreadable footer")
     if (footer.key, footer.owner) != (key, owner):
         raise CorruptObjectError(f"{key}: belongs to {footer.key} of {footer.owner}")
     return footer

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
 import sys
+from contextlib import suppress
 
 from quiver.assemble import open_service
 from quiver.model.runtime import SystemRuntime
@@ -26,12 +29,15 @@ def create() -> Application:
     Raises:
         SettingsError, ValueError: the environment holds no usable settings or credentials.
     """
+    _raise_file_limit()
     settings = load(os.environ)
     runtime = SystemRuntime()
 
     async def start() -> OpenService:
         stop_with_parent()
-        return await open_service(settings, runtime)
+        service = await open_service(settings, runtime)
+        gc.freeze()  # modules and tables live as long as the process: full collections need not visit them
+        return service
 
     sys.setswitchinterval(SWITCH_SECONDS)
     credentials = Credentials({settings.access_key_id: settings.secret_access_key})
@@ -43,3 +49,10 @@ def create() -> Application:
         make_logger(settings.log_level),
         ServerLimits(admission_bytes=settings.buffered_bytes),
     )
+
+
+def _raise_file_limit() -> None:
+    """To what the system allows: mapped segments and connections each take file descriptors."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems refuse "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

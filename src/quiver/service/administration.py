@@ -87,4 +87,5 @@ class Administration:
         )
         yield "catalog", Collected(len(removed), sum(info.size for info in removed))
         for stored in await self.stored():
-            yield stored.title, await self._upkeep.collect(stored.index_id, age)
+            clean = self._upkeep.collect if stored.named else self._upkeep.discard
+            yield stored.title, await clean(stored.index_id, age)

@@ -219,9 +219,9 @@ class CommitLog:
     async def _open(self) -> None:
         """Stand at the newest checkpoint and replay what the listing shows, reading ahead.
 
-        A listing that shows entries or segments past the end of the replay means that a slot is gone.
+        A listing that shows entries or segments past a slot that is gone, with no newer checkpoint to explain
+        it, means that data is lost.
         """
-        previous = -1
         while True:
             names = [paths.classify(self._root, info.key) for info in await self._store.list(self._root)]
             newest = max((name.generation for name in names if name.kind == "checkpoint"), default=0)
@@ -233,9 +233,8 @@ class CommitLog:
             used = max((name.slot for name in names), default=0)
             if self.slot >= used or self.sealed:
                 return
-            if newest == previous:  # no newer checkpoint explains the gap
+            if await self._read(self.slot + 1) is None and await self.checkpoints.newest(newest) is None:
                 raise MissingObjectError(f"{self._root}: the log ends at slot {self.slot}, but {used} was used")
-            previous = newest
 
     async def _read_ahead(self, listed: list[int], window: int = 16) -> None:
         wanted = [slot for slot in listed if slot > self.slot]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import Engine
+from quiver.engine.native.burial import bury
 from quiver.engine.native.fsck import check_index
 from quiver.engine.native.index import NativeIndex
 from quiver.engine.native.inspection import inspect_index
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
 
-_CHECK_EVERY = 16  # openings between two looks at the budget, which visit every open index
-
 
 class NativeEngine(Engine, Upkeep):
     """See Engine. Half of the budget is for tails, half for segments that are not memory-mapped.
@@ -36,25 +35,24 @@ class NativeEngine(Engine, Upkeep):
         self._store = store
         self._runtime = runtime
         self._settings = settings or NativeSettings()
-        self._pool = SegmentPool(store, self._settings.memory_bytes // 2)
+        self._pool = SegmentPool(store, self._settings.memory_bytes // 2, self._settings.open_segments)
         self._open: OrderedDict[str, NativeIndex] = OrderedDict()
-        self._opened = 0
+        self._sizes: dict[str, int] = {}
+        self._used = 0
 
     async def open(self, index_id: str, spec: IndexSpec) -> NativeIndex:
         index = self._open.get(index_id)
         if index is None:
             index = NativeIndex(self._store, self._runtime, self._pool, index_id, spec, self._settings)
             self._open[index_id] = index
-            self._opened += 1
-            if self._opened % _CHECK_EVERY == 0:
-                self._close_idle()
         self._open.move_to_end(index_id)
+        self._count(index_id, index.resident)
         return index
 
     async def seal(self, index_id: str, spec: IndexSpec) -> None:
         index = await self.open(index_id, spec)
         await index.seal()
-        self._open.pop(index_id, None)
+        self._forget(index_id)
         if self._settings.background:
             self._runtime.spawn(self._collect_later(index), "collect deleted index")
 
@@ -77,14 +75,22 @@ class NativeEngine(Engine, Upkeep):
     async def collect(self, index_id: str, age: float) -> Collected:
         return await collect_index(self._store, self._runtime, index_id, age)
 
+    async def discard(self, index_id: str, age: float) -> Collected:
+        await bury(self._store, self._runtime, index_id)
+        return await self.collect(index_id, age)
+
     async def close(self) -> None:
         for index in list(self._open.values()):
             await index.maintenance.wait()
         self._open.clear()
 
-    def _close_idle(self) -> None:
-        """Drop the least recently used indexes beyond the budget, never the newest."""
-        used = sum(index.resident for index in self._open.values())
-        while used > self._settings.memory_bytes // 2 and len(self._open) > 1:
-            _, idle = self._open.popitem(last=False)
-            used -= idle.resident
+    def _count(self, index_id: str, nbytes: int) -> None:
+        """Count an index with its present size, then close the least recently used beyond the budget."""
+        self._used += nbytes - self._sizes.get(index_id, 0)
+        self._sizes[index_id] = nbytes
+        while self._used > self._settings.memory_bytes // 2 and len(self._open) > 1:
+            self._forget(next(iter(self._open)))
+
+    def _forget(self, index_id: str) -> None:
+        if self._open.pop(index_id, None) is not None:
+            self._used -= self._sizes.pop(index_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quiver.engine.native.inspection import newest_checkpoint
-from quiver.engine.native.state import IndexState, SegmentRef, decode_checkpoint
+from quiver.engine.native.state import IndexState, SegmentRef, segments_of
 from quiver.engine.upkeep import Finding
 from quiver.format import log_entry, paths
 from quiver.format.envelope import Kind, decode
@@ -34,7 +34,7 @@ async def check_index(store: ObjectStore, runtime: Runtime, index_id: str, spec:
     findings = await _check_log(store, runtime, root, index_id, spec)
     try:
         checkpoint = await newest_checkpoint(CheckpointStore(store, runtime, root, index_id))
-        refs = decode_checkpoint(checkpoint.state).segments if checkpoint else []
+        refs = segments_of(checkpoint)
     except DataError as error:
         return [*findings, Finding(root, error.message)]
     alive: dict[str, str] = {}

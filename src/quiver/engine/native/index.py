@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import Hits, Index, IndexSealedError, Listing, ListPosition, Lookup, Query
+from quiver.engine.native.burial import bury
 from quiver.engine.native.listing import list_page
 from quiver.engine.native.lookup import look_up
 from quiver.engine.native.maintenance import Maintenance
@@ -72,7 +73,7 @@ class NativeIndex(Index):
         if not self.log.sealed:
             with suppress(IndexSealedError):  # another was quicker
                 await self._append(PartKind.SEAL, b"", check=False)
-        await self.maintenance.bury()
+        await bury(self.store, self.runtime, self.index_id)
 
     async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> int:
         if check:
@@ -94,7 +95,8 @@ class NativeIndex(Index):
             in_tail.update(self.state.tail.newest(keys))
 
         snapshot = await self.snapshots.take(capture)
-        return look_up(snapshot, in_tail, dict.fromkeys(keys), vectors=vectors, metadata=metadata)
+        with self.snapshots.forgetting_damage():
+            return look_up(snapshot, in_tail, dict.fromkeys(keys), vectors=vectors, metadata=metadata)
 
     async def list(
         self,
@@ -108,23 +110,25 @@ class NativeIndex(Index):
         metadata: bool = False,
     ) -> Listing:
         snapshot = await self.snapshots.take()
-        return await self.runtime.offload(
-            list_page,
-            snapshot,
-            limit=limit,
-            max_bytes=max_bytes,
-            after=after,
-            segment=segment,
-            segment_count=segment_count,
-            vectors=vectors,
-            metadata=metadata,
-        )
+        with self.snapshots.forgetting_damage():
+            return await self.runtime.offload(
+                list_page,
+                snapshot,
+                limit=limit,
+                max_bytes=max_bytes,
+                after=after,
+                segment=segment,
+                segment_count=segment_count,
+                vectors=vectors,
+                metadata=metadata,
+            )
 
     async def query(self, query: Query) -> Hits:
         snapshot = await self.snapshots.take()
-        if self._work(snapshot) < _INLINE_WORK:
-            return search(snapshot, self.spec, query)
-        return await self.runtime.offload(search, snapshot, self.spec, query)
+        with self.snapshots.forgetting_damage():
+            if self._work(snapshot) < _INLINE_WORK:
+                return search(snapshot, self.spec, query)
+            return await self.runtime.offload(search, snapshot, self.spec, query)
 
     def _work(self, snapshot: Snapshot) -> int:
         held = sum(segment.reader.rows for segment in snapshot.segments) + snapshot.tail.rows

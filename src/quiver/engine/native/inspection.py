@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quiver.engine.native.state import SegmentRef, decode_checkpoint
+from quiver.engine.native.state import SegmentRef, segments_of
 from quiver.engine.upkeep import IndexSummary, SegmentSummary
 from quiver.format import paths
 from quiver.objectstore.store import ObjectNotFoundError
@@ -34,7 +34,7 @@ async def inspect_index(store: ObjectStore, runtime: Runtime, index_id: str) -> 
     checkpoint = await newest_checkpoint(CheckpointStore(store, runtime, root, index_id))
     listed = await store.list(root)
     slot = checkpoint.slot if checkpoint else 0
-    refs = decode_checkpoint(checkpoint.state).segments if checkpoint else []
+    refs = segments_of(checkpoint)
     names = [paths.classify(root, info.key) for info in listed]
     live = {ref.id for ref in refs}
     return IndexSummary(

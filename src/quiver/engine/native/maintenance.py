@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from quiver.engine.native.compaction import choose, compact, groups
-from quiver.engine.native.flush import flush, publish
-from quiver.engine.native.state import decode_checkpoint
+from quiver.engine.native.flush import flush
+from quiver.engine.native.state import segments_of
 from quiver.engine.upkeep import Collected
 from quiver.format import paths
 from quiver.model.errors import BusyError, QuiverError
@@ -105,12 +105,6 @@ class Maintenance:
         index = self._index
         return await collect_index(index.store, index.runtime, index.index_id, index.settings.garbage_age)
 
-    async def bury(self) -> None:
-        """After the seal: a checkpoint that names no segment."""
-        draft = await self._index.log.observe(lambda: self._index.log.draft_checkpoint(b""))
-        if draft.slot != self._index.log.base_slot:
-            await publish(self._index, draft, [])
-
 
 async def collect_index(store: ObjectStore, runtime: Runtime, index_id: str, age: float) -> Collected:
     """Remove what nothing needs of an index, open or not. Raises RetryError, DataError."""
@@ -122,4 +116,4 @@ async def collect_index(store: ObjectStore, runtime: Runtime, index_id: str, age
 
 
 def _references(checkpoint: Checkpoint) -> set[str]:
-    return {ref.id for ref in decode_checkpoint(checkpoint.state).segments}
+    return {ref.id for ref in segments_of(checkpoint)}

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from pyroaring import BitMap
 
 from quiver.ann import registry
 from quiver.ann.codec import score_of
@@ -23,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from pyroaring import BitMap
 
     from quiver.engine.engine import Query
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
     from quiver.engine.native.tail import TailBlockView
-    from quiver.model.types import DistanceMetric, IndexSpec
+    from quiver.model.types import IndexSpec
 
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
 
@@ -58,7 +58,8 @@ class Candidates:
 
     def keep(self, mask: NDArray[np.bool_]) -> Candidates:
         """Those that the mask marks."""
-        return Candidates(self.source, self.rows[mask], self.low[mask], self.high[mask])
+        kept = np.flatnonzero(mask)  # found once, not once for each array
+        return Candidates(self.source, self.rows[kept], self.low[kept], self.high[kept])
 
 
 def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
@@ -80,8 +81,8 @@ def _scan_segment(segment: OpenSegment, spec: IndexSpec, query: Query) -> Candid
     allowed = reader.columns.select(query.filter) - dead if query.filter is not None else None
     alive = reader.rows - len(dead) if allowed is None else len(allowed)
     if plan(alive, reader.rows) is Plan.GATHER:
-        chosen = BitMap(range(reader.rows)) - dead if allowed is None else allowed
-        return _gather(reader, np.array(chosen, np.int64), spec, query)
+        rows = _numbers(dead.flip(0, reader.rows) if allowed is None else allowed)
+        return _score_rows(reader, rows, reader.take_vectors(rows), reader.norms[rows], spec, query)
     return _probe(segment, _row_mask(reader.rows, allowed, dead), spec, query)
 
 
@@ -90,19 +91,28 @@ def _row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.boo
     if allowed is None and not dead:
         return None
     mask = np.full(rows, allowed is None)
-    mask[np.array(dead if allowed is None else allowed, np.int64)] = allowed is not None
+    mask[_numbers(dead if allowed is None else allowed)] = allowed is not None
     return mask
 
 
-def _gather(source: Source, rows: NDArray[np.int64], spec: IndexSpec, query: Query) -> Candidates:
-    exact = distances(query.vector, source.take_vectors(rows), spec.metric).astype(np.float64)
-    scores = np.minimum(_scores(exact, spec.metric), FLOAT32_MAX)
-    low, high = scores * (1 - _SLACK), np.minimum(scores * (1 + _SLACK), FLOAT32_MAX)
-    return Candidates(source, rows, low.astype(np.float32), high.astype(np.float32))
+def _numbers(rows: BitMap) -> NDArray[np.int64]:
+    """The members of a bitmap, ascending; NumPy alone would take them one by one."""
+    return np.frombuffer(rows.to_array(), np.uint32).astype(np.int64)
 
 
-def _scores(exact: NDArray[np.float64], metric: DistanceMetric) -> NDArray[np.float64]:
-    return np.array([score_of(distance, metric) for distance in exact.tolist()], np.float64)
+def _score_rows(
+    source: Source,
+    rows: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    norms: NDArray[np.float32],
+    spec: IndexSpec,
+    query: Query,
+) -> Candidates:
+    """Whole vectors are scored as flat codes; `rows` are their row numbers."""
+    flat = registry.codec("flat").train(vectors[:1], vectors[:1], 0)
+    score = flat.scorer(query.vector, np.zeros(spec.dimension, np.float32), spec.metric)
+    estimate, margin = score(vectors.view(np.uint8), norms)
+    return Candidates(source, rows, estimate - margin, estimate + margin)
 
 
 def _probe(segment: OpenSegment, mask: NDArray[np.bool_] | None, spec: IndexSpec, query: Query) -> Candidates:
@@ -124,13 +134,10 @@ def _probe(segment: OpenSegment, mask: NDArray[np.bool_] | None, spec: IndexSpec
 
 
 def _scan_block(view: TailBlockView, spec: IndexSpec, query: Query) -> Candidates:
-    """The tail is scanned as a flat segment would be."""
     block, mask = view
     count = len(mask)
-    flat = registry.codec("flat").train(block.vectors[:1], block.vectors[:1], 0)
-    score = flat.scorer(query.vector, np.zeros(spec.dimension, np.float32), spec.metric)
-    estimate, margin = score(block.vectors[:count].view(np.uint8), block.norms[:count])
-    return Candidates(block, np.arange(count), estimate - margin, estimate + margin).keep(mask)
+    scored = _score_rows(block, np.arange(count), block.vectors[:count], block.norms[:count], spec, query)
+    return scored.keep(mask)
 
 
 # ---------------------------------------------------------------- rank

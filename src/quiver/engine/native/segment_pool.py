@@ -15,11 +15,15 @@ _OVERHEAD = 16 << 10  # bookkeeping of an open segment, about
 
 
 class SegmentPool:
-    """Least recently used readers are dropped beyond the budget; memory-mapped bytes do not count."""
+    """Least recently used readers are dropped beyond `budget` bytes or `limit` readers.
 
-    def __init__(self, store: ObjectStore, budget: int) -> None:
+    Memory-mapped bytes do not count, but a mapped object takes a file descriptor: hence the limit.
+    """
+
+    def __init__(self, store: ObjectStore, budget: int, limit: int) -> None:
         self._store = store
         self._budget = budget
+        self._limit = limit
         self._readers: OrderedDict[str, SegmentReader] = OrderedDict()
         self._used = 0
 
@@ -45,6 +49,6 @@ class SegmentPool:
             self._used -= self._readers[name].resident + _OVERHEAD
         self._readers[name] = reader
         self._used += reader.resident + _OVERHEAD
-        while self._used > self._budget and len(self._readers) > 1:
+        while (self._used > self._budget or len(self._readers) > self._limit) and len(self._readers) > 1:
             _, oldest = self._readers.popitem(last=False)
             self._used -= oldest.resident + _OVERHEAD

@@ -18,6 +18,7 @@ class NativeSettings:
         merge_bytes: segments are not merged into anything larger, so that a merge fits in memory.
         garbage_age: seconds (by the store's clock) that unreferenced objects are left alone.
         memory_bytes: budget of open indexes; the least recently used are closed beyond it.
+        open_segments: segments kept open; memory-mapped, each takes two file descriptors.
         background: flush, compact and collect by themselves.
         log: of each index's commit log.
     """
@@ -30,5 +31,6 @@ class NativeSettings:
     merge_bytes: int = 2 << 30
     garbage_age: float = 600.0
     memory_bytes: int = 512 << 20
+    open_segments: int = 256
     background: bool = True
     log: LogSettings = field(default_factory=LogSettings)

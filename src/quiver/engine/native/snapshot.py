@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.engine.engine import IndexSealedError
-from quiver.model.errors import MissingObjectError
+from quiver.model.errors import CorruptObjectError, MissingObjectError
 from quiver.objectstore.store import ObjectNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pyroaring import BitMap
 
@@ -68,12 +69,24 @@ class SnapshotSource:
         view = await self._log.observe(capture)
         while True:
             try:
-                return await self._open(view)
+                with self.forgetting_damage():
+                    return await self._open(view)
             except ObjectNotFoundError as error:
                 newer = await self._log.observe(capture)
                 if newer.base == view.base:
                     raise MissingObjectError(f"{error.message} is missing") from error
                 view = newer  # a newer checkpoint had replaced the segments
+
+    @contextmanager
+    def forgetting_damage(self) -> Iterator[None]:
+        """Damage met within it drops the open segments, so that the next read fetches them anew: somebody may
+        have repaired them meanwhile."""
+        try:
+            yield
+        except CorruptObjectError:
+            for ref in self._state.segments:
+                self._pool.drop(self._root, ref.id)
+            raise
 
     async def _open(self, view: View) -> Snapshot:
         segments = []

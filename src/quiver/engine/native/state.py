@@ -10,6 +10,7 @@ from pyroaring import BitMap
 from quiver.engine.native.tail import SegmentMask, Tail, TailView
 from quiver.format import rows
 from quiver.format.log_entry import Part, PartKind
+from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError
 from quiver.model.types import IndexSpec
 from quiver.storage.commit_log import Machine
@@ -62,10 +63,15 @@ def encode_checkpoint(checkpoint: IndexCheckpoint) -> bytes:
 
 def decode_checkpoint(state: bytes) -> IndexCheckpoint:
     """Raises CorruptObjectError."""
-    try:
-        return msgspec.msgpack.decode(state, type=IndexCheckpoint)
-    except msgspec.MsgspecError as error:
-        raise CorruptObjectError(f"index checkpoint: {error}") from error
+    return unpack(state, IndexCheckpoint, "index checkpoint")
+
+
+def segments_of(checkpoint: Checkpoint | None) -> list[SegmentRef]:
+    """The segments that a checkpoint names; none without a checkpoint, or when it is the last of a deleted index.
+
+    Raises CorruptObjectError.
+    """
+    return decode_checkpoint(checkpoint.state).segments if checkpoint and checkpoint.state else []
 
 
 class View:

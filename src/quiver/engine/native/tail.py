@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NEVER = np.iinfo(np.int64).max
 _FIRST_CAPACITY = 64
 _CAPACITY = 4096
+_DELETED = -1
 _INDEX_FROM = 256  # rows past the indexed ones that are worth indexing again
 
 
@@ -112,7 +113,9 @@ class Tail:
         self.nbytes = 0
         self.first_slot = first_slot
         self._dimension = dimension
-        self._newest: dict[str, Place | None] = {}
+        # Where each key's newest version stands: block * _CAPACITY + row, or _DELETED. Plain numbers, because the
+        # garbage collector visits every other kind of object, and a node holds millions of these.
+        self._newest: dict[str, int] = {}
         self._touched: list[str] = []
         self._touched_slots: list[int] = []
         self._touched_hashes: list[NDArray[np.uint64]] = []
@@ -129,8 +132,8 @@ class Tail:
             block.append(
                 slot, type(batch)(batch.keys[part], batch.vectors[part], batch.metadata[part]), hashes[part]
             )
-            for number, key in enumerate(batch.keys[part]):
-                self._newest[key] = Place(block, first + number)
+            place = (len(self.blocks) - 1) * _CAPACITY + first
+            self._newest.update(zip(batch.keys[part], range(place, place + stop - start), strict=True))
             start = stop
         self.rows += len(batch.keys)
         self.nbytes += batch.vectors.nbytes + sum(map(len, batch.metadata)) + 200 * len(batch.keys)
@@ -138,16 +141,15 @@ class Tail:
     def delete(self, slot: int, keys: Sequence[str]) -> None:
         """Apply a delete."""
         self._touch(slot, keys)
-        for key in keys:
-            self._newest[key] = None
+        self._newest.update(dict.fromkeys(keys, _DELETED))
         self.nbytes += 150 * len(keys)
 
     def _touch(self, slot: int, keys: Sequence[str]) -> NDArray[np.uint64]:
         """Supersede earlier versions and remember that segments no longer speak for these keys."""
         for key in keys:
-            place = self._newest.get(key)
-            if place is not None:
-                place.block.died[place.row] = slot
+            place = self._newest.get(key, _DELETED)
+            if place != _DELETED:
+                self.blocks[place // _CAPACITY].died[place % _CAPACITY] = slot
         hashes = key_hashes(keys)
         self._touched.extend(keys)
         self._touched_slots.extend([slot] * len(keys))
@@ -180,7 +182,10 @@ class Tail:
 
     def newest(self, keys: Sequence[str]) -> dict[str, Place | None]:
         """Where the newest version of each key is, None when it was deleted; without the keys unknown here."""
-        return {key: self._newest[key] for key in keys if key in self._newest}
+        return {key: self._place(self._newest[key]) for key in keys if key in self._newest}
+
+    def _place(self, number: int) -> Place | None:
+        return None if number == _DELETED else Place(self.blocks[number // _CAPACITY], number % _CAPACITY)
 
 
 class TailBlockView(NamedTuple):

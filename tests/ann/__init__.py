@@ -1,0 +1,1 @@
+"""Tests of distances, partitioners and codecs."""

@@ -1,0 +1,80 @@
+"""The contract on the native engine: in memory, in a directory, and with thresholds so small that maintenance
+runs all the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asynchronous import asynchronous
+from engine.contract import EngineContract, Nodes
+from engine.native.nodes import open_index, put
+from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.settings import NativeSettings
+from quiver.model.runtime import SystemRuntime
+from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.objectstore.local import LocalStore
+from quiver.objectstore.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from quiver.engine.engine import Engine
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectStore
+
+SPEC = IndexSpec(2, DistanceMetric.EUCLIDEAN)
+
+
+class NativeNodes(Nodes):
+    """Nodes of the native engine over one store."""
+
+    def __init__(self, new_store: Callable[[Runtime], ObjectStore], settings: NativeSettings) -> None:
+        super().__init__()
+        self.runtime = SystemRuntime(threads=3)
+        self.store = new_store(self.runtime)
+        self._settings = settings
+
+    def new_engine(self) -> Engine:
+        return NativeEngine(self.store, self.runtime, self._settings)
+
+    async def close(self) -> None:
+        await super().close()
+        await self.store.close()
+        self.runtime.close()
+
+
+class TestNativeEngineInMemory(EngineContract):
+    def new_nodes(self, tmp_path: Path) -> Nodes:
+        return NativeNodes(MemoryStore, NativeSettings())
+
+
+class TestNativeEngineInADirectory(EngineContract):
+    def new_nodes(self, tmp_path: Path) -> Nodes:
+        return NativeNodes(lambda runtime: LocalStore(tmp_path / "root", runtime), NativeSettings())
+
+
+class TestNativeEngineAlwaysMaintaining(EngineContract):
+    def new_nodes(self, tmp_path: Path) -> Nodes:
+        settings = NativeSettings(
+            flush_rows=5, flush_slots=2, tail_limit=10_000, tier_fanout=2, garbage_age=0, memory_bytes=1 << 16
+        )
+        return NativeNodes(MemoryStore, settings)
+
+
+@asynchronous
+async def test_idle_indexes_are_closed_beyond_the_budget_and_lose_nothing():
+    runtime = SystemRuntime(threads=2)
+    store = MemoryStore(runtime)
+    engine = NativeEngine(store, runtime, NativeSettings(memory_bytes=256 << 10, background=False))
+    ids = [f"{number:032x}" for number in range(48)]
+    first = await engine.open(ids[0], SPEC)
+    for number, index_id in enumerate(ids):
+        await put(await engine.open(index_id, SPEC), {"a": [number, 0]})
+    assert await engine.open(ids[0], SPEC) is not first
+    for number, index_id in enumerate(ids):
+        (row,) = (await (await engine.open(index_id, SPEC)).get(["a"], vectors=True, metadata=False)).rows
+        assert row.vector.tolist() == [number, 0]
+    await put(first, {"b": [9, 9]})  # a request that still holds the closed index goes on
+    assert (await (await open_index(store, runtime, SPEC, ids[0])).get(["b"], vectors=False, metadata=False)).rows
+    runtime.close()

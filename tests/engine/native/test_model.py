@@ -1,0 +1,142 @@
+"""Any sequence of writes, reads and maintenance on two nodes, against a dict."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from engine.contract import all_pages, as_ranking, assert_holds, list_all
+from engine.native.nodes import SPEC, open_index
+from engine.reference import Model, make_batch
+from quiver.engine.engine import Query
+from quiver.model.filter_parser import parse_filter
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.memory import MemoryStore
+
+KEYS = [f"key{number}" for number in range(14)]
+NODE = st.integers(0, 1)
+SOME_KEYS = st.lists(st.sampled_from(KEYS), min_size=1, max_size=8, unique=True)
+POINT = st.tuples(st.integers(-3, 3), st.integers(-3, 3))
+FILTERS = st.sampled_from(
+    [
+        None,
+        {"g": 0},
+        {"g": {"$ne": 0}},
+        {"g": {"$gte": 1}},
+        {"h": {"$exists": True}},
+        {"$or": [{"g": 2}, {"h": "x"}]},
+    ]
+)
+METADATA = st.sampled_from([{}, {"g": 0}, {"g": 1, "h": "x"}, {"g": 2}, {"g": [0, 2], "h": "y"}])
+
+
+class TwoNodes(RuleBasedStateMachine):
+    """Integer points, so that distances are exact and ties are many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.runtime = SystemRuntime(threads=1)
+        self.store = MemoryStore(self.runtime)
+        self.model = Model(SPEC.metric)
+        self.nodes = [self.open(), self.open()]
+
+    def open(self):
+        return self.loop.run(open_index(self.store, self.runtime, merge_bytes=1 << 16))
+
+    def teardown(self) -> None:
+        self.loop.run(self.finish())
+        self.loop.close()
+        self.runtime.close()
+
+    async def finish(self) -> None:
+        for node in self.nodes:
+            await assert_holds(node, self.model)
+            await node.maintenance.compact_all()
+            await node.maintenance.collect()
+            await assert_holds(node, self.model)
+
+    @rule(node=NODE, keys=SOME_KEYS, points=st.lists(POINT, min_size=8, max_size=8), metadata=METADATA)
+    def put(self, node, keys, points, metadata):
+        batch = make_batch(keys, [points[n] for n in range(len(keys))], [metadata] * len(keys))
+        self.loop.run(self.nodes[node].put(batch))
+        self.model.put(batch)
+
+    @rule(node=NODE, keys=SOME_KEYS)
+    def delete(self, node, keys):
+        self.loop.run(self.nodes[node].delete(keys))
+        self.model.delete(keys)
+
+    @rule(node=NODE, keys=SOME_KEYS)
+    def get(self, node, keys):
+        rows = self.loop.run(self.nodes[node].get(keys, vectors=True, metadata=True)).rows
+        assert sorted(row.key for row in rows) == sorted(key for key in keys if key in self.model.rows)
+        for row in rows:
+            assert row.vector.tolist() == self.model.rows[row.key].vector.tolist()
+            assert row.metadata == self.model.rows[row.key].metadata
+
+    @rule(node=NODE, limit=st.integers(1, 6), parts=st.integers(1, 3))
+    def list(self, node, limit, parts):
+        async def read():
+            return [
+                await list_all(self.nodes[node], limit=limit, segment=n, segment_count=parts) for n in range(parts)
+            ]
+
+        rows = [row.key for part in self.loop.run(read()) for row in part]
+        assert sorted(rows) == sorted(self.model.rows)
+
+    @rule(node=NODE, point=POINT, limit=st.integers(1, 20), condition=FILTERS)
+    def query(self, node, point, limit, condition):
+        parsed = parse_filter(condition) if condition else None
+        target = np.array(point, np.float32)
+        expected = self.model.ranking(target, parsed)
+        hits = self.loop.run(self.nodes[node].query(Query(target, limit, parsed, metadata=True)))
+        assert as_ranking(hits) == expected[:limit]
+        assert hits.metadata == [self.model.rows[key].metadata for key in hits.keys]
+        assert self.loop.run(all_pages(self.nodes[node], Query(target, limit, parsed))) == expected
+
+    @rule(node=NODE)
+    def flush(self, node):
+        self.loop.run(self.nodes[node].maintenance.flush())
+
+    @rule(node=NODE)
+    def compact_tier(self, node):
+        self.loop.run(self.nodes[node].maintenance.compact_tier())
+
+    @rule(node=NODE)
+    def compact_all(self, node):
+        self.loop.run(self.nodes[node].maintenance.compact_all())
+
+    @rule(node=NODE)
+    def collect(self, node):
+        self.loop.run(self.nodes[node].maintenance.collect())
+
+    @rule(node=NODE)
+    def reopen(self, node):
+        self.nodes[node] = self.open()
+
+    @rule()
+    def race(self):
+        """Both nodes maintain at once."""
+
+        async def both():
+            one, other = (node.maintenance for node in self.nodes)
+            await asyncio.gather(one.flush(), other.compact_all(), one.collect(), other.collect())
+
+        self.loop.run(both())
+
+    @invariant()
+    def no_row_is_alive_twice(self):
+        rows = sum(ref.rows - len(ref.dead()) for ref in self.nodes[0].state.segments)
+        tail = self.nodes[0].state.tail.rows
+        assert rows <= len(KEYS) + tail
+
+
+TestTwoNodes = TwoNodes.TestCase
+TestTwoNodes.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

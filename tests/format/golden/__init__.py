@@ -1,0 +1,1 @@
+"""Roots written by released formats, and what they must answer for ever."""

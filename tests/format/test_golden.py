@@ -1,0 +1,147 @@
+"""Every released format is read for ever, and a newer one is refused by name (I18)."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import polars
+import pytest
+import xxhash
+
+from asynchronous import asynchronous
+from engine.contract import list_all
+from quiver.engine.engine import Query
+from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.settings import NativeSettings
+from quiver.format import envelope, paths, segment_index
+from quiver.model.errors import UnsupportedFormatError
+from quiver.model.filter_parser import parse_filter
+from quiver.model.runtime import SystemRuntime
+from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.objectstore.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quiver.engine.native.index import NativeIndex
+
+GOLDEN = Path(__file__).parent / "golden"
+VERSIONS = sorted(path.name for path in GOLDEN.glob("v*"))
+INDEX_ID = "90" * 16
+ROOT = paths.index_root(INDEX_ID)
+SPEC = IndexSpec(4, DistanceMetric.EUCLIDEAN, ("note",))
+ROWS = {
+    "\u00e9": ([1, 3, -3, 0.5], b'{"step":1,"odd":true,"tags":["all","\xc3\xa9"],"note":"x"}'),
+    "nul\x00": ([1, 4, -4, 0.5], b'{"step":1,"odd":false,"tags":["all","nul\\u0000"],"note":"x"}'),
+    "b": ([2, 0, 0, 0.5], b'{"step":2,"odd":false,"tags":["all","b"],"note":"x"}'),
+    "d": ([2, 1, -1, 0.5], b'{"step":2,"odd":true,"tags":["all","d"],"note":"x"}'),
+    "e": ([3, 0, 0, 0.5], b'{"step":3,"odd":false,"tags":["all","e"],"note":"x"}'),
+    "f": ([3, 1, -1, 0.5], b'{"step":3,"odd":true,"tags":["all","f"],"note":"x"}'),
+    "a/b": ([4, 0, 0, 0.5], b'{"step":4,"odd":false,"tags":["all","a/b"],"note":"x"}'),
+}
+
+
+@pytest.fixture
+def runtime() -> Iterator[SystemRuntime]:
+    runtime = SystemRuntime(threads=1)
+    yield runtime
+    runtime.close()
+
+
+def objects(version: str) -> dict[str, bytes]:
+    root = GOLDEN / version
+    files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+
+
+async def opened(stored: dict[str, bytes], runtime: SystemRuntime) -> NativeIndex:
+    store = MemoryStore(runtime)
+    for key, body in stored.items():
+        await store.put_new(key, [body])
+    engine = NativeEngine(store, runtime, NativeSettings(background=False, garbage_age=0))
+    return await engine.open(INDEX_ID, SPEC)
+
+
+async def assert_reads_all(index: NativeIndex) -> None:
+    rows = await list_all(index, full=True)
+    assert {row.key: (row.vector.tolist(), row.metadata) for row in rows} == ROWS
+    hits = await index.query(Query(np.array([2, 0, 0, 0.5], np.float32), 3, metadata=True))
+    assert hits.keys == ["b", "e", "d"]
+    assert hits.distances.tolist() == [0, 1, float(np.float32(2**0.5))]
+    assert hits.metadata == [ROWS[key][1] for key in hits.keys]
+    odd = await index.query(Query(np.array([2, 0, 0, 0.5], np.float32), 9, parse_filter({"odd": True})))
+    assert odd.keys == ["d", "f", "\u00e9"]
+    found = await index.get(["a", "c", "b", "e"], vectors=True, metadata=True)
+    assert {row.key: row.vector.tolist() for row in found.rows} == {"b": [2, 0, 0, 0.5], "e": [3, 0, 0, 0.5]}
+
+
+def test_there_is_a_golden_root_of_the_present_format():
+    assert VERSIONS[-1] == f"v{envelope.VERSION}" == f"v{segment_index.VERSION}"
+    kinds = {paths.classify(ROOT, key).kind for key in objects(VERSIONS[-1])}
+    assert kinds == {"log", "checkpoint", "segment"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@asynchronous
+async def test_a_golden_root_is_read(runtime, version):
+    await assert_reads_all(await opened(objects(version), runtime))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@asynchronous
+async def test_a_golden_root_is_written_to_and_rewritten(runtime, version):
+    index = await opened(objects(version), runtime)
+    await index.delete(["never there"])
+    await index.maintenance.compact_all()
+    await index.maintenance.collect()
+    assert not set(objects(version)) & {info.key for info in await index.store.list("")}
+    await assert_reads_all(index)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_anyone_reads_the_rows_of_a_golden_root(version):
+    files = [GOLDEN / version / key for key in objects(version) if key.endswith(paths.ROWS)]
+    frame = polars.concat([polars.read_parquet(path) for path in files])
+    assert sorted(frame["key"].to_list()) == sorted(["a", "b", "c", "\u00e9", "nul\x00", "b", "d", "e"])
+    assert frame.schema["vector"] == polars.Array(polars.Float32, 4)
+
+
+def with_envelope_version(body: bytes, version: int) -> bytes:
+    """The same object as a later format would write it: the magic and the place of the version never change."""
+    header_length = struct.unpack_from("<I", body, 12)[0]
+    end = 32 + header_length
+    head = body[:8] + struct.pack("<H", version) + body[10:end]
+    return head + struct.pack("<Q", xxhash.xxh3_64_intdigest(head)) + body[end + 8 :]
+
+
+def with_segment_version(body: bytes, version: int) -> bytes:
+    length, _, magic = struct.unpack_from("<IQ8s", body, len(body) - 20)
+    footer = msgspec.msgpack.decode(body[-20 - length : -20])
+    text = msgspec.msgpack.encode({**footer, "version": version, "something": "new"})
+    return body[: -20 - length] + text + struct.pack("<IQ8s", len(text), xxhash.xxh3_64_intdigest(text), magic)
+
+
+def damaged_objects(kind: str) -> list[str]:
+    stored = objects(VERSIONS[-1])
+    return [key for key in stored if paths.classify(ROOT, key).kind == kind and not key.endswith(paths.ROWS)]
+
+
+@pytest.mark.parametrize("kind", ["log", "checkpoint", "segment"])
+@asynchronous
+async def test_an_object_of_a_future_version_is_refused_and_named(runtime, kind):
+    change = with_segment_version if kind == "segment" else with_envelope_version
+    assert damaged_objects(kind)
+    for key in damaged_objects(kind):
+        stored = objects(VERSIONS[-1])
+        assert change(stored[key], 1)[:40] == stored[key][:40]
+        stored[key] = change(stored[key], 2)
+        index = await opened(stored, runtime)
+        for _ in range(2):
+            with pytest.raises(UnsupportedFormatError, match=f"{key}: format version 2"):
+                await list_all(index, full=True)
+        with pytest.raises(UnsupportedFormatError, match="format version 2"):
+            await index.query(Query(np.ones(4, np.float32), 1))

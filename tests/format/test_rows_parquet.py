@@ -1,0 +1,105 @@
+"""Tests of rows.parquet: plain Parquet to everyone, known byte ranges to Quiver."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import duckdb
+import numpy as np
+import orjson
+import polars
+import pyarrow.parquet as pq
+import pytest
+
+from quiver.format import rows_parquet
+from quiver.format.rows_parquet import ALIGNMENT, RowsFile, build, rows_per_group
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHAPES = pytest.mark.parametrize(
+    ("rows", "dimension", "group_bytes"),
+    [(1, 1, 64 << 20), (3, 4096, 64 << 20), (500, 24, 64 << 20), (500, 24, 4000), (17, 3, 12), (100, 1, 40)],
+)
+
+
+def sample(rows: int, dimension: int) -> tuple[list[str], np.ndarray, list[bytes]]:
+    keys = [f"k\u00e9y-{number}" + "\x00/\U0001f3f9"[: number % 4] for number in range(rows)]
+    vectors = np.random.default_rng(rows).normal(size=(rows, dimension)).astype(np.float32)
+    metadata = [orjson.dumps({"n": number, "text": "\u00fc" * (number % 30)}) for number in range(rows)]
+    return keys, vectors, metadata
+
+
+@pytest.fixture
+def made(monkeypatch, rows, dimension, group_bytes) -> tuple[RowsFile, list[str], np.ndarray, list[bytes]]:
+    monkeypatch.setattr(rows_parquet, "GROUP_BYTES", group_bytes)
+    values = sample(rows, dimension)
+    return build(*values), *values
+
+
+def text_at(data: memoryview, offset: int) -> bytes:
+    (length,) = struct.unpack_from("<I", data, offset)
+    return bytes(data[offset + 4 : offset + 4 + length])
+
+
+@SHAPES
+def test_offsets_point_at_the_right_bytes(made, rows, dimension):
+    file, keys, vectors, metadata = made
+    assert [text_at(file.data, int(offset)).decode() for offset in file.keys] == keys
+    assert [text_at(file.data, int(offset)) for offset in file.metadata] == metadata
+    found = [
+        np.frombuffer(file.data, np.float32, run.rows * dimension, run.offset).reshape(-1, dimension)
+        for run in file.runs
+    ]
+    assert np.concatenate(found).tobytes() == vectors.tobytes()
+
+
+@SHAPES
+def test_runs_follow_each_other_and_start_at_multiples_of_64(made, rows, dimension):
+    file, *_ = made
+    position = 0
+    for run in file.runs:
+        assert run.first == position
+        assert run.offset % ALIGNMENT == 0
+        assert 1 <= run.rows <= rows_per_group(dimension)
+        position += run.rows
+    assert position == rows
+    assert len(file.runs) == -(-rows // rows_per_group(dimension))
+
+
+@SHAPES
+def test_duckdb_polars_and_arrow_read_the_same_values(made, tmp_path: Path, dimension):
+    file, keys, vectors, metadata = made
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(file.data)
+    texts = [document.decode() for document in metadata]
+
+    table = pq.read_table(path)
+    assert table["key"].to_pylist() == keys
+    assert table["metadata"].to_pylist() == texts
+    assert np.array(table["vector"].to_pylist(), np.float32).tobytes() == vectors.tobytes()
+
+    frame = polars.read_parquet(path)
+    assert frame["key"].to_list() == keys
+    assert frame["metadata"].to_list() == texts
+    assert np.array(frame["vector"].to_list(), np.float32).tobytes() == vectors.tobytes()
+
+    found = duckdb.execute("SELECT key, vector, metadata FROM read_parquet(?)", [str(path)]).fetchall()
+    assert [row[0] for row in found] == keys
+    assert [row[2] for row in found] == texts
+    assert np.array([row[1] for row in found], np.float32).tobytes() == vectors.tobytes()
+
+
+def test_duckdb_filters_on_metadata_and_computes_on_vectors(tmp_path: Path):
+    keys, vectors, metadata = sample(50, 4)
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(build(keys, vectors, metadata).data)
+    query = "SELECT key FROM read_parquet(?) WHERE CAST(metadata->>'n' AS INT) >= 48 AND len(vector) = 4"
+    assert [row[0] for row in duckdb.execute(query, [str(path)]).fetchall()] == keys[48:]
+
+
+def test_no_rows_make_an_empty_file():
+    file = build([], np.zeros((0, 3), np.float32), [])
+    assert file.runs == []
+    assert len(file.keys) == len(file.metadata) == 0

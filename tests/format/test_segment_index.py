@@ -1,0 +1,171 @@
+"""Tests of the segment index: sections behind a footer, each byte under a checksum."""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given
+
+from format.hostile import RANDOM_BYTES, damaged, survives, truncations
+from quiver.format import segment_index
+from quiver.format.rows_parquet import Run
+from quiver.format.segment_index import (
+    ALIGNMENT,
+    MAGIC,
+    VERSION,
+    Footer,
+    Section,
+    block_digests,
+    decode_footer,
+    encode,
+    read_section,
+)
+from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
+
+KEY, OWNER = "index/x/segment/1/index", "owner"
+SECTIONS = {
+    "numbers": np.arange(10, dtype=np.uint64),
+    "text": b"hello",
+    "empty": b"",
+    "none": np.zeros(0, np.uint32),
+}
+
+
+def footer(**changes) -> Footer:
+    plain = Footer(
+        version=VERSION,
+        key=KEY,
+        owner=OWNER,
+        rows=10,
+        dimension=3,
+        metric="cosine",
+        partitioner="single",
+        partitioner_state=b"",
+        codec="flat",
+        codec_state=b"",
+        partition_ends=[10],
+        rows_size=1000,
+        runs=[Run(0, 10, 64)],
+        sections={},
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def written(**changes) -> bytes:
+    return b"".join(bytes(part) for part in encode(footer(**changes), SECTIONS))
+
+
+def read(data: bytes) -> dict[str, bytes]:
+    view = memoryview(data)
+    found = decode_footer(KEY, OWNER, view)
+    return {name: bytes(read_section(KEY, found, view, name)) for name in SECTIONS}
+
+
+def resealed(text: bytes) -> bytes:
+    """An object with this footer, under a valid checksum."""
+    tail = struct.pack("<IQ8s", len(text), xxhash.xxh3_64_intdigest(text), MAGIC)
+    return MAGIC.ljust(ALIGNMENT, b"\0") + text + tail
+
+
+def test_what_goes_in_comes_out():
+    data = written()
+    found = decode_footer(KEY, OWNER, memoryview(data))
+    assert msgspec.structs.replace(found, sections={}) == footer()
+    assert read(data) == {name: bytes(memoryview(content)) for name, content in SECTIONS.items()}
+
+
+def test_sections_start_at_multiples_of_64():
+    assert all(
+        each.offset % ALIGNMENT == 0 for each in decode_footer(KEY, OWNER, memoryview(written())).sections.values()
+    )
+
+
+def test_every_flipped_bit_is_noticed_or_lies_in_padding():
+    data, wanted = written(), read(written())
+    used = [False] * len(data)
+    for section in decode_footer(KEY, OWNER, memoryview(data)).sections.values():
+        used[section.offset : section.offset + section.length] = [True] * section.length
+    end_of_padding = data.index(msgspec.msgpack.encode("version")) - 1
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        if used[position] or position < len(MAGIC) or position >= end_of_padding:
+            with pytest.raises(CorruptObjectError):
+                read(bytes(flipped))
+        else:
+            assert read(bytes(flipped)) == wanted
+
+
+def test_every_truncation_is_noticed():
+    for short in truncations(written()):
+        with pytest.raises(CorruptObjectError):
+            read(short)
+
+
+def test_a_segment_in_the_wrong_place_is_refused():
+    for changes in ({"key": "elsewhere"}, {"owner": "another"}):
+        with pytest.raises(CorruptObjectError):
+            read(written(**changes))
+
+
+def test_a_future_version_is_refused_by_name_even_when_its_footer_differs():
+    with pytest.raises(UnsupportedFormatError, match="2"):
+        read(written(version=VERSION + 1))
+    with pytest.raises(UnsupportedFormatError, match="9"):
+        read(resealed(msgspec.msgpack.encode({"version": 9, "everything": "else"})))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [Section(-1, 5, 0), Section(0, -1, 0), Section(0, 2**63, 0), Section(2**63, 1, 0), Section(1 << 20, 0, 0)],
+)
+def test_sections_out_of_bounds_are_refused(section):
+    data = memoryview(resealed(msgspec.msgpack.encode(footer(sections={"text": section}))))
+    found = decode_footer(KEY, OWNER, data)
+    for name in ("text", "missing"):
+        with pytest.raises(CorruptObjectError):
+            read_section(KEY, found, data, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\x80",
+        b"\x81\xa7version\xa1\xff",
+        msgspec.msgpack.encode({"version": 1}),
+        msgspec.msgpack.encode(footer()).replace(b"cosine", b"cos\xff\xffe"),
+        b"\x91" * 5000,
+    ],
+)
+def test_lies_under_valid_checksums_are_refused(text):
+    with pytest.raises(CorruptObjectError):
+        read(resealed(text))
+
+
+@given(RANDOM_BYTES)
+def test_random_bytes_never_raise_anything_else(data):
+    assert not survives(read, data)
+    assert not survives(read, resealed(data))
+
+
+def test_damage_under_valid_checksums_never_raises_anything_else():
+    text = msgspec.msgpack.encode(decode_footer(KEY, OWNER, memoryview(written())))
+    for each in damaged(text, 3000):
+        survives(read, resealed(each))
+
+
+def test_block_digests_cover_every_byte_once(monkeypatch):
+    monkeypatch.setattr(segment_index, "BLOCK_BYTES", 100)
+    data = np.random.default_rng(0).bytes(1050)
+    digests = block_digests(memoryview(data))
+    assert len(digests) == 11
+    for position in range(0, 1050, 7):
+        flipped = bytearray(data)
+        flipped[position] ^= 1
+        changed = [new != old for new, old in zip(block_digests(memoryview(flipped)), digests, strict=True)]
+        assert [number for number, each in enumerate(changed) if each] == [position // 100]

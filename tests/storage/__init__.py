@@ -1,0 +1,1 @@
+"""Tests of typed objects over the object store."""
