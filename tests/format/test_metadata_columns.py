@@ -63,6 +63,7 @@ def matching(rows, condition):
     return [number for number, row in enumerate(rows) if matches(condition, row)]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(documents, st.lists(filters, min_size=1, max_size=6))
 def test_select_gives_the_rows_that_match_before_and_after_storing(rows, conditions):

@@ -4,8 +4,8 @@ cosine: 1 - x.q / (|x| |q|), in [0, 2]; euclidean: |x - q|, the root.
 
 A row's distance does not depend on the rows beside it: sums go through einsum, whose order of summation is that of
 the components, and not through BLAS, whose order depends on the shape. A cosine distance is rounded to a multiple
-of 2^-46, above the noise of the subtraction from 1, so that copies of one direction are at equal distance. Paging
-by (distance, key) relies on both.
+of 2^-46, above the noise of the subtraction from 1, so that equal rows, and rows that differ by a power of two,
+are at equal distance. Paging by (distance, key) relies on both.
 """
 
 from __future__ import annotations

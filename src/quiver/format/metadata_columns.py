@@ -7,7 +7,7 @@ filter names. Layout (sections.py): row count (u64), table of field names, then 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pyroaring import BitMap
@@ -51,7 +51,7 @@ class MetadataColumns:
         """
         builders: defaultdict[str, ColumnBuilder] = defaultdict(ColumnBuilder)
         for row, document in enumerate(metadata):
-            for field, value in _decode(document).items():
+            for field, value in decode_metadata(document).items():
                 builders[field].add(row, value)
         names = sorted(builders.keys() - set(non_filterable))
         columns = [builders[name].encode() for name in names]
@@ -111,7 +111,8 @@ class MetadataColumns:
         return column
 
 
-def _decode(document: bytes) -> dict[str, object]:
+def decode_metadata(document: bytes) -> dict[str, Any]:
+    """The stored metadata of one row. Raises CorruptObjectError."""
     try:
         decoded = orjson.loads(document)
     except orjson.JSONDecodeError as error:

@@ -26,6 +26,7 @@ GROUP_BYTES = 64 << 20
 """Vector bytes of one row group, about."""
 ALIGNMENT = 64
 _ONE_PAGE = (1 << 31) - 1
+_GROUP_ROWS = 50_000  # with metadata of 40,960 bytes each, as much as a vector may have, just within one page
 
 
 class Run(NamedTuple):
@@ -54,7 +55,7 @@ class RowsFile(NamedTuple):
 
 def rows_per_group(dimension: int) -> int:
     """How many rows of this dimension make a full row group."""
-    return max(1, GROUP_BYTES // (4 * dimension))
+    return max(1, min(GROUP_BYTES // (4 * dimension), _GROUP_ROWS))
 
 
 def build(keys: Sequence[str], vectors: Float32Matrix, metadata: Sequence[bytes]) -> RowsFile:

@@ -11,7 +11,7 @@ from quiver.model.errors import UnavailableError
 from quiver.server.admission import ByteBudget
 from quiver.server.body import discard_body, read_body
 from quiver.server.errors import Reply, dump_json, error_reply, is_foreseen
-from quiver.server.framing import read_head
+from quiver.server.framing import check_content, read_head
 from quiver.server.limits import ServerLimits
 from quiver.server.logs import describe
 from quiver.server.metrics import Metrics
@@ -144,10 +144,12 @@ class Application:
         weight = (self.limits.max_body if head.length is None else head.length) * BODY_WEIGHT
         async with AsyncExitStack() as held:
             try:
+                check_content(head.parts)
                 route = self._routes.find(head.parts.method, head.parts.raw_path)
                 exchange.operation = route.operation
                 if route.operation == HEALTH:
                     self._ready()
+                    await discard_body(receive, head.length, self.limits)
                     return Reply(200, "OK", (), b'{"status":"ok"}')
                 claim = self._authenticator.open(head.parts)
                 await held.enter_async_context(self._admitted(weight))

@@ -34,7 +34,7 @@ def read_head(scope: dict[str, Any], limits: ServerLimits) -> Head:
     """The head of an ASGI HTTP scope.
 
     Raises:
-        Refusal: 400, 413, 414, 415 or 431.
+        Refusal: 400, 414 or 431; the connection ends with each.
     """
     raw_path, raw_query = scope["raw_path"], scope["query_string"]
     headers = [(name.lower(), value) for name, value in scope["headers"]]
@@ -46,8 +46,21 @@ def read_head(scope: dict[str, Any], limits: ServerLimits) -> Head:
     length = _body_length(parts)
     if length is not None and length > limits.max_body:
         raise too_large()
-    _check_content(parts)
     return Head(parts, length)
+
+
+def check_content(parts: RequestParts) -> None:
+    """Judge what kind of body a sound head announces.
+
+    Raises:
+        Refusal: 415; the body has to be read all the same, or the connection cannot be used again.
+    """
+    for encoding in parts.values(b"content-encoding"):
+        if encoding.strip().lower() not in (b"", b"identity"):
+            raise _unsupported("Content-Encoding is not supported")
+    for kind in parts.values(b"content-type"):
+        if kind.strip() and not JSON_TYPE.fullmatch(kind.strip()):
+            raise _unsupported("Content-Type must be application/json")
 
 
 def too_large() -> Refusal:
@@ -76,15 +89,6 @@ def _body_length(parts: RequestParts) -> int | None:
     if len(lengths) > 1 or not LENGTH.fullmatch(lengths[0]):
         raise malformed("A request has at most one valid Content-Length")
     return int(lengths[0])
-
-
-def _check_content(parts: RequestParts) -> None:
-    for encoding in parts.values(b"content-encoding"):
-        if encoding.strip().lower() not in (b"", b"identity"):
-            raise _unsupported("Content-Encoding is not supported")
-    for kind in parts.values(b"content-type"):
-        if kind.strip() and not JSON_TYPE.fullmatch(kind.strip()):
-            raise _unsupported("Content-Type must be application/json")
 
 
 def _unsupported(message: str) -> Refusal:

@@ -280,6 +280,7 @@ class CommitLog:
             StoreRefusedError: the same, because the store refused.
             BusyError: the same, because too much is waiting.
             OutcomeUnknownError: committed, not yet, or never; it goes on being resolved in the background.
+            StoreUnavailableError, DataError: committed or not; the store failed while that was found out.
         """
         if self._queued_bytes + len(part.body) > self._settings.queue_bytes and self._queue:
             raise BusyError("Too many writes are waiting for this index")

@@ -3,6 +3,8 @@ runs all the time."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING
 
 from asynchronous import asynchronous
@@ -77,4 +79,35 @@ async def test_idle_indexes_are_closed_beyond_the_budget_and_lose_nothing():
         assert row.vector.tolist() == [number, 0]
     await put(first, {"b": [9, 9]})  # a request that still holds the closed index goes on
     assert (await (await open_index(store, runtime, SPEC, ids[0])).get(["b"], vectors=False, metadata=False)).rows
+    runtime.close()
+
+
+@asynchronous
+async def test_the_rows_of_a_closed_index_leave_memory_without_the_garbage_collector():
+    runtime = SystemRuntime(threads=2)
+    engine = NativeEngine(MemoryStore(runtime), runtime, NativeSettings(memory_bytes=256 << 10))
+    index = await engine.open("0" * 32, SPEC)
+    await put(index, {"a": [1, 0]})
+    rows = weakref.ref(index.state.tail.blocks[0])
+    del index
+    gc.disable()
+    try:
+        for number in range(1, 4):
+            await engine.open(f"{number:032x}", SPEC)
+        assert rows() is None
+    finally:
+        gc.enable()
+        runtime.close()
+
+
+@asynchronous
+async def test_writes_to_open_indexes_count_for_the_budget():
+    runtime = SystemRuntime(threads=2)
+    engine = NativeEngine(MemoryStore(runtime), runtime, NativeSettings(memory_bytes=1 << 20, background=False))
+    ids = ["0" * 32, "1" * 32]
+    first, _ = [await engine.open(index_id, SPEC) for index_id in ids]
+    await put(first, {f"key-{number}": [number, 0] for number in range(3000)})
+    assert await engine.open(ids[0], SPEC) is first
+    assert await engine.open(ids[1], SPEC)
+    assert await engine.open(ids[0], SPEC) is not first
     runtime.close()

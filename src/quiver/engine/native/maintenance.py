@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import TYPE_CHECKING
 
 from quiver.engine.native.compaction import choose, compact, groups
@@ -25,11 +26,20 @@ class Maintenance:
     """The upkeep of one open index. One task at a time per node; nodes compete through checkpoints."""
 
     def __init__(self, index: NativeIndex) -> None:
-        self._index = index
+        # Weak, for the index owns this object: in a cycle, a closed index would keep its rows in memory until
+        # the garbage collector comes around to it. Whoever calls a method holds the index.
+        self._reference = weakref.ref(index)
         self._lock = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
         self._stage = 0
         self.failures = 0
+
+    @property
+    def _index(self) -> NativeIndex:
+        index = self._reference()
+        if index is None:
+            raise ReferenceError("maintenance of an index that nobody holds")
+        return index
 
     # ---------------------------------------------------------------- after writes
 
@@ -61,9 +71,9 @@ class Maintenance:
 
     def _start(self) -> None:
         if self._running is None and self._index.settings.background:
-            self._running = self._index.runtime.spawn(self._run(), "maintenance")
+            self._running = self._index.runtime.spawn(self._run(self._index), "maintenance")
 
-    async def _run(self) -> None:
+    async def _run(self, _held: NativeIndex) -> None:
         try:
             await self.flush()
             while await self.compact_tier():

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import orjson
 from pyroaring import BitMap
 
 from quiver.ann.distance import norms
 from quiver.format.keys import key_hashes
-from quiver.format.metadata_columns import MetadataColumns
+from quiver.format.metadata_columns import MetadataColumns, decode_metadata
 from quiver.model.filter import matches
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ class TailBlock:
         if columns is not None:
             chosen[np.array(columns.select(condition), np.int64)] = True
         for row in range(indexed, count):
-            chosen[row] = matches(condition, orjson.loads(self.metadata[row]))
+            chosen[row] = matches(condition, decode_metadata(self.metadata[row]))
         return chosen[:count]
 
 
