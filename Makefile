@@ -7,6 +7,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 WORKERS ?= 1
 SEEDS ?= 5000
+CYCLES ?= 2000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,8 +53,9 @@ check: $(TEST) ## formatting, lint, types, floors and the fast tests
 bench: $(TEST) ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-soak: $(TEST) ## run the simulator over many seeds (SEEDS=5000)
+soak: $(TEST) ## the simulator over many seeds, then many kill -9 cycles (SEEDS=5000, CYCLES=2000)
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
+	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
 
 lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \

@@ -1,0 +1,26 @@
+"""The named crash points of the product, in the order of a write's life."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src" / "quiver"
+
+CRASH_POINTS = (
+    "log:before_put",
+    "log:filled",
+    "log:committed",
+    "segment:rows_written",
+    "segment:written",
+    "checkpoint:published",
+    "gc:chosen",
+    "gc:log_deleted",
+    "service:index_sealed",
+)
+
+
+def points_in_source() -> set[str]:
+    """Every point that product code marks with `Runtime.reach`."""
+    calls = [call for file in SOURCE.rglob("*.py") for call in re.findall(r"\.reach\(([^)]*)\)", file.read_text())]
+    return {call.strip("\"'") for call in calls}

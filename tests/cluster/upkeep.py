@@ -1,0 +1,34 @@
+"""`quiver fsck` in this process, on a root that no server uses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from quiver.assemble import open_service
+from quiver.model.runtime import SystemRuntime
+from quiver.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def findings(root: str | Path) -> list[str]:
+    """Everything that is wrong with a root; [] when it is sound."""
+    return asyncio.run(_findings(str(root)))
+
+
+async def _findings(root: str) -> list[str]:
+    runtime = SystemRuntime(threads=2)
+    try:
+        opened = await open_service(Settings(root=root), runtime, background=False)
+        try:
+            return [
+                f"{name}: {finding.key}: {finding.problem}"
+                async for name, found in opened.administration.check()
+                for finding in found
+            ]
+        finally:
+            await opened.close()
+    finally:
+        runtime.close()
