@@ -8,6 +8,8 @@ from asynchronous import asynchronous
 from quiver.format import paths
 from quiver.format.checkpoint import Checkpoint
 from quiver.model.errors import CorruptObjectError, StoreUnavailableError
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.store import StoreRefusedError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
@@ -154,3 +156,30 @@ async def test_an_unreadable_checkpoint_ends_the_collection(store, runtime):
     with pytest.raises(CorruptObjectError):
         await sound.collect()
     assert await sound.keys() == before
+
+
+class Aged(MemoryStore):
+    """Creation times as told: `ages` by key, everything else `now`."""
+
+    ages: dict[str, float]
+    now: float
+
+    async def list(self, prefix, after=""):
+        listed = await super().list(prefix, after)
+        return [info._replace(modified=self.ages.get(info.key, self.now)) for info in listed]
+
+
+@asynchronous
+async def test_the_age_of_a_checkpoint_begins_when_it_is_superseded():
+    runtime = SystemRuntime(threads=1)
+    store = Aged(runtime)
+    checkpoints = CheckpointStore(store, runtime, ROOT, OWNER)
+    first, second = (paths.checkpoint_key(ROOT, generation) for generation in (1, 2))
+    for generation in (1, 2):
+        await checkpoints.create(Checkpoint(generation, 0, False, {}, 0, b""), "w")
+    store.ages, store.now = {first: 100.0, second: 1_000.0}, 1_009.0
+    assert await collect(store, runtime, ROOT, checkpoints, 10, lambda _: ()) == []
+    store.now = 1_010.0
+    removed = await collect(store, runtime, ROOT, checkpoints, 10, lambda _: ())
+    assert [info.key for info in removed] == [first]
+    runtime.close()

@@ -5,7 +5,9 @@ exactly one succeeds; a read that starts after a successful create sees it; a li
 create (or delete) reflects it.
 
 What it does not promise: overwriting, compare-and-swap, rename, atomic groups, or a listing that is a
-snapshot while others write. Quiver needs none of these (docs/decisions/0002-put-if-absent-only.md).
+snapshot while others write (each key may be judged at another moment of the call, best in ascending order, as
+paged listings do; in any order, garbage collection has to leave objects alone for longer than a listing takes).
+Quiver needs none of these (docs/decisions/0002-put-if-absent-only.md).
 """
 
 from __future__ import annotations

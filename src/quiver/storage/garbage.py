@@ -8,6 +8,7 @@ store's own clock only. A listing that fails ends the collection.
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from quiver.format import paths
@@ -50,8 +51,11 @@ async def collect(
     if any(_supersedes(root, info, checkpoint) for info in listed):
         return []  # what was loaded may be a draft that lost, landed late in a generation already collected
     named = references(checkpoint)
+    superseded = _superseded(root, listed)
     garbage = [
-        info for info in listed if _is_garbage(root, info, checkpoint, named) and info.modified + age <= now
+        info
+        for info in listed
+        if _is_garbage(root, info, checkpoint, named) and superseded.get(info.key, info.modified) + age <= now
     ]
     runtime.reach("gc:chosen")
     # Log entries go first and in slot order: what is left of the log never has a hole below its start.
@@ -64,6 +68,18 @@ async def collect(
 def _supersedes(root: str, info: ObjectInfo, newest: Checkpoint) -> bool:
     name = paths.classify(root, info.key)
     return name.kind == "checkpoint" and name.generation > newest.generation
+
+
+def _superseded(root: str, listed: list[ObjectInfo]) -> dict[str, float]:
+    """When each checkpoint but the newest got its successor; only then does its age begin.
+
+    So a listing that takes less time than the age shows the newest checkpoint or the one before, in whatever
+    order the store looks at its keys.
+    """
+    chain = sorted(
+        (name.generation, info) for info in listed if (name := paths.classify(root, info.key)).kind == "checkpoint"
+    )
+    return {info.key: later.modified for (_, info), (_, later) in pairwise(chain)}
 
 
 def _is_garbage(root: str, info: ObjectInfo, newest: Checkpoint, named: Collection[str]) -> bool:

@@ -1,0 +1,43 @@
+"""One client operation on one key, as the checkers see it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+UNKNOWN = float("inf")
+"""The end of an operation whose outcome its client never learned: it may take effect any time later, or never."""
+
+
+class Kind(Enum):
+    """What an operation does to its register."""
+
+    PUT = "put"
+    DELETE = "delete"
+    GET = "get"
+
+
+class Operation(NamedTuple):
+    """`value` is what a put wrote or a get returned; None is "not there".
+
+    `commit` is the commit number the system claims the operation took place at; None where unknown.
+    """
+
+    call: float
+    end: float
+    kind: Kind
+    value: object = None
+    key: str = ""
+    commit: int | None = None
+
+
+class Violation(AssertionError):
+    """A history, or a final state, that no correct system could have produced."""
+
+
+def by_key(history: list[Operation]) -> dict[str, list[Operation]]:
+    """The operations of each key; linearizability is a property of each key alone (Herlihy and Wing 1990)."""
+    grouped: dict[str, list[Operation]] = {}
+    for operation in history:
+        grouped.setdefault(operation.key, []).append(operation)
+    return grouped

@@ -1,0 +1,130 @@
+"""The smallest system on the real commit log: a map of registers, checkpointed whole. Proves the log, fast."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from quiver.format import log_entry, paths
+from quiver.format.envelope import Kind as EnvelopeKind
+from quiver.format.envelope import decode
+from quiver.format.log_entry import Part, PartKind
+from quiver.objectstore.retrying_store import RetryingStore
+from quiver.objectstore.store import ObjectNotFoundError
+from quiver.storage.commit_log import CommitLog, LogSettings, Machine
+from simulation.checkers.history import Violation
+from simulation.replica import CLASSES, Answer, Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quiver.format.checkpoint import Checkpoint
+    from simulation.store import Backing
+    from simulation.world import Node
+
+INDEX_ID = "a" * 32
+ROOT = paths.index_root(INDEX_ID)
+
+
+class Registers(Machine):
+    """Values by key."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {}
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        self.values = msgspec.msgpack.decode(checkpoint.state) if checkpoint else {}
+
+    def apply(self, slot: int, part: Part) -> Any:
+        keys, value = msgspec.msgpack.decode(part.body)
+        for key in keys:
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+
+
+class RegisterReplica(Replica):
+    """Registers on one node, with a garbage collector as simple as the rules allow."""
+
+    def __init__(self, node: Node, settings: LogSettings, min_age: float) -> None:
+        self.store = RetryingStore(node.store, node.runtime)
+        self.machine = Registers()
+        self.log = CommitLog(self.store, node.runtime, ROOT, INDEX_ID, self.machine, settings)
+        self._min_age = min_age
+
+    async def put(self, keys: Sequence[str], value: int) -> int:
+        return await self._append(PartKind.PUT, keys, value)
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        return await self._append(PartKind.DELETE, keys, None)
+
+    async def _append(self, kind: PartKind, keys: Sequence[str], value: int | None) -> int:
+        body = msgspec.msgpack.encode((list(keys), value))
+        return (await self.log.append(Part(kind, body))).slot
+
+    async def get(self, keys: Sequence[str]) -> Answer:
+        everything = await self.list()
+        return Answer({key: v for key, v in everything.values.items() if key in keys}, everything.commit)
+
+    async def list(self) -> Answer:
+        return await self.log.observe(lambda: Answer(dict(self.machine.values), self.log.slot))
+
+    async def query(self, value_class: int | None) -> Answer:
+        values, commit = await self.list()
+        chosen = {k: v for k, v in values.items() if value_class is None or v % CLASSES == value_class}
+        return Answer(chosen, commit)
+
+    async def flush(self) -> None:
+        draft = await self.log.observe(
+            lambda: self.log.draft_checkpoint(msgspec.msgpack.encode(self.machine.values))
+        )
+        if draft.slot > self.log.base_slot:
+            await self.log.publish_checkpoint(draft)
+
+    async def compact(self) -> None:
+        await self.flush()
+
+    async def collect_garbage(self) -> None:
+        """Log entries and checkpoints behind the newest checkpoint, once old enough by the store's clock."""
+        newest = await self.log.checkpoints.newest(0)
+        if newest is None:
+            return
+        try:
+            boundary = (await self.log.checkpoints.load(newest)).slot
+        except ObjectNotFoundError:
+            return
+        listed = await self.store.list(ROOT)
+        if max(paths.classify(ROOT, each.key).generation for each in listed) > newest:
+            return
+        now = max((each.modified for each in listed), default=0.0)
+        doomed = []
+        for each in listed:
+            name = paths.classify(ROOT, each.key)
+            passed = name.slot <= boundary if name.kind == "log" else name.generation < newest
+            if passed and each.modified + self._min_age <= now:
+                doomed.append(each.key)
+        if doomed:
+            await self.store.delete(doomed)
+
+
+def replay(backing: Backing) -> dict[int, dict[str, int]]:
+    """The state after each commit, from every log object ever created: the truth answers are compared with."""
+    states: dict[int, dict[str, int]] = {0: {}}
+    applied: dict[str, int] = {}
+    values: dict[str, int] = {}
+    for slot in range(1, len(backing.log) + 1):
+        key = paths.log_key(ROOT, slot)
+        if key not in backing.log:
+            raise Violation(f"slot {slot} of the log was skipped")
+        identity, payload = decode(EnvelopeKind.LOG_ENTRY, key, INDEX_ID, backing.log[key][0])
+        if applied.get(identity.writer, 0) < identity.sequence:
+            applied[identity.writer] = identity.sequence
+            for part in log_entry.decode(key, payload):
+                keys, value = msgspec.msgpack.decode(part.body)
+                values = {k: v for k, v in values.items() if k not in keys}
+                if value is not None:
+                    values.update(dict.fromkeys(keys, value))
+        states[slot] = values
+    return states

@@ -1,0 +1,59 @@
+"""What a scenario drives on each node: a small key-value face over the system under test."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Answer(NamedTuple):
+    """Values by key at one commit; keys that do not exist are left out."""
+
+    values: Mapping[str, int]
+    commit: int
+
+
+class Replica(ABC):
+    """One node's view. Values are batch ids: every key of a batch carries the id of its batch.
+
+    Every method may raise what the engine contract names.
+    """
+
+    @abstractmethod
+    async def put(self, keys: Sequence[str], value: int) -> int:
+        """Write one batch; the commit number."""
+
+    @abstractmethod
+    async def delete(self, keys: Sequence[str]) -> int:
+        """Remove keys; the commit number."""
+
+    @abstractmethod
+    async def get(self, keys: Sequence[str]) -> Answer:
+        """Look keys up."""
+
+    @abstractmethod
+    async def list(self) -> Answer:
+        """Everything, by listing."""
+
+    @abstractmethod
+    async def query(self, value_class: int | None) -> Answer:
+        """Everything (or all of one class, `value % CLASSES`), by a search whose ranking has been checked."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Move the log's tail into a checkpoint."""
+
+    @abstractmethod
+    async def compact(self) -> None:
+        """Rewrite what is stored."""
+
+    @abstractmethod
+    async def collect_garbage(self) -> None:
+        """Delete what nothing needs."""
+
+
+CLASSES = 3
+"""Queries filter by the class of a value: value % CLASSES."""

@@ -1,0 +1,172 @@
+"""Whole runs: one seed in, a verdict out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.settings import NativeSettings
+from quiver.objectstore.retrying_store import RetryingStore
+from quiver.storage.commit_log import LogSettings
+from simulation import registers, vectors
+from simulation.checkers.history import Violation
+from simulation.faults import Faults
+from simulation.judge import judge
+from simulation.workload import Plan, Workload
+from simulation.world import Node, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
+
+    from simulation.replica import Replica
+
+
+@dataclass
+class Report:
+    """What one run did. `problem` is None when every check passed."""
+
+    seed: int
+    problem: str | None
+    digest: str
+    requests: int
+    unknown: int
+    seconds: float
+    checks: Counter[str] = field(default_factory=Counter)
+    reached: Counter[str] = field(default_factory=Counter)
+    crashed_at: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Changes to what the seed draws, to make one kind of bug likely."""
+
+    faults: Callable[[Faults], Faults] | None = None
+    plan: Callable[[Plan], Plan] | None = None
+    min_age: float | None = None
+
+
+NO_BIAS = Bias()
+
+
+def draw_log_settings(world: World) -> LogSettings:
+    return LogSettings(
+        group_bytes=world.random.choice([200, 16 << 20]),
+        queue_bytes=world.random.choice([400, 128 << 20]),
+        deadline=world.random.uniform(3, 40),
+        session_slots=world.random.choice([4, 32, 4096]),
+        first_delay=0.02,
+    )
+
+
+def draw_min_age(world: World, bias: Bias) -> float:
+    drawn = world.random.choice([0.0, world.random.uniform(0, 10)])
+    return drawn if bias.min_age is None else bias.min_age
+
+
+def run_registers(seed: int, bias: Bias = NO_BIAS) -> Report:
+    """The commit log under a map of registers."""
+    with biased_world(seed, bias) as world:
+        settings, min_age = draw_log_settings(world), draw_min_age(world, bias)
+
+        async def open_replica(node: Node) -> Replica:
+            return registers.RegisterReplica(node, settings, min_age)
+
+        return run_workload(world, bias, open_replica, lambda: registers.replay(world.backing))
+
+
+def draw_native_settings(world: World, bias: Bias) -> NativeSettings:
+    """Thresholds so small that a handful of writes cross them."""
+    random = world.random
+    return NativeSettings(
+        flush_rows=random.choice([2, 8, 1000]),
+        flush_slots=random.choice([2, 6, 1000]),
+        tail_limit=random.choice([3, 20]),
+        tier_fanout=2,
+        merge_bytes=random.choice([1, 1 << 20]),
+        garbage_age=draw_min_age(world, bias),
+        memory_bytes=random.choice([1 << 10, 1 << 20]),
+        background=random.random() < 0.5,
+        log=draw_log_settings(world),
+    )
+
+
+def run_engine(seed: int, bias: Bias = NO_BIAS) -> Report:
+    """The native engine: one index, on every node that is up."""
+    with biased_world(seed, bias) as world:
+        spec, settings = vectors.draw_spec(world.random), draw_native_settings(world, bias)
+
+        async def open_replica(node: Node) -> Replica:
+            store = RetryingStore(node.store, node.runtime)
+            engine = NativeEngine(store, node.runtime, settings)
+            return vectors.VectorReplica(await engine.open(vectors.INDEX_ID, spec), world.random)
+
+        def states() -> Mapping[int, Mapping[str, int]]:
+            lost = vectors.dangling(world.backing)
+            if lost:
+                raise Violation(f"the newest checkpoint names objects that are gone: {lost}")
+            return vectors.replay(world.backing, spec.dimension)
+
+        return run_workload(world, bias, open_replica, states)
+
+
+def biased_world(seed: int, bias: Bias) -> World:
+    world = World(seed)
+    if bias.faults is not None:
+        world.faults = world.backing.faults = bias.faults(world.faults)
+    return world
+
+
+def run_workload(
+    world: World,
+    bias: Bias,
+    open_replica: Callable[[Node], Coroutine[Any, Any, Replica]],
+    replay: Callable[[], Mapping[int, Mapping[str, int]]],
+) -> Report:
+    """Run and judge; never raises for what the system under test did wrong."""
+    plan = Plan.draw(world)
+    workload = Workload(world, plan if bias.plan is None else bias.plan(plan), open_replica)
+    problem, checks = None, Counter()
+    try:
+        world.run(workload.run())
+        unexpected = world.unhandled()
+        if unexpected:
+            problem = f"in the background: {unexpected[0]!r}"
+        else:
+            checks = judge(workload.history, replay())
+    except Exception as violation:  # whatever it is, it should not have come out of the system
+        problem = f"{type(violation).__name__}: {violation}"
+    return Report(
+        seed=world.seed,
+        problem=problem,
+        digest=world.events.digest(),
+        requests=workload.history.requests,
+        unknown=workload.history.unknown,
+        seconds=world.loop.time(),
+        checks=checks,
+        reached=world.reached,
+        crashed_at=world.crashed_at,
+    )
+
+
+def run_upkeep(seed: int) -> Report:
+    """The native engine with many nodes that flush, compact and collect at once and stall in the middle of it."""
+    return run_engine(seed, Bias(stalling_upkeep, many_maintainers, min_age=0.0))
+
+
+def stalling_upkeep(faults: Faults) -> Faults:
+    return Faults(stall_upkeep=0.2, slow=0.05, exists_after_own=faults.exists_after_own)
+
+
+def many_maintainers(plan: Plan) -> Plan:
+    return replace(plan, nodes=8, clients=4, think=0.3, maintenance=0.3, patience=20.0, duration=60.0)
+
+
+SCENARIOS: dict[str, Callable[[int], Report]] = {
+    "registers": run_registers,
+    "engine": run_engine,
+    "upkeep": run_upkeep,
+}
+"""The correct protocol, by name: under every fault, and biased towards what goes wrong rarely."""

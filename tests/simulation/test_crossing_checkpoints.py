@@ -1,0 +1,66 @@
+"""Two checkpoints drafted from one base by nodes that stall; garbage is collected between their publications."""
+
+from __future__ import annotations
+
+import asyncio
+
+from quiver.engine.native.compaction import compact
+from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.settings import NativeSettings
+from quiver.model.errors import MissingObjectError
+from quiver.model.types import DistanceMetric, IndexSpec
+from simulation import vectors
+from simulation.faults import NONE
+from simulation.mutants import with_unchained_checkpoints
+from simulation.world import World
+
+SPEC = IndexSpec(2, DistanceMetric.EUCLIDEAN)
+SETTINGS = NativeSettings(garbage_age=0.0, background=False)
+
+
+async def open_on(node):
+    engine = NativeEngine(node.store, node.runtime, SETTINGS)
+    return vectors.VectorReplica(await engine.open(vectors.INDEX_ID, SPEC), node.world.random)
+
+
+async def cross(world):
+    """Compaction drafts first, a flush drafts later and stalls longer; what is missing in the end, and a read."""
+    compactor, flusher, other = (world.start_node() for _ in range(3))
+    a, b, c = [await node.call(open_on(node)) for node in (compactor, flusher, other)]
+    for value in (1, 2):
+        await compactor.call(a.put([f"k{value}"], value))
+        await compactor.call(a.flush())
+    await other.call(c.put(["k3"], 3))
+    await compactor.call(a.get(["k1"]))
+    inputs = [ref.id for ref in a.index.state.segments]
+    compactor.pause_at, flusher.pause_at = {"segment:rows_written": 3}, {"segment:rows_written": 10}
+    compaction = asyncio.ensure_future(compactor.call(compact(a.index, inputs)))
+    await asyncio.sleep(1)  # the compaction has drafted as of slot 3
+    await other.call(c.put(["k4"], 4))
+    flush = asyncio.ensure_future(flusher.call(b.flush()))
+    await asyncio.sleep(1)  # the flush has drafted as of slot 4, from the same base
+    await compaction
+    await asyncio.sleep(1.1)
+    await other.call(c.collect_garbage())
+    await asyncio.wait([flush])
+    fresh = world.start_node()
+    replica = await fresh.call(open_on(fresh))
+    try:
+        answer = dict((await fresh.call(replica.query(None))).values)
+    except MissingObjectError:
+        answer = None
+    return vectors.dangling(world.backing), answer
+
+
+def test_a_stalled_flush_never_brings_back_segments_that_were_collected():
+    with World(1, NONE) as world:
+        missing, answer = world.run(cross(world))
+    assert missing == []
+    assert answer == {"k1": 1, "k2": 2, "k3": 3, "k4": 4}
+
+
+def test_it_would_if_checkpoints_were_not_chained_to_their_base():
+    with with_unchained_checkpoints(), World(1, NONE) as world:
+        missing, answer = world.run(cross(world))
+    assert len(missing) == 4
+    assert answer is None

@@ -1,0 +1,192 @@
+"""The native engine as a replica: batches become vectors, answers are compared with brute force on the spot."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from quiver.engine.engine import ListPosition, Query
+from quiver.engine.native.state import decode_checkpoint
+from quiver.format import checkpoint as checkpoint_format
+from quiver.format import log_entry, paths, rows
+from quiver.format.envelope import Kind as EnvelopeKind
+from quiver.format.envelope import decode
+from quiver.format.log_entry import PartKind
+from quiver.model.filter import In
+from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+from simulation.checkers.history import Violation
+from simulation.replica import CLASSES, Answer, Replica
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from quiver.engine.native.index import NativeIndex
+    from simulation.store import Backing
+
+INDEX_ID = "b" * 32
+ROOT = paths.index_root(INDEX_ID)
+EVERYTHING = 1_000
+PAGES = 40
+"""More pages than a listing two by two can have."""
+
+
+def draw_spec(random: Random) -> IndexSpec:
+    return IndexSpec(random.randint(2, 4), random.choice(list(DistanceMetric)), ("note",))
+
+
+def vector_of(key: str, value: int, dimension: int) -> np.ndarray:
+    """The vector that batch `value` gives to `key`: another one for each pair, never zero."""
+    seed = zlib.crc32(f"{key} {value}".encode())
+    return np.random.default_rng(seed).standard_normal(dimension).astype(np.float32)
+
+
+def batch_of(keys: Sequence[str], value: int, dimension: int) -> VectorBatch:
+    metadata = orjson.dumps({"class": value % CLASSES, "value": value, "note": f"batch {value}"})
+    return VectorBatch(
+        list(keys), np.stack([vector_of(key, value, dimension) for key in keys]), [metadata] * len(keys)
+    )
+
+
+def brute_force(vector: np.ndarray, key: str, value: int, spec: IndexSpec) -> float:
+    """The distance in float64, from the definition."""
+    stored = vector_of(key, value, spec.dimension).astype(np.float64)
+    asked = vector.astype(np.float64)
+    if spec.metric is DistanceMetric.EUCLIDEAN:
+        return float(np.sqrt(((stored - asked) ** 2).sum()))
+    return float(1 - stored @ asked / (np.linalg.norm(stored) * np.linalg.norm(asked)))
+
+
+class VectorReplica(Replica):
+    """One open index of a native engine."""
+
+    def __init__(self, index: NativeIndex, random: Random) -> None:
+        self.index = index
+        self._spec = index.spec
+        self._random = random
+
+    async def put(self, keys: Sequence[str], value: int) -> int:
+        return await self.index.put(batch_of(keys, value, self._spec.dimension))
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        return await self.index.delete(list(keys))
+
+    async def get(self, keys: Sequence[str]) -> Answer:
+        found = await self.index.get(list(keys), vectors=True, metadata=True)
+        return self._answer(found.rows, found.commit)
+
+    async def list(self) -> Answer:
+        if self._random.random() < 0.3:
+            await self._list_by_pages()
+        page = await self.index.list(limit=EVERYTHING, max_bytes=1 << 20, vectors=True, metadata=True)
+        if page.position is not None:
+            raise Violation("a listing that fits on one page has another")
+        return self._answer(page.rows, page.commit)
+
+    async def _list_by_pages(self) -> None:
+        """Pages are taken at different commits, but no key may come twice."""
+        segment_count = self._random.randint(1, 3)
+        seen: list[str] = []
+        for segment in range(segment_count):
+            position: ListPosition | None = None
+            for _ in range(PAGES):
+                page = await self.index.list(
+                    limit=2, max_bytes=1 << 20, after=position, segment=segment, segment_count=segment_count
+                )
+                seen += [row.key for row in page.rows]
+                position = page.position
+                if position is None:
+                    break
+        if len(seen) != len(set(seen)):
+            raise Violation(f"a listing shows a key twice: {seen}")
+
+    async def query(self, value_class: int | None) -> Answer:
+        asked = np.array([self._random.gauss(0, 1) for _ in range(self._spec.dimension)], np.float32)
+        condition = None if value_class is None else In("class", (value_class,))
+        hits = await self.index.query(Query(asked, EVERYTHING, condition, metadata=True))
+        values = {}
+        for key, metadata in zip(hits.keys, hits.metadata or [], strict=True):
+            if key in values:
+                raise Violation(f"a query returns {key} twice")
+            values[key] = orjson.loads(metadata)["value"]
+        self._check_ranking(asked, values, hits.distances.tolist())
+        return Answer(values, hits.commit)
+
+    def _check_ranking(self, asked: np.ndarray, values: dict[str, int], distances: list[float]) -> None:
+        due = [brute_force(asked, key, value, self._spec) for key, value in values.items()]
+        if not np.allclose(distances, due, rtol=1e-5, atol=1e-6):
+            raise Violation(f"distances {distances}, brute force says {due}")
+        ranked = list(zip(distances, values, strict=True))
+        if ranked != sorted(ranked):
+            raise Violation(f"hits out of order: {ranked}")
+
+    def _answer(self, found: Sequence, commit: int) -> Answer:
+        values = {}
+        for row in found:
+            if row.key in values:
+                raise Violation(f"{row.key} is answered twice")
+            value = orjson.loads(row.metadata)["value"]
+            if not np.array_equal(row.vector, vector_of(row.key, value, self._spec.dimension)):
+                raise Violation(f"{row.key} has the metadata of batch {value} but another vector")
+            values[row.key] = value
+        return Answer(values, commit)
+
+    async def flush(self) -> None:
+        await self.index.maintenance.flush()
+
+    async def compact(self) -> None:
+        if self._random.random() < 0.5:
+            await self.index.maintenance.compact_all()
+        else:
+            await self.index.maintenance.compact_tier()
+
+    async def collect_garbage(self) -> None:
+        await self.index.maintenance.collect()
+
+
+def replay(backing: Backing, dimension: int) -> dict[int, dict[str, int]]:
+    """The state after each commit, from every log object ever created."""
+    states: dict[int, dict[str, int]] = {0: {}}
+    applied: dict[str, int] = {}
+    values: dict[str, int] = {}
+    for slot in range(1, len(backing.log) + 1):
+        key = paths.log_key(ROOT, slot)
+        if key not in backing.log:
+            raise Violation(f"slot {slot} of the log was skipped")
+        identity, payload = decode(EnvelopeKind.LOG_ENTRY, key, INDEX_ID, backing.log[key][0])
+        if applied.get(identity.writer, 0) < identity.sequence:
+            applied[identity.writer] = identity.sequence
+            for part in log_entry.decode(key, payload):
+                values = after_part(values, part, dimension)
+        states[slot] = values
+    return states
+
+
+def after_part(values: dict[str, int], part: log_entry.Part, dimension: int) -> dict[str, int]:
+    """What one part of a log entry makes of the values."""
+    if part.kind is PartKind.PUT:
+        batch = rows.decode_put(part.body, dimension)
+        put = {key: orjson.loads(text)["value"] for key, text in zip(batch.keys, batch.metadata, strict=True)}
+        return {**values, **put}
+    if part.kind is PartKind.DELETE:
+        gone = set(rows.decode_delete(part.body))
+        return {key: value for key, value in values.items() if key not in gone}
+    return values
+
+
+def dangling(backing: Backing) -> list[str]:
+    """Objects that the newest checkpoint needs and the store does not have."""
+    newest = max((key for key in backing.objects if key.startswith(paths.checkpoint_prefix(ROOT))), default=None)
+    if newest is None:
+        return []
+    _, payload = decode(EnvelopeKind.CHECKPOINT, newest, INDEX_ID, backing.objects[newest].body)
+    state = checkpoint_format.decode(newest, payload).state
+    needed = {
+        paths.segment_key(ROOT, segment.id, part)
+        for segment in (decode_checkpoint(state).segments if state else [])
+        for part in (paths.ROWS, paths.SEGMENT_INDEX)
+    }
+    return sorted(needed - backing.objects.keys())
