@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quiver.server.errors import Refusal
-from quiver.server.framing import read_head
+from quiver.server.framing import check_content, read_head
 from quiver.server.limits import ServerLimits
 
 LIMITS = ServerLimits()
@@ -21,7 +21,9 @@ def head(
         "query_string": query,
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in [*headers, *lines]],
     }
-    return read_head(scope, LIMITS)
+    sound = read_head(scope, LIMITS)
+    check_content(sound.parts)
+    return sound
 
 
 def refusal(*lines: tuple[str, str], **options) -> Refusal:

@@ -92,8 +92,8 @@ def float32_array(text: bytes, parser: simdjson.Parser) -> NDArray[np.float32]:
     Raises:
         ValueError, TypeError, RuntimeError: not a flat array of plain numbers.
     """
-    if not text.startswith(b"[") or text.count(b"[") != 1:  # as_buffer would flatten arrays of arrays
-        raise ValueError("not a flat array")
+    if not text.startswith(b"[") or text.count(b"[") != 1 or b'"' in text or b"{" in text:
+        raise ValueError("not a flat array of numbers")
     document: Any = parser.parse(text)
     doubles = np.frombuffer(document.as_buffer(of_type="d"), np.float64)
     with np.errstate(over="ignore"):

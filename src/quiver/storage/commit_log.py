@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds before the next slot is tried by a writer that lost one. Short, because who waits long keeps losing to a
+# writer that does not; growing a little, because each attempt of many writers costs the store a put.
+_LOST_DELAY, _LONGEST_LOST_DELAY = 0.004, 0.064
 _INLINE_BYTES = 256 << 10  # below this a digest costs less than a change of thread
 
 
@@ -334,7 +337,7 @@ class CommitLog:
         payload = await self._digest(log_entry.encode(parts))
         if not self._opened:
             await self.refresh()
-        delay = self._settings.first_delay
+        delay = _LOST_DELAY
         while True:
             if self.sealed and await self.observe(lambda: self.sealed):
                 raise LogSealedError(self._root)
@@ -351,7 +354,7 @@ class CommitLog:
                 self._writer = self._runtime.new_id()  # the table no longer tells about this one
                 raise OutcomeUnknownError("The write was overtaken while it stalled; it may have been applied")
             await self._runtime.sleep(delay * self._runtime.random())
-            delay = min(2 * delay, 1.0)
+            delay = min(2 * delay, _LONGEST_LOST_DELAY)
 
     async def _digest(self, buffers: list[bytes | memoryview]) -> Payload:
         if sum(map(len, buffers)) < _INLINE_BYTES:

@@ -1,0 +1,35 @@
+"""`python -m benchmarks [NAME ...]`: runs the named benchmarks, or all, each in a process of its own.
+
+One BLAS thread each, servers included.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from benchmarks.common import REPOSITORY, data_folder
+
+ALL = ("main_job", "put_vectors", "small_operations", "exact_query", "large_bodies", "many_indexes")
+NEEDS_DATA = {"main_job"}
+
+
+def main() -> None:
+    """Run them in order; exits with 1 when one failed."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY / "src")}
+    failed = []
+    for name in sys.argv[1:] or ALL:
+        print(f"\n== {name}", flush=True)
+        if name in NEEDS_DATA and data_folder("debian") is None:
+            print("left out: its data are not here (QUIVER_BENCH_DATA)")
+            continue
+        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        if subprocess.run(command, env=environment, cwd=REPOSITORY, check=False).returncode:
+            failed.append(name)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The real `aws s3vectors` command: every operation it knows, and those of botocore's newer model.
+
+The command line carries a service model of its own. One that lacks the newest operations learns them as
+`aws configure add-model` would teach it, from the model of the installed botocore.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import botocore
+import pytest
+
+from api.workbench import REGION, bucket_arn, fresh_name
+from cli.running import KEYS
+from quiver.service.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from cluster.processes import Server
+
+
+MODEL = Path(botocore.__file__).parent / "data" / "s3vectors"
+
+
+class Aws:
+    """`aws s3vectors`, configured by a home and an environment of its own, pointed at a server."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        (home / ".aws").mkdir(parents=True)
+        (home / ".aws" / "config").write_text(f"[default]\nregion = {REGION}\noutput = json\ncli_pager =\n")
+        (home / ".aws" / "credentials").write_text(
+            f"[default]\naws_access_key_id = {KEYS['QUIVER_ACCESS_KEY_ID']}\n"
+            f"aws_secret_access_key = {KEYS['QUIVER_SECRET_ACCESS_KEY']}\n"
+        )
+        self.environment = {
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "AWS_ENDPOINT_URL_S3VECTORS": url,
+            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "PYTHONUTF8": "1",
+        }
+        self.used: set[str] = set()
+
+    def learn_the_newest_operations(self) -> None:
+        shutil.copytree(MODEL, Path(self.environment["HOME"]) / ".aws" / "models" / "s3vectors")
+
+    def run(self, command: str, **arguments: Any) -> subprocess.CompletedProcess[str]:
+        """One command. A value that is no string is passed as JSON; True is a bare flag."""
+        self.used.add(command)
+        words = [sys.executable, "-m", "awscli", "s3vectors", command]
+        for name, value in arguments.items():
+            words.append("--" + name.replace("_", "-"))
+            if value is not True:
+                words.append(value if isinstance(value, str) else json.dumps(value))
+        return subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    def __call__(self, command: str, **arguments: Any) -> Any:
+        done = self.run(command, **arguments)
+        assert done.returncode == 0, (command, done.stderr)
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def refused(self, command: str, **arguments: Any) -> str:
+        done = self.run(command, **arguments)
+        assert done.returncode in (254, 255), (command, done.stdout, done.stderr)
+        return done.stderr.strip()
+
+
+@pytest.mark.slow
+def test_every_operation(local_server: Server, tmp_path: Path) -> None:
+    aws = Aws(local_server.url, tmp_path)
+    bucket = {"vector_bucket_name": fresh_name()}
+    arn = bucket_arn(bucket["vector_bucket_name"])
+
+    assert aws("create-vector-bucket", **bucket, tags={"made": "by cli"})["vectorBucketArn"] == arn
+    assert aws("get-vector-bucket", vector_bucket_arn=arn)["vectorBucket"]["vectorBucketArn"] == arn
+    listed = aws("list-vector-buckets", prefix=bucket["vector_bucket_name"])["vectorBuckets"]
+    assert [found["vectorBucketArn"] for found in listed] == [arn]
+    aws("put-vector-bucket-policy", **bucket, policy='{"Statement": []}')
+    assert json.loads(aws("get-vector-bucket-policy", **bucket)["policy"]) == {"Statement": []}
+    aws("delete-vector-bucket-policy", **bucket)
+    assert "(NotFoundException)" in aws.refused("get-vector-bucket-policy", **bucket)
+
+    index = bucket | {"index_name": "words"}
+    created = aws(
+        "create-index",
+        **index,
+        data_type="float32",
+        dimension="3",
+        distance_metric="cosine",
+        metadata_configuration={"nonFilterableMetadataKeys": ["text"]},
+    )
+    assert created["indexArn"] == f"{arn}/index/words"
+    assert aws("get-index", index_arn=created["indexArn"])["index"]["dimension"] == 3
+    assert [found["indexName"] for found in aws("list-indexes", **bucket)["indexes"]] == ["words"]
+
+    vectors = [
+        {"key": f"k{n}", "data": {"float32": [1, n, 0.5]}, "metadata": {"n": n, "text": "\u00e9"}}
+        for n in range(120)
+    ]
+    aws("put-vectors", **index, vectors=vectors)
+    got = aws("get-vectors", **index, keys=["k7"], return_data=True, return_metadata=True)["vectors"]
+    assert got == [vectors[7]]
+    assert len(aws("list-vectors", **index, segment_count="1", segment_index="0")["vectors"]) == 120
+    query = {"query_vector": {"float32": [1, 7, 0.5]}, "return_distance": True}
+    hit = aws("query-vectors", **index, **query, top_k="1", filter={"n": {"$gt": 5}})["vectors"][0]
+    assert hit["key"] == "k7"
+    assert abs(hit["distance"]) < 1e-5
+    aws("delete-vectors", **index, keys=["k7", "unknown"])
+    assert aws("get-vectors", **index, keys=["k7"])["vectors"] == []
+    assert "(ValidationException)" in aws.refused("query-vectors", **index, **query, top_k="1", filter={})
+
+    aws("tag-resource", resource_arn=created["indexArn"], tags={"a b": "c", "d": "\u00e9"})
+    aws("untag-resource", resource_arn=created["indexArn"], tag_keys=["a b"])
+    assert aws("list-tags-for-resource", resource_arn=created["indexArn"])["tags"] == {"d": "\u00e9"}
+    assert aws("list-tags-for-resource", resource_arn=arn)["tags"] == {"made": "by cli"}
+
+    aws.learn_the_newest_operations()
+    aws("put-vector-bucket-default-index-mode", **bucket, default_index_mode="ENHANCED")
+    assert aws("get-vector-bucket", **bucket)["vectorBucket"]["defaultIndexMode"] == "ENHANCED"
+    aws("update-index-mode", **index, index_mode="ENHANCED")
+    message = aws.refused(
+        "update-metadata-configuration", **index, add={"textSearchConfigurations": [{"metadataKey": "text"}]}
+    )
+    assert "(ValidationException)" in message
+    assert "not supported" in message
+    assert len(aws("query-vectors", **index, **query, top_k="110")["vectors"]) == 110  # pages by itself
+
+    assert "(ConflictException)" in aws.refused("delete-vector-bucket", **bucket)
+    aws("delete-index", **index)
+    aws("delete-vector-bucket", **bucket)
+    assert "The specified vector bucket could not be found" in aws.refused("get-vector-bucket", **bucket)
+    assert {word.replace("-", "") for word in aws.used} == {name.lower() for name in OPERATIONS}

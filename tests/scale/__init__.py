@@ -1,0 +1,1 @@
+"""Tests of size: many indexes, large bodies, bounded memory and file descriptors."""
