@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quiver.format import log_entry, paths
 from quiver.format.checkpoint import Checkpoint, Session
 from quiver.format.envelope import Identity, Kind, Payload, decode, encode, make_payload
 from quiver.format.log_entry import Part, PartKind
-from quiver.model.errors import BusyError, MissingObjectError, OutcomeUnknownError, QuiverError
+from quiver.model.errors import MissingObjectError, OutcomeUnknownError, QuiverError
 from quiver.objectstore.store import (
     ObjectExistsError,
     ObjectNotFoundError,
@@ -33,6 +32,7 @@ from quiver.objectstore.store import (
     StoreUnavailableError,
 )
 from quiver.storage.checkpoint_store import CheckpointStore
+from quiver.storage.group_commit import Commit, GroupCommit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,23 +82,6 @@ class LogSettings:
     deadline: float = 30.0
     session_slots: int = 4096
     first_delay: float = 0.02
-
-
-class Commit(NamedTuple):
-    """Where a part was committed, and what applying it answered."""
-
-    slot: int
-    result: Any
-
-
-@dataclass(slots=True)
-class _Pending:
-    part: Part
-    future: asyncio.Future[Commit]
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.size = len(self.part.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +139,12 @@ class CommitLog:
         self._writer = runtime.new_id()
         self._sequence = 0
         self._uncertain = 0  # the slot that a put of ours may still fill
-        self._queue: deque[_Pending] = deque()
-        self._queued_bytes = 0
-        self._writing: asyncio.Task[None] | None = None
+        self._group = GroupCommit(
+            runtime,
+            group_bytes=self._settings.group_bytes,
+            queue_bytes=self._settings.queue_bytes,
+            deadline=self._settings.deadline,
+        )
 
     # ---------------------------------------------------------------- reading
 
@@ -285,51 +271,7 @@ class CommitLog:
             OutcomeUnknownError: committed, not yet, or never; it goes on being resolved in the background.
             StoreUnavailableError, DataError: committed or not; the store failed while that was found out.
         """
-        if self._queued_bytes + len(part.body) > self._settings.queue_bytes and self._queue:
-            raise BusyError("Too many writes are waiting for this index")
-        pending = _Pending(part, asyncio.get_running_loop().create_future())
-        pending.future.add_done_callback(_consume)
-        self._queue.append(pending)
-        self._queued_bytes += pending.size
-        if self._writing is None:
-            self._writing = self._runtime.spawn(self._write_queue(), "log writer")
-        try:
-            async with asyncio.timeout(self._settings.deadline):
-                return await asyncio.shield(pending.future)
-        except TimeoutError:
-            raise OutcomeUnknownError("The write was not confirmed in time; it may still be applied") from None
-
-    async def _write_queue(self) -> None:
-        try:
-            while self._queue:
-                await self._commit_group(self._take_group())
-        finally:
-            self._writing = None
-
-    def _take_group(self) -> list[_Pending]:
-        group = [self._queue.popleft()]
-        size = group[0].size
-        while (
-            self._queue
-            and PartKind.SEAL not in (group[-1].part.kind, self._queue[0].part.kind)
-            and size + self._queue[0].size <= self._settings.group_bytes
-        ):
-            size += self._queue[0].size
-            group.append(self._queue.popleft())
-        self._queued_bytes -= size
-        return group
-
-    async def _commit_group(self, group: list[_Pending]) -> None:
-        try:
-            session = await self._commit([pending.part for pending in group])
-        except Exception as error:  # noqa: BLE001 - whatever it was, the callers are told
-            for pending in group:
-                if not pending.future.done():
-                    pending.future.set_exception(error)
-            return
-        for pending, result in zip(group, session.results, strict=True):
-            if not pending.future.done():
-                pending.future.set_result(Commit(session.slot, result))
+        return await self._group.append(part, self._commit)
 
     async def _commit(self, parts: list[Part]) -> Session:
         """Fill slots until the session table shows our entry."""
@@ -401,9 +343,3 @@ class CommitLog:
     async def publish_checkpoint(self, checkpoint: Checkpoint) -> bool:
         """Create it; False when another node made one from the same base first. Raises StoreRefusedError."""
         return await self.checkpoints.create(checkpoint, self._writer)
-
-
-def _consume(future: asyncio.Future[Commit]) -> None:
-    """Mark the exception as seen: the caller may have stopped waiting."""
-    if not future.cancelled():
-        future.exception()

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from pyroaring import BitMap
 
-from quiver.engine.native.flush import bury, publish, store_segment, tail_rows
+from quiver.engine.native.flush import begin, bury, publish, store_segment, store_tail
 from quiver.model.types import VectorBatch
 from quiver.storage.segment_writer import build_segment
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import OpenSegment
     from quiver.engine.native.state import SegmentRef
-    from quiver.format.checkpoint import Checkpoint
     from quiver.storage.segment_writer import BuiltSegment
 
 _ATTEMPTS = 8
@@ -117,27 +116,15 @@ def _merge(opened: Sequence[OpenSegment], index: NativeIndex) -> Merge:
 
 async def _publish(index: NativeIndex, merge: Merge) -> bool | None:
     """Publish as of the newest commit; None when the generation was lost and another attempt makes sense."""
-    drafts: list[Checkpoint] = []
-    refs: list[list[SegmentRef]] = []
-
-    def capture() -> None:
-        drafts.append(index.log.draft_checkpoint(b""))
-        refs.append(list(index.state.segments))
-
-    snapshot = await index.snapshots.take(capture)
-    draft, segments = drafts[-1], refs[-1]
-    if not merge.rows.keys() <= {ref.id for ref in segments}:
+    draft = await begin(index)
+    if not merge.rows.keys() <= {ref.id for ref in draft.segments}:
         return False
-    kept = [ref for ref in bury(segments, snapshot) if ref.id not in merge.rows]
+    kept = [ref for ref in bury(draft.segments, draft.snapshot) if ref.id not in merge.rows]
     if merge.built is not None:
         merged = await store_segment(index, draft, merge.built)
-        dead = _moved_tombstones(merge, snapshot.segments)
+        dead = _moved_tombstones(merge, draft.snapshot.segments)
         kept.append(msgspec.structs.replace(merged, tombstones=dead.serialize() if dead else b""))
-    batch = tail_rows(snapshot)
-    if len(batch.keys):
-        fresh = await index.runtime.offload(build_segment, batch, index.spec)
-        kept.append(await store_segment(index, draft, fresh))
-    return True if await publish(index, draft, kept) else None
+    return True if await publish(index, draft, kept + await store_tail(index, draft)) else None
 
 
 def _moved_tombstones(merge: Merge, segments: Sequence[OpenSegment]) -> BitMap:

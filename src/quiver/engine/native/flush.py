@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from quiver.storage.segment_writer import BuiltSegment
 
 
+class Draft(NamedTuple):
+    """A checkpoint in the making.
+
+    Attributes:
+        checkpoint: complete but for its state.
+        segments: as the checkpoint underneath names them.
+        snapshot: the index at the slot of `checkpoint`.
+    """
+
+    checkpoint: Checkpoint
+    segments: list[SegmentRef]
+    snapshot: Snapshot
+
+
 async def flush(index: NativeIndex) -> bool:
     """Publish a checkpoint that holds everything committed so far. False when there was nothing to do, or when
     another node published first (whose checkpoint then holds the same rows).
@@ -26,23 +40,32 @@ async def flush(index: NativeIndex) -> bool:
     Raises StoreRefusedError, StoreUnavailableError, DataError; what was written is then an orphan that garbage
     collection removes.
     """
-    drafts: list[Checkpoint] = []
-    refs: list[list[SegmentRef]] = []
+    draft = await begin(index)
+    if draft.checkpoint.slot == draft.snapshot.base_slot:
+        return False
+    return await publish(index, draft, bury(draft.segments, draft.snapshot) + await store_tail(index, draft))
+
+
+async def begin(index: NativeIndex) -> Draft:
+    """Draft a checkpoint as of the newest commit. Raises StoreUnavailableError, DataError."""
+    checkpoint: list[Checkpoint] = []
+    segments: list[SegmentRef] = []
 
     def capture() -> None:
-        drafts.append(index.log.draft_checkpoint(b""))
-        refs.append(list(index.state.segments))
+        checkpoint[:] = [index.log.draft_checkpoint(b"")]
+        segments[:] = index.state.segments
 
     snapshot = await index.snapshots.take(capture)
-    draft, segments = drafts[-1], refs[-1]
-    if draft.slot == snapshot.base_slot:
-        return False
-    batch = tail_rows(snapshot)
-    segments = bury(segments, snapshot)
-    if len(batch.keys):
-        built = await index.runtime.offload(build_segment, batch, index.spec)
-        segments.append(await store_segment(index, draft, built))
-    return await publish(index, draft, segments)
+    return Draft(checkpoint[0], segments, snapshot)
+
+
+async def store_tail(index: NativeIndex, draft: Draft) -> list[SegmentRef]:
+    """Write the tail's live rows as a segment; [] when there are none."""
+    batch = tail_rows(draft.snapshot)
+    if not batch.keys:
+        return []
+    built = await index.runtime.offload(build_segment, batch, index.spec)
+    return [await store_segment(index, draft, built)]
 
 
 def tail_rows(snapshot: Snapshot) -> VectorBatch:
@@ -67,20 +90,20 @@ def bury(segments: list[SegmentRef], snapshot: Snapshot) -> list[SegmentRef]:
     return buried
 
 
-async def store_segment(index: NativeIndex, draft: Checkpoint, built: BuiltSegment) -> SegmentRef:
+async def store_segment(index: NativeIndex, draft: Draft, built: BuiltSegment) -> SegmentRef:
     """Write a segment under the name of the checkpoint that will be the first to reference it.
 
     Garbage collection relies on that name: it leaves alone what a checkpoint yet to come may reference.
     """
-    segment = paths.segment_id(draft.generation, draft.slot, index.runtime.new_id())
+    segment = paths.segment_id(draft.checkpoint.generation, draft.checkpoint.slot, index.runtime.new_id())
     await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
     return SegmentRef(segment, built.footer.rows, built.nbytes)
 
 
-async def publish(index: NativeIndex, draft: Checkpoint, segments: list[SegmentRef]) -> bool:
+async def publish(index: NativeIndex, draft: Draft, segments: list[SegmentRef]) -> bool:
     """Create the checkpoint and adopt it; False when another node made one from the same base first."""
     state = encode_checkpoint(IndexCheckpoint(index.spec, segments))
-    won = await index.log.publish_checkpoint(msgspec.structs.replace(draft, state=state))
+    won = await index.log.publish_checkpoint(msgspec.structs.replace(draft.checkpoint, state=state))
     index.runtime.reach("checkpoint:published")
     await index.log.refresh()
     return won

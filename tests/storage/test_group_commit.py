@@ -1,0 +1,102 @@
+"""Group commit by itself: what goes together, what is refused, and who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from asynchronous import asynchronous
+from quiver.format.checkpoint import Session
+from quiver.format.log_entry import Part, PartKind
+from quiver.model.errors import BusyError, OutcomeUnknownError
+from quiver.model.runtime import SystemRuntime
+from quiver.storage.group_commit import Commit, GroupCommit
+
+
+class Log:
+    """Commits when told to; remembers the entries."""
+
+    def __init__(self) -> None:
+        self.entries: list[list[Part]] = []
+        self.go = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def commit(self, parts: list[Part]) -> Session:
+        self.entries.append(parts)
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return Session(len(self.entries), len(self.entries), [bytes(part.body) for part in parts])
+
+
+def group(**changes: float) -> GroupCommit:
+    return GroupCommit(
+        SystemRuntime(threads=1), **{"group_bytes": 10, "queue_bytes": 30, "deadline": 5.0} | changes
+    )
+
+
+def put(body: bytes) -> Part:
+    return Part(PartKind.PUT, body)
+
+
+async def start(commits: GroupCommit, log: Log, *parts: Part) -> list[asyncio.Task[Commit]]:
+    tasks = [asyncio.ensure_future(commits.append(part, log.commit)) for part in parts]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+@asynchronous
+async def test_what_waits_while_an_entry_is_written_goes_together_up_to_the_size():
+    commits, log = group(), Log()
+    tasks = await start(commits, log, put(b"first"), put(b"aaaa"), put(b"bbbb"), put(b"cccc"), put(b"d" * 25))
+    log.go.set()
+    assert await asyncio.gather(*tasks) == [
+        Commit(1, b"first"),
+        Commit(2, b"aaaa"),
+        Commit(2, b"bbbb"),
+        Commit(3, b"cccc"),
+        Commit(4, b"d" * 25),
+    ]
+
+
+@asynchronous
+async def test_a_seal_has_an_entry_of_its_own():
+    commits, log = group(), Log()
+    tasks = await start(commits, log, put(b"1"), put(b"2"), Part(PartKind.SEAL, b""), put(b"3"))
+    log.go.set()
+    assert [commit.slot for commit in await asyncio.gather(*tasks)] == [1, 2, 3, 4]
+
+
+@asynchronous
+async def test_too_much_waiting_is_refused_and_never_committed():
+    commits, log = group(), Log()
+    tasks = await start(commits, log, put(b"1"), put(b"x" * 20))
+    with pytest.raises(BusyError):
+        await commits.append(put(b"y" * 11), log.commit)
+    log.go.set()
+    await asyncio.gather(*tasks)
+    assert [part.body for entry in log.entries for part in entry] == [b"1", b"x" * 20]
+
+
+@asynchronous
+async def test_after_the_deadline_the_outcome_is_unknown_and_the_part_is_committed_all_the_same():
+    commits, log = group(deadline=0.02), Log()
+    with pytest.raises(OutcomeUnknownError):
+        await commits.append(put(b"late"), log.commit)
+    log.go.set()
+    assert (await commits.append(put(b"next"), log.commit)).slot == 2
+    assert [part.body for entry in log.entries for part in entry] == [b"late", b"next"]
+
+
+@asynchronous
+async def test_everybody_in_a_failed_entry_is_told_and_the_next_one_goes_on():
+    commits, log = group(), Log()
+    first = await start(commits, log, put(b"0"))
+    failing = await start(commits, log, put(b"1"), put(b"2"))
+    log.error = ValueError("as told")
+    log.go.set()
+    told = await asyncio.gather(*first, *failing, return_exceptions=True)
+    assert [str(error) for error in told] == ["as told"] * 3
+    log.error = None
+    assert (await commits.append(put(b"3"), log.commit)).result == b"3"
