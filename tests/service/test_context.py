@@ -140,5 +140,21 @@ def test_an_index_sealed_again_during_the_retry_is_not_found() -> None:
 
         here.engine.open = sealed_at_once
         await here.fails("GetVectors", IndexSealedError, NO_INDEX, **NAMES, keys=["k"])
+        await there.fails("GetIndex", NotFoundError, NO_INDEX, **NAMES)
+
+    on_two_nodes(scenario)
+
+
+def test_a_deletion_that_another_request_finished_has_succeeded() -> None:
+    async def scenario(here: Node, there: Node) -> None:
+        seal = here.engine.seal
+
+        async def overtaken(index_id: str, spec: object) -> None:
+            await seal(index_id, spec)
+            await there.fails("GetVectors", NotFoundError, NO_INDEX, **NAMES, keys=["k"])
+
+        here.engine.seal = overtaken
+        await here.call("DeleteIndex", **NAMES)
+        await here.fails("DeleteIndex", NotFoundError, NO_INDEX, **NAMES)
 
     on_two_nodes(scenario)

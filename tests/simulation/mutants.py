@@ -12,17 +12,23 @@ from unittest.mock import patch
 
 import msgspec
 
+from quiver.engine.engine import IndexSealedError
 from quiver.engine.native import compaction, flush
 from quiver.engine.native.snapshot import OpenSegment, Snapshot, SnapshotSource
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, encode, make_payload
+from quiver.model.errors import ValidationError
 from quiver.objectstore.store import (
     ObjectExistsError,
     ObjectNotFoundError,
     StoreRefusedError,
     StoreUnavailableError,
 )
+from quiver.service.catalog import Catalog
+from quiver.service.catalog_commands import DropIndex
+from quiver.service.context import Context, Response
+from quiver.service.index_operations import IndexOperations
 from quiver.storage import garbage, segment_writer
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.commit_log import CommitLog
@@ -189,7 +195,7 @@ def with_cleanup_on_conflict() -> AbstractContextManager[Any]:
     async def publish_and_clean_up(index: Any, draft: Any, segments: Any) -> bool:
         won = await publish(index, draft, segments)
         if not won:
-            mine = [ref.id for ref in segments if ref.id.startswith(f"{draft.generation:016x}-")]
+            mine = [ref.id for ref in segments if ref.id.startswith(f"{draft.checkpoint.generation:016x}-")]
             await index.store.delete(
                 [
                     paths.segment_key(index.root, segment, part)
@@ -231,7 +237,7 @@ async def open_what_is_there(self: SnapshotSource, view: Any) -> Snapshot:
         mask = view.masks[ref.id]
         mask.extend(view.tail, reader.find)
         segments.append(OpenSegment(reader, ref.dead() | mask.hidden(view.commit)))
-    return Snapshot(view.commit, view.base, segments, view.tail)
+    return Snapshot(view.commit, view.base_slot, segments, view.tail)
 
 
 def bury_what_is_there(segments: Any, snapshot: Snapshot) -> Any:
@@ -261,6 +267,60 @@ async def create_believing_409(store: Any, runtime: Any, key: str, parts: Any) -
             await runtime.sleep(0.1)
         else:
             return
+
+
+# ------------------------------------------------------------------ the catalog
+
+
+async def delete_name_first(self: IndexOperations, params: Any) -> Response:
+    """The name goes before the log is sealed."""
+    index = await self._find(params)
+    await self._context.catalog.execute(DropIndex(index.index_id))
+    await self._context.engine.seal(index.index_id, index.spec)
+    return Response()
+
+
+def is_garbage_seal_and_all(root: str, info: Any, newest: Any, named: Any) -> bool:
+    """Nothing of a deleted index is kept, not even the checkpoint that holds its seal."""
+    return newest.sealed or IS_GARBAGE(root, info, newest, named)
+
+
+def without_finishing() -> AbstractContextManager[Any]:
+    """A request that meets a sealed index answers that it is not there, and leaves its name."""
+
+    async def on_index(self: Context, ref: Any, action: Any) -> Any:
+        index = await self.catalog.cached_index(ref)
+        try:
+            return await action(index)
+        except (IndexSealedError, ValidationError):
+            now = await self.catalog.index(ref)
+            if now.index_id == index.index_id:
+                raise
+        return await action(now)
+
+    return patch.object(Context, "on_index", on_index)
+
+
+def without_second_look() -> AbstractContextManager[Any]:
+    """A name resolved long ago is believed: an index created anew under it is not found."""
+
+    async def on_index(self: Context, ref: Any, action: Any) -> Any:
+        return await action(await self.catalog.cached_index(ref))
+
+    return patch.object(Context, "on_index", on_index)
+
+
+def with_names_read_in_mid_replay() -> AbstractContextManager[Any]:
+    """Names come from the catalog's machine as it stands. Rare: see test_phantom_index.py."""
+
+    async def cached_index(self: Catalog, ref: Any) -> Any:
+        return self._machine.state.index(ref.bucket, ref.index) or await self.index(ref)
+
+    return patch.object(Catalog, "cached_index", cached_index)
+
+
+def deletions(faults: Faults) -> Faults:
+    return faults.but(crash=0.0, kill=0.0, pause=2.0, slow=0.05)
 
 
 def together(*patches: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
@@ -368,5 +428,33 @@ MUTANTS = [
         lambda: patch.object(segment_writer, "_create", create_believing_409),
         scenarios.run_engine,
         Bias(conflicts, busy),
+    ),
+    Mutant(
+        "the name goes before the seal",
+        "a node with a stale name writes into an index that nobody can find",
+        lambda: patch.object(IndexOperations, "delete", delete_name_first),
+        scenarios.run_catalog,
+        Bias(deletions, busy),
+    ),
+    Mutant(
+        "the sealed checkpoint is collected too",
+        "a writer that stalled before the deletion begins the log again",
+        in_garbage(_is_garbage=is_garbage_seal_and_all),
+        scenarios.run_catalog,
+        Bias(deletions, busy, min_age=0.0),
+    ),
+    Mutant(
+        "a deletion that was cut short stays so",
+        "not found by one request, in the way of the next",
+        without_finishing,
+        scenarios.run_catalog,
+        Bias(lost_answers, busy),
+    ),
+    Mutant(
+        "a stale name is believed",
+        "the deleted incarnation answers for the new one",
+        without_second_look,
+        scenarios.run_catalog,
+        Bias(deletions, busy),
     ),
 ]

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.objectstore.retrying_store import RetryingStore
+from quiver.service.catalog import CatalogSettings
 from quiver.storage.commit_log import LogSettings
 from simulation import registers, vectors
+from simulation.catalog_judge import judge_catalog
+from simulation.catalog_node import CatalogNode
+from simulation.catalog_workload import CatalogWorkload
 from simulation.checkers.history import Violation
 from simulation.faults import Faults
 from simulation.judge import judge
@@ -125,9 +129,18 @@ def run_workload(
     open_replica: Callable[[Node], Coroutine[Any, Any, Replica]],
     replay: Callable[[], Mapping[int, Mapping[str, int]]],
 ) -> Report:
-    """Run and judge; never raises for what the system under test did wrong."""
+    """Clients that write and read keys, judged by the replayed log."""
+    workload = Workload(world, draw_plan(world, bias), open_replica)
+    return run_and_judge(world, workload, lambda: judge(workload.history, replay()))
+
+
+def draw_plan(world: World, bias: Bias) -> Plan:
     plan = Plan.draw(world)
-    workload = Workload(world, plan if bias.plan is None else bias.plan(plan), open_replica)
+    return plan if bias.plan is None else bias.plan(plan)
+
+
+def run_and_judge(world: World, workload: Workload, verdict: Callable[[], Counter[str]]) -> Report:
+    """Run and judge; never raises for what the system under test did wrong."""
     problem, checks = None, Counter()
     try:
         world.run(workload.run())
@@ -135,7 +148,7 @@ def run_workload(
         if unexpected:
             problem = f"in the background: {unexpected[0]!r}"
         else:
-            checks = judge(workload.history, replay())
+            checks = verdict()
     except Exception as violation:  # whatever it is, it should not have come out of the system
         problem = f"{type(violation).__name__}: {violation}"
     return Report(
@@ -149,6 +162,19 @@ def run_workload(
         reached=world.reached,
         crashed_at=world.crashed_at,
     )
+
+
+def run_catalog(seed: int, bias: Bias = NO_BIAS) -> Report:
+    """The whole service: names that come and go and come back, and the vectors under them."""
+    with biased_world(seed, bias) as world:
+        native = draw_native_settings(world, bias)
+        catalog = CatalogSettings(draw_log_settings(world), checkpoint_slots=world.random.choice([1, 3, 10]))
+
+        async def open_node(node: Node) -> CatalogNode:
+            return CatalogNode(node, catalog, native)
+
+        workload = CatalogWorkload(world, draw_plan(world, bias), open_node)
+        return run_and_judge(world, workload, lambda: judge_catalog(workload.history, world.backing))
 
 
 def run_upkeep(seed: int) -> Report:
@@ -168,5 +194,6 @@ SCENARIOS: dict[str, Callable[[int], Report]] = {
     "registers": run_registers,
     "engine": run_engine,
     "upkeep": run_upkeep,
+    "catalog": run_catalog,
 }
 """The correct protocol, by name: under every fault, and biased towards what goes wrong rarely."""

@@ -62,7 +62,8 @@ class EventHash:
 
 
 class Backing:
-    """The truth all connections share. `log` keeps every log object ever created, for the replay checker."""
+    """The truth all connections share. `log` keeps every log object ever created, for the replay checker, and
+    `log_time` the virtual time at which each was created first."""
 
     def __init__(self, loop: VirtualLoop, random: Random, faults: Faults, events: EventHash) -> None:
         self.loop = loop
@@ -72,6 +73,7 @@ class Backing:
         self.clock_offset = random.uniform(-3600, 3600)
         self.objects: dict[str, StoredObject] = {}
         self.log: dict[str, list[bytes]] = {}
+        self.log_time: dict[str, float] = {}
         self.requests = 0
         self._outside = Context()
 
@@ -91,6 +93,7 @@ class Backing:
         self.objects[key] = StoredObject(body, self.now())
         if "/log/" in key:
             self.log.setdefault(key, []).append(body)
+            self.log_time.setdefault(key, self.loop.time())
         return True
 
     def remove(self, key: str) -> None:

@@ -11,6 +11,7 @@ from simulation.checkers import linearizability, snapshots, witness, zones
 from simulation.checkers.history import UNKNOWN, Kind, Operation
 
 PUT, DELETE, GET = Kind.PUT, Kind.DELETE, Kind.GET
+CREATE, DROP, EXISTS = Kind.CREATE, Kind.DROP, Kind.EXISTS
 
 
 def random_history(random: random.Random, deletes: bool) -> list[Operation]:
@@ -41,7 +42,7 @@ def random_history(random: random.Random, deletes: bool) -> list[Operation]:
 
 def brute_force(history: list[Operation]) -> bool:
     """Try every order, every subset of the unknown operations: too slow for use, too plain to be wrong."""
-    known = [each for each in history if not (each.kind is GET and each.end == UNKNOWN)]
+    known = [each for each in history if not (each.kind in (GET, EXISTS) and each.end == UNKNOWN)]
 
     def place(rest: list[Operation], value: object) -> bool:
         if all(each.end == UNKNOWN for each in rest):
@@ -52,8 +53,10 @@ def brute_force(history: list[Operation]) -> bool:
                 continue
             if each.kind is GET and each.value != value:
                 continue
+            if (each.kind is CREATE and value is not None) or (each.kind in (DROP, EXISTS) and value is None):
+                continue
             others = [other for other in rest if other is not each]
-            if place(others, value if each.kind is GET else each.value):
+            if place(others, value if each.kind in (GET, EXISTS) else each.value):
                 return True
         return False
 
@@ -68,6 +71,44 @@ def test_the_two_checkers_agree_on_3000_random_histories():
         assert exact is (zones.find_violation(history) is None), history
         bad += not exact
     assert 500 < bad < 2_500
+
+
+def conditional_history(random: random.Random) -> list[Operation]:
+    """Creations, drops and looks at one name, half of them of unknown outcome or plausible only."""
+    now, there, history = 10.0, False, []
+    for value in range(1, 9):
+        now += random.random()
+        call, end = now - random.random() * 1.5, now + random.random() * 1.5
+        kind = random.choice([CREATE, DELETE] if not there else [DROP, EXISTS, DELETE, GET])
+        if random.random() < 0.15:
+            kind = random.choice([CREATE, DROP, EXISTS, GET])
+        there = kind is CREATE or (there and kind in (EXISTS, GET))
+        outcome = UNKNOWN if random.random() < 0.2 else end
+        history.append(Operation(call, outcome, kind, value if kind is CREATE else None))
+    return history
+
+
+def test_the_exact_checker_agrees_with_brute_force_on_conditional_operations():
+    rng, bad = random.Random(3), 0
+    for _ in range(600):
+        history = conditional_history(rng)
+        expected = brute_force(history)
+        assert linearizability.is_linearizable(history) is expected, history
+        bad += not expected
+    assert 60 < bad < 540
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [Operation(0, 1, CREATE, 1), Operation(0, 1, CREATE, 2)],
+        [Operation(0, 1, CREATE, 1), Operation(2, 3, DROP), Operation(2, 3, DROP)],
+        [Operation(0, 1, CREATE, 1), Operation(2, 3, GET), Operation(4, 5, EXISTS)],
+    ],
+    ids=["two winners of a creation", "two winners of a deletion", "not found, then in the way"],
+)
+def test_conditional_operations_have_one_winner(history):
+    assert linearizability.is_linearizable(history) is False
 
 
 def test_the_exact_checker_agrees_with_brute_force():

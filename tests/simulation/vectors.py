@@ -21,7 +21,7 @@ from simulation.checkers.history import Violation
 from simulation.replica import CLASSES, Answer, Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from random import Random
 
     from quiver.engine.native.index import NativeIndex
@@ -150,19 +150,26 @@ class VectorReplica(Replica):
 def replay(backing: Backing, dimension: int) -> dict[int, dict[str, int]]:
     """The state after each commit, from every log object ever created."""
     states: dict[int, dict[str, int]] = {0: {}}
-    applied: dict[str, int] = {}
     values: dict[str, int] = {}
-    for slot in range(1, len(backing.log) + 1):
-        key = paths.log_key(ROOT, slot)
-        if key not in backing.log:
-            raise Violation(f"slot {slot} of the log was skipped")
-        identity, payload = decode(EnvelopeKind.LOG_ENTRY, key, INDEX_ID, backing.log[key][0])
-        if applied.get(identity.writer, 0) < identity.sequence:
-            applied[identity.writer] = identity.sequence
-            for part in log_entry.decode(key, payload):
-                values = after_part(values, part, dimension)
+    for slot, parts in entries(backing, ROOT, INDEX_ID):
+        for part in parts:
+            values = after_part(values, part, dimension)
         states[slot] = values
     return states
+
+
+def entries(backing: Backing, root: str, owner: str) -> Iterator[tuple[int, list[log_entry.Part]]]:
+    """The slots of a log in order, with the parts that count: none where a writer repeated itself."""
+    applied: dict[str, int] = {}
+    prefix = paths.log_prefix(root)
+    for slot in range(1, sum(key.startswith(prefix) for key in backing.log) + 1):
+        key = paths.log_key(root, slot)
+        if key not in backing.log:
+            raise Violation(f"slot {slot} of the log {root} was skipped")
+        identity, payload = decode(EnvelopeKind.LOG_ENTRY, key, owner, backing.log[key][0])
+        repeated = applied.get(identity.writer, 0) >= identity.sequence
+        applied[identity.writer] = max(identity.sequence, applied.get(identity.writer, 0))
+        yield slot, [] if repeated else log_entry.decode(key, payload)
 
 
 def after_part(values: dict[str, int], part: log_entry.Part, dimension: int) -> dict[str, int]:

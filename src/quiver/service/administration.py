@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.engine.upkeep import Collected, Finding
 from quiver.format import paths
-from quiver.model.errors import DataError
+from quiver.model.errors import DataError, NotFoundError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
 
@@ -74,9 +75,10 @@ class Administration:
             yield f"{index.bucket}/{index.name}", await self._upkeep.check(index.index_id, index.spec)
 
     async def compact(self) -> AsyncIterator[Index]:
-        """Flush and merge each index; yields those done."""
+        """Flush and merge each index; yields those done. One that is deleted meanwhile is passed over."""
         for index in await self.indexes():
-            await self._upkeep.compact(index.index_id, index.spec)
+            with suppress(NotFoundError):  # deleted meanwhile
+                await self._upkeep.compact(index.index_id, index.spec)
             yield index
 
     async def collect(self, age: float) -> AsyncIterator[tuple[str, Collected]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quiver.engine.engine import IndexSealedError
-from quiver.model.errors import ValidationError
+from quiver.model.errors import NotFoundError, ValidationError
 from quiver.service.catalog_commands import DropIndex
 
 if TYPE_CHECKING:
@@ -61,7 +62,19 @@ class Context:
         except (IndexSealedError, ValidationError) as error:
             now = await self.catalog.index(ref)
             if now.index_id == index.index_id:
-                if isinstance(error, IndexSealedError):  # a deletion was cut short after the seal: finish it
-                    await self.catalog.execute(DropIndex(index.index_id))
+                if isinstance(error, IndexSealedError):
+                    await self._finish_deletion(index)
                 raise
-        return await action(now)
+        try:
+            return await action(now)
+        except IndexSealedError:
+            await self._finish_deletion(now)
+            raise
+
+    async def _finish_deletion(self, sealed: Index) -> None:
+        """Take the name away too, when a deletion was cut short after the seal or has not come so far yet.
+
+        Else the index would be not found by the request that met the seal, and found by the next one.
+        """
+        with suppress(NotFoundError):
+            await self.catalog.execute(DropIndex(sealed.index_id))

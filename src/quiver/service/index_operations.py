@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from quiver.model.errors import NotFoundError, ValidationError
@@ -91,7 +92,8 @@ class IndexOperations:
         # ever read. Cut short between the two steps, the deletion is finished by the next request (on_index).
         await self._context.engine.seal(index.index_id, index.spec)
         self._context.runtime.reach("service:index_sealed")
-        await self._context.catalog.execute(DropIndex(index.index_id))
+        with suppress(NotFoundError):  # a request that met the seal has taken the name away: it is done
+            await self._context.catalog.execute(DropIndex(index.index_id))
         return Response()
 
     async def update_mode(self, params: dict[str, Any]) -> Response:

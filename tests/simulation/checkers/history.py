@@ -15,6 +15,29 @@ class Kind(Enum):
     PUT = "put"
     DELETE = "delete"
     GET = "get"
+    CREATE = "create"
+    """A put that was possible only because nothing was there."""
+    DROP = "drop"
+    """A delete that was possible only because something was there."""
+    EXISTS = "exists"
+    """A look that tells that something is there, but not what."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether it leaves its register as it is."""
+        return self in (Kind.GET, Kind.EXISTS)
+
+    def possible(self, value: object, found: object) -> bool:
+        """Whether the operation can take place on a register that holds `found`."""
+        match self:
+            case Kind.GET:
+                return value == found
+            case Kind.CREATE:
+                return found is None
+            case Kind.DROP | Kind.EXISTS:
+                return found is not None
+            case _:
+                return True
 
 
 class Operation(NamedTuple):

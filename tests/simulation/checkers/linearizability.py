@@ -1,6 +1,6 @@
 """The exact linearizability check of one register: Wing and Gong's search with Lowe's memory of failed states.
 
-Puts, deletes and gets; outcomes may be unknown. Exponential at worst in the operations that overlap, so keep
+All kinds of operations; outcomes may be unknown. Exponential at worst in the operations that overlap, so keep
 histories short (about 200 operations a key) and unknown outcomes few.
 """
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_BUDGET = 300_000
+CONDITIONAL = (Kind.CREATE, Kind.DROP, Kind.EXISTS)
 
 
 def is_linearizable(operations: Sequence[Operation], budget: int = DEFAULT_BUDGET) -> bool | None:
@@ -48,10 +49,8 @@ def is_linearizable(operations: Sequence[Operation], budget: int = DEFAULT_BUDGE
                 break
             work += 1
             operation = relevant[i]
-            if operation.kind is not Kind.GET:
-                following.append((done | 1 << i, operation.value))
-            elif operation.value == value:
-                following.append((done | 1 << i, value))
+            if operation.kind.possible(operation.value, value):
+                following.append((done | 1 << i, value if operation.kind.reads else operation.value))
         stack.extend(reversed(following))
         if work > budget:
             return None
@@ -70,8 +69,14 @@ def earliest_end(done: int, calls: list[float], ends: list[float]) -> float:
 
 
 def without_irrelevant(operations: Sequence[Operation]) -> list[Operation]:
-    """Drop gets nobody answered, and unknown writes whose value nobody read: those constrain nothing."""
+    """Drop reads nobody answered, and unknown writes whose value nobody read: those constrain nothing.
+
+    When anything was possible only because of what was there, then any write can have made it so.
+    """
     read = {each.value for each in operations if each.kind is Kind.GET and each.end != UNKNOWN}
+    conditional = any(each.kind in CONDITIONAL for each in operations)
     return [
-        each for each in operations if each.end != UNKNOWN or (each.kind is not Kind.GET and each.value in read)
+        each
+        for each in operations
+        if each.end != UNKNOWN or (not each.kind.reads and (conditional or each.value in read))
     ]
