@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,10 +76,22 @@ def _segment_entries(opened: OpenSegment, start: ListPosition, stop: int) -> Ite
 
 
 def _tail_entries(snapshot: Snapshot, start: ListPosition, stop: int) -> Iterator[_Entry]:
-    entries: list[_Entry] = []
+    """The same for the tail, whose rows are in no order: hashes are sorted, keys read as far as asked."""
+    blocks, chosen = [], []
     for block, mask in snapshot.tail.blocks():
-        for row in np.flatnonzero(mask).tolist():
-            entry = (int(block.hashes[row]), block.keys[row], block, row)
-            if entry[0] < stop and entry[:2] > start:
-                entries.append(entry)
-    return iter(sorted(entries, key=lambda entry: entry[:2]))
+        hashes = block.hashes[: len(mask)]
+        inside = mask & (hashes >= np.uint64(start.key_hash)) & (hashes <= np.uint64(stop - 1))
+        blocks.append(block)
+        chosen.append(np.flatnonzero(inside))
+    if not blocks:
+        return
+    hashes = np.concatenate([block.hashes[rows] for block, rows in zip(blocks, chosen, strict=True)])
+    owners = np.repeat(np.arange(len(blocks)), [len(rows) for rows in chosen])
+    order = np.argsort(hashes, kind="stable")
+    ranked = zip(
+        hashes[order].tolist(), owners[order].tolist(), np.concatenate(chosen)[order].tolist(), strict=True
+    )
+    for key_hash, group in groupby(ranked, key=itemgetter(0)):
+        for key, owner, row in sorted((blocks[owner].keys[row], owner, row) for _, owner, row in group):
+            if (key_hash, key) > start:
+                yield key_hash, key, blocks[owner], row
