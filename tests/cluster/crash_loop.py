@@ -73,8 +73,8 @@ class CrashLoop:
     def cycle(self, point: str = "") -> None:
         """Kill at a crash point, or else at a random moment. Raises Violation."""
         with self._start(workers=1 if point else self._chance.choice((1, 2)), point=point) as server:
+            before = server.workers()  # already the reads may finish a deletion, and with it reach the point
             self.verify(server.port)
-            before = server.workers()
             with self._load(server.port):
                 if point:
                     wait_for_death(server, before, point)
