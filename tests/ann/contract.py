@@ -45,6 +45,17 @@ def samples() -> dict[str, np.ndarray]:
 SAMPLES = pytest.mark.parametrize("sample", samples().values(), ids=samples().keys())
 
 
+def assert_hostile_states_are_refused(kind, state):
+    """`state` is what a `kind` trained on 8 dimensions stores."""
+    broken = [*HOSTILE, state + b"\0", state[:-1]] if state else [*HOSTILE]
+    for each in broken:
+        with pytest.raises(CorruptObjectError):
+            kind.decode(each, 8)
+    if state:
+        with pytest.raises(CorruptObjectError):
+            kind.decode(state, 9)
+
+
 class PartitionerContract:
     """Set `partitioner`."""
 
@@ -111,14 +122,7 @@ class PartitionerContract:
         assert stored.encode() == trained.encode()
 
     def test_hostile_state_is_refused(self):
-        state = self.train(gaussian(200, 8)).encode()
-        broken = [*HOSTILE, state + b"\0", state[:-1]] if state else [*HOSTILE]
-        for each in broken:
-            with pytest.raises(CorruptObjectError):
-                self.partitioner.decode(each, 8)
-        if state:
-            with pytest.raises(CorruptObjectError):
-                self.partitioner.decode(state, 9)
+        assert_hostile_states_are_refused(self.partitioner, self.train(gaussian(200, 8)).encode())
 
 
 class CodecContract:
@@ -241,11 +245,4 @@ class CodecContract:
         assert stored.encode() == trained.encode()
 
     def test_hostile_state_is_refused(self):
-        state = self.train(gaussian(200, 8)).encode()
-        broken = [*HOSTILE, state + b"\0", state[:-1]] if state else [*HOSTILE]
-        for each in broken:
-            with pytest.raises(CorruptObjectError):
-                self.codec.decode(each, 8)
-        if state:
-            with pytest.raises(CorruptObjectError):
-                self.codec.decode(state, 9)
+        assert_hostile_states_are_refused(self.codec, self.train(gaussian(200, 8)).encode())

@@ -42,7 +42,7 @@ def log_prefix(root: str) -> str:
 
 def log_key(root: str, slot: int) -> str:
     """The name of one log entry."""
-    return f"{root}log/{slot:016x}"
+    return f"{log_prefix(root)}{slot:016x}"
 
 
 def checkpoint_prefix(root: str) -> str:
@@ -52,7 +52,7 @@ def checkpoint_prefix(root: str) -> str:
 
 def checkpoint_key(root: str, generation: int) -> str:
     """The name of a checkpoint: its place in the chain, from 1."""
-    return f"{root}checkpoint/{generation:016x}"
+    return f"{checkpoint_prefix(root)}{generation:016x}"
 
 
 def segment_id(generation: int, slot: int, token: str) -> str:

@@ -29,6 +29,7 @@ from quiver.service.catalog_commands import (
     TagResource,
     UntagResource,
 )
+from quiver.service.operations import MAX_TAGS, TOO_MANY_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,14 +43,11 @@ Failure: TypeAlias = tuple[str, str]
 MAX_BUCKETS = 10_000
 MAX_INDEXES = 10_000
 """Indexes of one bucket."""
-MAX_TAGS = 50
-"""Tags of one bucket or index."""
 
 NO_BUCKET = "The specified vector bucket could not be found"
 NO_INDEX = "The specified index could not be found"
 NO_POLICY = "The specified vector bucket policy could not be found"
 NO_RESOURCE = "The specified resource could not be found"
-TOO_MANY_TAGS = "Too many tags specified"
 BUCKET_EXISTS = "A vector bucket with the specified name already exists"
 INDEX_EXISTS = "An index with the specified name already exists"
 NOT_EMPTY = "The specified vector bucket is not empty"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quiver.model.errors import ValidationError
-from quiver.service.catalog_state import MAX_TAGS, TOO_MANY_TAGS
+from quiver.service.operations import MAX_TAGS, TOO_MANY_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

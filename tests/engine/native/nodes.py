@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from quiver.engine.native.index import NativeIndex
+    from quiver.format.checkpoint import Checkpoint
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
 
@@ -44,6 +46,26 @@ async def fresh_nodes(count: int, spec: IndexSpec = SPEC, **changes: object) -> 
     store = MemoryStore(runtime)
     yield [await open_index(store, runtime, spec, **changes) for _ in range(count)]
     runtime.close()
+
+
+@asynccontextmanager
+async def stalled_flush(index: NativeIndex) -> AsyncIterator[asyncio.Task[bool]]:
+    """A flush that has drafted its checkpoint and publishes it when the block ends."""
+    reached, go = asyncio.Event(), asyncio.Event()
+    real = index.log.publish_checkpoint
+
+    async def held(checkpoint: Checkpoint) -> bool:
+        reached.set()
+        await go.wait()
+        return await real(checkpoint)
+
+    index.log.publish_checkpoint = held
+    flushing = asyncio.ensure_future(index.maintenance.flush())
+    await reached.wait()
+    try:
+        yield flushing
+    finally:
+        go.set()
 
 
 async def put(index: NativeIndex, rows: Mapping[str, Sequence[float]], **metadata: object) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from asynchronous import asynchronous
 from engine.contract import INDEX
-from engine.native.nodes import SETTINGS, fresh_nodes, open_index, put
+from engine.native.nodes import SETTINGS, fresh_nodes, open_index, put, stalled_flush
 from quiver.engine.engine import IndexSealedError
 from quiver.engine.native.engine import NativeEngine
 from quiver.format.log_entry import Part, PartKind
@@ -53,19 +51,8 @@ async def test_a_deletion_cut_short_after_the_seal_is_finished():
 async def test_a_flush_drafted_before_the_seal_does_not_keep_the_index_alive():
     async with fresh_nodes(2) as (index, flusher):
         await put(index, {"a": [1, 0]})
-        reached, go = asyncio.Event(), asyncio.Event()
-        real = flusher.log.publish_checkpoint
-
-        async def held(checkpoint):
-            reached.set()
-            await go.wait()
-            return await real(checkpoint)
-
-        flusher.log.publish_checkpoint = held
-        flushing = asyncio.ensure_future(flusher.maintenance.flush())
-        await reached.wait()
-        await index.log.append(Part(PartKind.SEAL, b""))
-        go.set()
+        async with stalled_flush(flusher) as flushing:
+            await index.log.append(Part(PartKind.SEAL, b""))
         await flushing
         await index.seal()
         await index.maintenance.collect()

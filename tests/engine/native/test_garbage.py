@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from asynchronous import asynchronous
-from engine.native.nodes import everything, fresh_nodes, names, open_index, put, segment_ids
+from engine.native.nodes import everything, fresh_nodes, names, open_index, put, segment_ids, stalled_flush
 from quiver.engine.native.compaction import compact
 from quiver.model.errors import MissingObjectError
 from quiver.objectstore.store import ObjectNotFoundError
@@ -37,19 +35,8 @@ async def test_a_segment_that_a_checkpoint_to_come_will_name_is_kept():
         await put(index, {"a": [1, 0]})
         await index.maintenance.flush()
         await put(index, {"b": [2, 0]})
-        reached, go = asyncio.Event(), asyncio.Event()
-        real = index.log.publish_checkpoint
-
-        async def held(checkpoint):
-            reached.set()
-            await go.wait()
-            return await real(checkpoint)
-
-        index.log.publish_checkpoint = held
-        flushing = asyncio.ensure_future(index.maintenance.flush())
-        await reached.wait()
-        await other.maintenance.collect()
-        go.set()
+        async with stalled_flush(index) as flushing:
+            await other.maintenance.collect()
         assert await flushing
         assert sorted(await everything(other)) == ["a", "b"]
         assert sorted(await everything(await open_index(index.store, index.runtime))) == ["a", "b"]
@@ -62,22 +49,11 @@ async def test_a_stalled_flush_cannot_bring_back_segments_that_were_merged_and_c
             await put(index, {key: [1, 0]})
             await index.maintenance.flush()
         await put(index, {"c": [1, 0]})
-        reached, go = asyncio.Event(), asyncio.Event()
-        real = index.log.publish_checkpoint
-
-        async def held(checkpoint):
-            reached.set()
-            await go.wait()
-            return await real(checkpoint)
-
-        index.log.publish_checkpoint = held
-        flushing = asyncio.ensure_future(index.maintenance.flush())
-        await reached.wait()
-        await merger.log.refresh()
-        assert await compact(merger, segment_ids(merger))
-        await put(other, {"d": [1, 0]})
-        await other.maintenance.collect()
-        go.set()
+        async with stalled_flush(index) as flushing:
+            await merger.log.refresh()
+            assert await compact(merger, segment_ids(merger))
+            await put(other, {"d": [1, 0]})
+            await other.maintenance.collect()
         assert not await flushing
         assert sorted(await everything(await open_index(index.store, index.runtime))) == ["a", "b", "c", "d"]
 
