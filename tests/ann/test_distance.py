@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ann.contract import METRICS, gaussian
+from ann.samples import METRICS, gaussian
 from quiver.ann.distance import FLOAT32_MAX, distances, norms
 from quiver.model.types import DistanceMetric
 

@@ -1,15 +1,13 @@
 """The codec contract: how a row is encoded for the scan, and how codes are scored against a query.
 
-Scores order rows as distances do: the distance itself under the cosine metric, its square under the euclidean.
-A codec is immutable once trained. Its state is stored in the segment index and is untrusted when read.
+Rows, queries and origins stand in search space (ann/space.py). Scores order rows as squared euclidean distances
+there do. A codec is immutable once trained. Its state is stored in the segment index and is untrusted when read.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
-
-from quiver.model.types import DistanceMetric
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,36 +16,60 @@ if TYPE_CHECKING:
     from quiver.model.types import Float32Matrix
 
 
-class Scores(NamedTuple):
-    """Estimated scores of n rows, float32.
+class CodeLists(NamedTuple):
+    """The codes of a segment, partition by partition. Rows stand in partition order.
+
+    In place, partition p is `codes of n rows | n row numbers as little-endian int64`, starting at byte
+    `offsets[p]` of `buffer`. The bytes stay where they are for as long as `buffer` is referenced.
 
     Attributes:
-        estimate: shape (n,).
-        margin: a bound of |estimate - score| for each row, shape (n,): proven when the codec is `exact`,
-            otherwise one that holds for all but a small share of rows, which the codec's docstring states.
+        ends: the row after the last of each partition, int64 of shape (count,), ascending.
+        buffer: uint8 of shape (bytes,), read-only.
+        offsets: int64 of shape (count,), each a multiple of 8.
     """
 
-    estimate: NDArray[np.float32]
-    margin: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    buffer: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
 
 
-class Scorer(Protocol):
-    """Scores codes of one partition against one query."""
+class Estimates(NamedTuple):
+    """Scored rows, the nearest first: row numbers (int64) and scores (float32), both of shape (n,)."""
 
-    def __call__(self, codes: NDArray[np.uint8], norms: NDArray[np.float32]) -> Scores:
-        """Codes of shape (n, code_size) and the euclidean norms of their rows, shape (n,)."""
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+class Scanner(ABC):
+    """Scores the codes of one segment. May be used by several threads at once."""
+
+    @abstractmethod
+    def scan(
+        self,
+        query: NDArray[np.float32],
+        partitions: NDArray[np.int64],
+        limit: int,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Estimates:
+        """The `limit` rows of some partitions with the smallest estimated scores; fewer when there are fewer.
+
+        Args:
+            partitions: distinct partition numbers.
+            allowed: which rows of the segment may be found, shape (rows,); None for all.
+        """
 
 
 class Codec(ABC):
-    """Row <-> code."""
+    """Row <-> code.
+
+    Attributes:
+        code_size: bytes per row.
+        refined: codes are coarse enough that int8 rows, stored beside them, are worth scoring in between.
+    """
 
     name: ClassVar[str]
+    refined: ClassVar[bool] = True
     code_size: int
-    """Bytes per row."""
-    codes_are_rows: ClassVar[bool] = False
-    """The code is the row's own float32 bytes: nothing is stored beside the rows."""
-    exact: ClassVar[bool] = False
-    """The margins are proven."""
 
     @classmethod
     @abstractmethod
@@ -55,12 +77,19 @@ class Codec(ABC):
         """Learn from sample rows and the origin of each row's partition (same shape)."""
 
     @abstractmethod
-    def encode_rows(self, rows: Float32Matrix, origin: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Codes of shape (rows, code_size)."""
+    def encode_rows(
+        self, rows: Float32Matrix, partitions: NDArray[np.int64], origins: Float32Matrix
+    ) -> NDArray[np.uint8]:
+        """Codes of shape (n, code_size).
+
+        Args:
+            partitions: the partition of each row, shape (n,).
+            origins: of every partition, shape (count, dimension).
+        """
 
     @abstractmethod
-    def scorer(self, query: NDArray[np.float32], origin: NDArray[np.float32], metric: DistanceMetric) -> Scorer:
-        """A function that scores codes of the partition with this origin."""
+    def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
+        """A scanner of the segment with these codes and partition origins, shape (count, dimension)."""
 
     @abstractmethod
     def encode(self) -> bytes:
@@ -68,10 +97,5 @@ class Codec(ABC):
 
     @classmethod
     @abstractmethod
-    def decode(cls, state: bytes, dimension: int) -> Self:
+    def decode(cls, state: memoryview, dimension: int) -> Self:
         """Raises CorruptObjectError when the state does not fit."""
-
-
-def score_of(distance: float, metric: DistanceMetric) -> float:
-    """The score of a row at this distance."""
-    return distance if metric is DistanceMetric.COSINE else distance * distance

@@ -1,6 +1,7 @@
 """The coarse partitioner contract: which rows lie together, and which parts to look into for a query.
 
-A partitioner is immutable once trained. Its state is stored in the segment index and is untrusted when read.
+Rows and queries stand in search space (ann/space.py), where nearer means smaller euclidean distance. A partitioner
+is immutable once trained. Its state is stored in the segment index and is untrusted when read.
 """
 
 from __future__ import annotations
@@ -16,27 +17,49 @@ if TYPE_CHECKING:
 
 
 class Partitioner(ABC):
-    """Partitions are numbered 0..count-1."""
+    """Partitions are numbered 0..count-1.
+
+    Attributes:
+        origins: the point that codes of each partition are relative to, float32 of shape (count, dimension).
+    """
 
     name: ClassVar[str]
-    count: int
+    origins: Float32Matrix
+
+    @property
+    def count(self) -> int:
+        """How many partitions there are."""
+        return len(self.origins)
 
     @classmethod
     @abstractmethod
-    def train(cls, rows: Float32Matrix, count: int, seed: int) -> Self:
-        """Learn about `count` partitions from sample rows (at least one); the same seed gives the same result."""
+    def train(cls, rows: Float32Matrix, count: int, seed: int, start: Float32Matrix | None = None) -> Self:
+        """Learn at most `count` partitions from sample rows (at least one); the same input gives the same result.
+
+        Args:
+            rows: shape (n, dimension).
+            start: origins of partitioners that were trained on much of the same data, shape (any, dimension); a
+                partitioner that can start from them needs less work.
+        """
 
     @abstractmethod
     def assign(self, rows: Float32Matrix) -> NDArray[np.int32]:
         """The partition of each row, shape (rows,)."""
 
     @abstractmethod
-    def probe(self, query: NDArray[np.float32], limit: int) -> NDArray[np.int32]:
-        """Up to `limit` distinct partitions, the most promising first."""
+    def divide(self, partition: int, rows: Float32Matrix, seed: int) -> Self:
+        """This partitioner with one partition, of which sample rows are given, divided in two.
+
+        The new partition has the last number; all others keep theirs.
+        """
 
     @abstractmethod
-    def origin(self, partition: int) -> NDArray[np.float32]:
-        """The point that codes of this partition are relative to, shape (dimension,)."""
+    def side(self, first: int, second: int, rows: Float32Matrix) -> NDArray[np.bool_]:
+        """Which rows belong to `second` rather than `first`, the two halves of a division, shape (rows,)."""
+
+    @abstractmethod
+    def rank(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How unpromising each partition is for a query, shape (count,): the smallest are probed first."""
 
     @abstractmethod
     def encode(self) -> bytes:
@@ -44,5 +67,5 @@ class Partitioner(ABC):
 
     @classmethod
     @abstractmethod
-    def decode(cls, state: bytes, dimension: int) -> Self:
+    def decode(cls, state: memoryview, dimension: int) -> Self:
         """Raises CorruptObjectError when the state does not fit."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quiver.ann.codecs.flat import Flat
+from quiver.ann.codecs.lsh import SignHashes
+from quiver.ann.codecs.pq import ProductQuantizer
+from quiver.ann.codecs.rabitq import RaBitQ
+from quiver.ann.codecs.sq8 import ScalarQuantizer8
+from quiver.ann.partitioners.kdtree import KDTree
+from quiver.ann.partitioners.kmeans import KMeans
 from quiver.ann.partitioners.single import Single
 from quiver.model.errors import UnsupportedFormatError
 
@@ -12,8 +17,12 @@ if TYPE_CHECKING:
     from quiver.ann.codec import Codec
     from quiver.ann.partitioner import Partitioner
 
-PARTITIONERS: dict[str, type[Partitioner]] = {Single.name: Single}
-CODECS: dict[str, type[Codec]] = {Flat.name: Flat}
+PARTITIONERS: dict[str, type[Partitioner]] = {each.name: each for each in (Single, KMeans, KDTree)}
+CODECS: dict[str, type[Codec] | None] = {
+    "flat": None,
+    **{each.name: each for each in (RaBitQ, ScalarQuantizer8, ProductQuantizer, SignHashes)},
+}
+"""`flat` has no codes: the rows themselves are scanned, exactly (ann/exact.py)."""
 
 
 def partitioner(name: str) -> type[Partitioner]:
@@ -24,8 +33,8 @@ def partitioner(name: str) -> type[Partitioner]:
         raise UnsupportedFormatError(f"unknown partitioner {name!r}") from None
 
 
-def codec(name: str) -> type[Codec]:
-    """Raises UnsupportedFormatError for a name this Quiver does not know."""
+def codec(name: str) -> type[Codec] | None:
+    """None for rows without codes. Raises UnsupportedFormatError for a name this Quiver does not know."""
     try:
         return CODECS[name]
     except KeyError:

@@ -15,6 +15,8 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from quiver.model.threads import one_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -54,7 +56,10 @@ class Runtime(ABC):
 
     @abstractmethod
     async def offload(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run blocking or CPU-heavy work (longer than about a millisecond) off the event loop."""
+        """Run blocking or CPU-heavy work (longer than about a millisecond) off the event loop.
+
+        The work is done in one thread; building calls `threads.every_core` first.
+        """
 
     @abstractmethod
     def reach(self, point: str) -> None:
@@ -91,8 +96,11 @@ class SystemRuntime(Runtime):
         return task
 
     async def offload(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        def work() -> T:
+            one_thread()
+            return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def reach(self, point: str) -> None:
         if point == self._crash_at:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from quiver.model.structure import DEFAULT_CODEC, DEFAULT_PARTITIONER, DEFAULT_RECALL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,13 +38,16 @@ class IndexSpec:
         non_filterable: metadata keys a filter may not name.
         partitioner: name of the coarse partitioner of its segments.
         codec: name of the vector codec of its segments.
+        recall: the part of the true nearest neighbours that a query should find, 0.5..1; at 1 every segment is
+            searched exactly.
     """
 
     dimension: int
     metric: DistanceMetric
     non_filterable: tuple[str, ...] = ()
-    partitioner: str = "single"
-    codec: str = "flat"
+    partitioner: str = DEFAULT_PARTITIONER
+    codec: str = DEFAULT_CODEC
+    recall: float = DEFAULT_RECALL
 
 
 @dataclass(frozen=True, slots=True)

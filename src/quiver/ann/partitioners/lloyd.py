@@ -1,0 +1,100 @@
+"""Lloyd's k-means iterations, and distances to centroids, by faiss.
+
+The same input gives the same centroids on any number of threads:
+faiss sums each centroid's rows in row order, whichever thread does it, and takes the first of equally near
+centroids, so that only its choice of the first centroids is random: these are given here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import faiss
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from quiver.model.types import Float32Matrix
+
+
+def pick(rows: Float32Matrix, limit: int, seed: int) -> Float32Matrix:
+    """A random choice of at most `limit` rows, in the order they stood in; all when there are no more."""
+    if len(rows) <= limit:
+        return rows
+    chosen: Float32Matrix = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit])]
+    return chosen
+
+
+def pick_distinct(rows: Float32Matrix, limit: int, seed: int) -> Float32Matrix:
+    """A random choice of at most `limit` different rows; fewer only when there are no more."""
+    for among in (4 * limit, len(rows)):
+        candidates = np.ascontiguousarray(pick(rows, among, seed)) + np.float32(0)  # no -0, which equals 0
+        whole = candidates.view(np.dtype((np.void, candidates.shape[1] * 4)))[:, 0]
+        first = np.unique(whole, return_index=True)[1]
+        if len(first) >= limit or len(candidates) == len(rows):
+            break
+    return pick(candidates[np.sort(first)], limit, seed)
+
+
+def lloyd(rows: Float32Matrix, centroids: Float32Matrix, iterations: int) -> Float32Matrix:
+    """Centroids after some iterations; some may have no rows.
+
+    Args:
+        rows: of tame norms (`space.is_tame`), at least as many as centroids.
+        centroids: the first ones.
+    """
+    if not len(centroids) < len(rows):
+        return centroids
+    clustering = faiss.Clustering(rows.shape[1], len(centroids))
+    clustering.niter = iterations
+    clustering.min_points_per_centroid = 1  # or faiss warns on standard error
+    clustering.max_points_per_centroid = len(rows)  # the sample is the caller's
+    faiss.copy_array_to_vector(np.ascontiguousarray(centroids).ravel(), clustering.centroids)
+    clustering.train(rows, faiss.IndexFlatL2(rows.shape[1]))
+    trained: Float32Matrix = faiss.vector_to_array(clustering.centroids).reshape(centroids.shape)
+    return trained
+
+
+def nearest(rows: Float32Matrix, centroids: Float32Matrix) -> NDArray[np.int32]:
+    """The nearest centroid of each row, the first of those equally near, shape (rows,).
+
+    As fast as blocks of BLAS products and as exact: nearly equal distances may be told apart differently in
+    another batch.
+    """
+    if not len(rows):
+        return np.zeros(0, np.int32)
+    found: NDArray[np.int32] = faiss.knn(rows, centroids, 1)[1][:, 0].astype(np.int32)
+    return found
+
+
+def neighbours(centroids: Float32Matrix) -> NDArray[np.int64]:
+    """The nearest other centroid of each of at least one; its own number where there is no other."""
+    found: NDArray[np.int64] = faiss.knn(centroids, centroids, min(2, len(centroids)))[1]
+    own = found[:, 0] == np.arange(len(centroids))
+    return np.where(own, found[:, -1], found[:, 0])
+
+
+def squared_distances(query: NDArray[np.float32], points: Float32Matrix) -> NDArray[np.float32]:
+    """From a query of shape (dimension,) to every point, shape (points,); infinite where float32 overflows."""
+    return _for_each(faiss.fvec_L2sqr_ny, query, points)
+
+
+def inner_products(query: NDArray[np.float32], points: Float32Matrix) -> NDArray[np.float32]:
+    """Of a query of shape (dimension,) and every point, shape (points,)."""
+    return _for_each(faiss.fvec_inner_products_ny, query, points)
+
+
+def _for_each(
+    kernel: Callable[..., None], query: NDArray[np.float32], points: Float32Matrix
+) -> NDArray[np.float32]:
+    """By faiss, as fast as a BLAS product, which on a busy machine would wait a hundredfold for its threads."""
+    query = np.ascontiguousarray(query, np.float32)
+    points = np.ascontiguousarray(points, np.float32)
+    if query.shape != points.shape[1:]:  # the kernels take bare addresses
+        raise ValueError(f"a query of shape {query.shape} for points of shape {points.shape}")
+    results: NDArray[np.float32] = np.empty(len(points), np.float32)
+    kernel(faiss.swig_ptr(results), faiss.swig_ptr(query), faiss.swig_ptr(points), points.shape[1], len(points))
+    return results

@@ -1,0 +1,70 @@
+"""Rows at a byte per coordinate: scored between the codes and the float32 rows, and scanned by the codec `sq8`.
+
+A coordinate is one of 256 levels between the least and the greatest that training has seen. faiss quantizes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import faiss
+import numpy as np
+from faiss import swig_ptr
+
+from quiver.ann.codec_state import pack, unpack_floats
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from quiver.model.types import Float32Matrix
+
+
+class Refiner:
+    """Byte rows of a trained range; immutable.
+
+    Attributes:
+        low: the least of each coordinate, float32 of shape (dimension,).
+        width: of the range of each coordinate.
+    """
+
+    def __init__(self, low: NDArray[np.float32], width: NDArray[np.float32]) -> None:
+        self.low, self.width = low, width
+        self._quantizer = faiss.ScalarQuantizer(len(low), faiss.ScalarQuantizer.QT_8bit)
+        faiss.copy_array_to_vector(self.trained, self._quantizer.trained)
+
+    @property
+    def trained(self) -> NDArray[np.float32]:
+        """The range as faiss's 8-bit quantizer keeps it, shape (2 * dimension,)."""
+        return np.concatenate([self.low, self.width])
+
+    @classmethod
+    def train(cls, rows: Float32Matrix) -> Self:
+        """Learn from sample rows, at least one."""
+        low = rows.min(axis=0)
+        return cls(low, rows.max(axis=0) - low)
+
+    def encode_rows(self, rows: Float32Matrix) -> NDArray[np.uint8]:
+        """Byte rows, shape (n, dimension); coordinates outside the range are moved to its nearest end."""
+        if not len(rows):
+            return np.empty(rows.shape, np.uint8)
+        codes: NDArray[np.uint8] = self._quantizer.compute_codes(np.ascontiguousarray(rows))
+        return codes
+
+    def score(self, query: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Estimated squared euclidean distances of byte rows to a query, shape (n,)."""
+        codes, query = np.ascontiguousarray(codes), np.ascontiguousarray(query)
+        rows, scores = np.empty(codes.shape, np.float32), np.empty(len(codes), np.float32)
+        if len(codes):
+            self._quantizer.decode_c(swig_ptr(codes), swig_ptr(rows), len(codes))
+            faiss.fvec_L2sqr_ny(swig_ptr(scores), swig_ptr(query), swig_ptr(rows), len(query), len(codes))
+        return scores
+
+    def encode(self) -> bytes:
+        """The state to store."""
+        return pack(len(self.low), self.trained.astype("<f4").tobytes())
+
+    @classmethod
+    def decode(cls, state: memoryview, dimension: int) -> Self:
+        """Raises CorruptObjectError when the state does not fit."""
+        low, width = unpack_floats(state, dimension, 2 * dimension, "byte rows").reshape(2, dimension)
+        return cls(low, width)

@@ -1,0 +1,52 @@
+"""How many threads the numeric libraries use for work that the calling thread starts.
+
+OpenMP keeps the number for each thread, so the threads of an embedding application keep theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ_WHEN_LOADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def one_thread() -> None:
+    """For queries: several of them use the cores better than one can. Does nothing before faiss is loaded."""
+    _limit(1)
+
+
+def every_core() -> None:
+    """For building: as many threads as this process has cores, or as `OMP_NUM_THREADS` allows."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    _limit(int(allowed) if allowed.isdecimal() and int(allowed) else _cores())
+
+
+@contextmanager
+def loading_for_one_thread() -> Iterator[None]:
+    """Numeric libraries that load within it use one thread, in all of this process, unless the user chose.
+
+    The environment is as before afterwards, for processes that this one starts.
+    """
+    added = [name for name in _READ_WHEN_LOADED if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _limit(threads: int) -> None:
+    faiss = sys.modules.get("faiss")
+    if faiss is not None and hasattr(faiss, "omp_set_num_threads"):  # it may be on its way in, in another thread
+        faiss.omp_set_num_threads(threads)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,76 @@
+"""Tests of the k-means iterations and of the choices they start from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ann.samples import clustered, gaussian
+from quiver.ann.partitioners.lloyd import (
+    inner_products,
+    lloyd,
+    nearest,
+    neighbours,
+    pick,
+    pick_distinct,
+    squared_distances,
+)
+
+
+def test_a_choice_has_different_rows_of_the_sample_in_their_order():
+    rows = np.arange(100, dtype=np.float32)[:, None]
+    chosen = pick(rows, 10, 1)[:, 0]
+    assert len(chosen) == 10
+    assert (np.diff(chosen) > 0).all()
+    assert pick(rows, 10, 2)[:, 0].tolist() != chosen.tolist()
+    assert pick(rows, 100, 1) is rows
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (4, 4), (5, 5), (50, 5)])
+def test_a_choice_of_distinct_rows_finds_them_among_copies(limit, expected):
+    rows = np.concatenate([np.repeat(gaussian(1, 8, seed=1), 5000, axis=0), gaussian(4, 8)])
+    chosen = pick_distinct(rows, limit, 1)
+    assert len(np.unique(chosen, axis=0)) == len(chosen) == expected
+
+
+def test_zeros_of_either_sign_are_one_row():
+    assert len(pick_distinct(np.array([[0.0], [-0.0]], np.float32), 2, 1)) == 1
+
+
+def test_iterations_move_centroids_to_the_means_of_their_rows():
+    rows = clustered(2000, 8, 5)
+    first = pick_distinct(rows, 5, 1)
+    once = lloyd(rows, first, 1)
+    belongs = nearest(rows, first)
+    means = np.stack([rows[belongs == number].mean(axis=0) for number in range(5)])
+    assert np.allclose(once, means, atol=1e-5)
+
+
+def test_centroids_for_as_many_rows_or_fewer_stay():
+    rows = gaussian(5, 8)
+    assert lloyd(rows, rows[::-1], 5).tolist() == rows[::-1].tolist()
+
+
+def test_neighbours_are_the_nearest_others():
+    centroids = np.array([[0], [1], [5], [7], [7]], np.float32)
+    assert neighbours(centroids).tolist() == [1, 0, 3, 4, 3]
+    assert neighbours(centroids[:1]).tolist() == [0]
+
+
+def test_distances_and_products_are_those_of_every_point():
+    query, points = gaussian(1, 30, seed=3)[0], gaussian(50, 30)
+    expected = np.square(points.astype(float) - query).sum(axis=1)
+    assert np.allclose(squared_distances(query, points), expected, rtol=1e-5)
+    assert np.allclose(inner_products(query, points), points.astype(float) @ query, atol=1e-5)
+    apart = np.repeat(points, 2, axis=1)[:, ::2]
+    assert squared_distances(np.repeat(query, 2)[::2], apart).tolist() == squared_distances(query, points).tolist()
+
+
+def test_distances_of_wild_queries_are_infinite_rather_than_nan():
+    assert squared_distances(np.full(8, 1e30, np.float32), gaussian(3, 8)).tolist() == [np.inf] * 3
+
+
+@pytest.mark.parametrize("size", [0, 29, 31])
+def test_a_query_of_another_dimension_is_refused(size):
+    with pytest.raises(ValueError, match="a query of shape"):
+        squared_distances(np.zeros(size, np.float32), gaussian(50, 30))

@@ -1,0 +1,44 @@
+"""The contract on product quantization."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ann.codec_contract import CodecContract, lay_out, squares
+from ann.samples import gaussian
+from quiver.ann.codecs.pq import ProductQuantizer
+
+
+class TestProductQuantizer(CodecContract):
+    codec = ProductQuantizer
+    within = 150
+    error = 0.08
+
+    @pytest.mark.parametrize(("dimension", "size"), [(1, 1), (8, 1), (9, 2), (13, 2), (300, 38), (384, 48)])
+    def test_a_code_has_a_byte_for_every_eight_coordinates(self, dimension, size):
+        rows = gaussian(10, dimension)
+        assert ProductQuantizer.train(rows, np.zeros_like(rows), 1).code_size == size
+
+    def test_few_rows_are_kept_exactly(self):
+        """With no more rows than words, every word is a row."""
+        segment, query = self.segment(gaussian(100, 8), count=1), gaussian(1, 8, seed=3)[0]
+        hits = segment.scan(query)
+        np.testing.assert_allclose(hits.scores, np.square(segment.rows - query).sum(axis=1)[hits.rows], rtol=1e-4)
+
+    def test_a_codec_learns_offsets_from_origins(self):
+        """Wherever the origins are."""
+        rng = np.random.default_rng(1)
+        origins = rng.normal(size=(40, 16)).astype(np.float32) * 30
+        assigned = np.sort(rng.integers(0, 40, 2000))
+        rows = origins[assigned] + gaussian(2000, 16)
+        trained = ProductQuantizer.train(rows, origins[assigned], 1)
+        lists = lay_out(trained.encode_rows(rows, assigned, origins), np.bincount(assigned, minlength=40))
+        hits = trained.scanner(lists, origins).scan(origins[3], np.array([3]), 2000)
+        assert np.mean(np.abs(hits.scores - squares(origins[3], rows)[hits.rows])) < 8
+
+    def test_a_codec_learns_from_a_sample_of_many_rows(self):
+        rows = gaussian(40_000, 8)
+        trained = ProductQuantizer.train(rows, np.zeros_like(rows), 1)
+        codes = trained.encode_rows(rows[:5000], np.zeros(5000, np.int64), rows[:1] * 0)
+        assert len(np.unique(codes)) > 200

@@ -1,0 +1,66 @@
+"""The contract on RaBitQ, and the rows that faiss alone would misjudge."""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+import pytest
+
+from ann.codec_contract import CodecContract, lay_out, squares
+from ann.samples import clustered, gaussian
+from quiver.ann.codecs.rabitq import RaBitQ
+
+
+class TestRaBitQ(CodecContract):
+    codec = RaBitQ
+    within = 100
+    error = 0.08
+
+    @pytest.mark.parametrize(("dimension", "size"), [(1, 9), (8, 9), (300, 46), (384, 56), (768, 104)])
+    def test_a_code_is_a_bit_per_coordinate_and_two_floats(self, dimension, size):
+        assert RaBitQ(dimension, 1).code_size == size
+
+    def test_another_seed_gives_another_rotation(self):
+        rows, origins = gaussian(50, 64), np.zeros((1, 64), np.float32)
+        one, other = (RaBitQ(64, seed).encode_rows(rows, np.zeros(50, np.int64), origins) for seed in (1, 2))
+        assert 0.3 < (np.unpackbits(one[:, :8]) != np.unpackbits(other[:, :8])).mean() < 0.7
+
+    @pytest.mark.parametrize("length", [0, 1e-9, 1e-7, 1e-5, 1e-4, 3.4e-4, 3.5e-4, 1e-3])
+    def test_rows_close_to_their_origin_are_scored_by_the_distance_to_it(self, length):
+        """faiss does not divide by norms whose square is below the float32 epsilon."""
+        rng = np.random.default_rng(2)
+        origins = gaussian(1, 128)
+        offsets = rng.normal(size=(200, 128))
+        offsets *= length / np.linalg.norm(offsets, axis=1, keepdims=True)
+        rows = (origins + offsets).astype(np.float32)
+        codec = RaBitQ(128, 1)
+        lists = lay_out(codec.encode_rows(rows, np.zeros(200, np.int64), origins), np.array([200]))
+        query = gaussian(1, 128, seed=9)[0]
+        hits = codec.scanner(lists, origins).scan(query, np.zeros(1, np.int64), 200)
+        np.testing.assert_allclose(hits.scores, squares(query, rows)[hits.rows], rtol=2e-3)
+
+    def test_scores_do_not_jump_where_the_mending_begins(self):
+        codec, origins = RaBitQ(64, 1), np.zeros((1, 64), np.float32)
+        row = gaussian(1, 64)
+        row /= np.linalg.norm(row)
+        epsilon = float(np.finfo(np.float32).eps)
+        rows = np.concatenate([row * np.float32((epsilon * share) ** 0.5) for share in (0.98, 1.02)])
+        factors = codec.encode_rows(rows, np.zeros(2, np.int64), origins)[:, -8:].copy().view(np.float32)
+        np.testing.assert_allclose(factors[0] / factors[1], [0.98 / 1.02, (0.98 / 1.02) ** 0.5], rtol=1e-3)
+
+    def test_hits_are_those_of_a_resident_faiss_index(self):
+        """With the rotated rows, and origins, given to faiss to encode and keep."""
+        segment = self.segment(clustered(1000, 48, 12))
+        rotate = segment.codec._rotation.rows
+        coarse = faiss.IndexFlatL2(48)
+        coarse.add(rotate(segment.origins))
+        index = faiss.IndexIVFRaBitQ(coarse, 48, 8)
+        index.is_trained, index.qb, index.nprobe = True, 4, 8
+        rows, assigned = rotate(segment.rows), np.ascontiguousarray(segment.assigned, np.int64)
+        pointers = faiss.swig_ptr(rows), None, faiss.swig_ptr(assigned)
+        index.add_core(1000, *pointers)
+        for query in gaussian(10, 48, seed=3):
+            scores, wanted = index.search(rotate(query[None, :]), 40)
+            hits = segment.scan(query, limit=40)
+            assert np.isin(hits.rows, wanted[0]).mean() > 0.95
+            np.testing.assert_allclose(hits.scores, scores[0], rtol=0.02)

@@ -1,0 +1,113 @@
+"""Tests of byte rows and their scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ann.codec_contract import DIMENSIONS, squares
+from ann.samples import TAME_SAMPLES, assert_hostile_states_are_refused, clustered, gaussian
+from quiver.ann.refiner import Refiner
+from quiver.model.errors import CorruptObjectError
+
+
+@TAME_SAMPLES
+def test_scores_are_squared_distances_up_to_half_a_level(sample):
+    refiner = Refiner.train(sample)
+    codes = refiner.encode_rows(sample)
+    assert (codes.shape, codes.dtype) == (sample.shape, np.uint8)
+    for query in (sample[0], -sample[-1], np.zeros_like(sample[0])):
+        scores = refiner.score(query, codes)
+        assert (scores.shape, scores.dtype) == ((len(sample),), np.float32)
+        moved = np.linalg.norm(refiner.width.astype(np.float64)) / 255 / 2
+        gaps = np.sqrt(squares(query, sample))
+        assert (np.abs(np.sqrt(scores) - gaps) <= moved * 1.02 + 1e-5 * (1 + gaps)).all()
+
+
+@DIMENSIONS
+def test_the_nearest_rows_come_first(dimension):
+    rows = clustered(620, dimension, 30)
+    refiner, queries = Refiner.train(rows[20:]), rows[:20]
+    codes, found = refiner.encode_rows(rows[20:]), []
+    for query in queries:
+        nearest = np.argsort(squares(query, rows[20:]))[:10]
+        found.append(np.isin(nearest, np.argsort(refiner.score(query, codes), kind="stable")[:20]).mean())
+    assert np.mean(found) >= 0.98
+
+
+def test_coordinates_that_do_not_vary_are_exact():
+    rows = gaussian(50, 6)
+    rows[:, 2], rows[:, 4] = 7.25, 0
+    refiner = Refiner.train(rows)
+    zero = np.zeros(6, np.float32)
+    codes = refiner.encode_rows(rows[:1])
+    lone = zero.copy()
+    lone[2] = 7.25
+    assert abs(refiner.score(zero, codes)[0] - refiner.score(lone, codes)[0] - 7.25**2) < 1e-4
+
+
+def test_coordinates_outside_the_range_are_moved_to_its_ends():
+    refiner = Refiner.train(np.array([[-1, 0], [1, 10]], np.float32))
+    assert refiner.encode_rows(np.array([[-50, 50], [0, -1e9]], np.float32)).tolist() == [[0, 255], [127, 0]]
+
+
+def test_no_rows_have_no_scores():
+    refiner = Refiner.train(gaussian(10, 8))
+    codes = refiner.encode_rows(gaussian(0, 8))
+    assert (codes.shape, refiner.score(gaussian(1, 8)[0], codes).shape) == ((0, 8), (0,))
+
+
+def test_codes_may_lie_anyhow_in_memory():
+    rows, query = gaussian(40, 8), gaussian(1, 8, seed=1)[0]
+    refiner = Refiner.train(rows)
+    codes = refiner.encode_rows(rows)
+    wanted = refiner.score(query, codes).tolist()
+    assert refiner.score(query, np.repeat(codes, 2, axis=0)[::2]).tolist() == wanted
+    assert refiner.score(np.repeat(query, 2)[::2], np.asfortranarray(codes)).tolist() == wanted
+    assert refiner.encode_rows(np.asfortranarray(rows)).tobytes() == codes.tobytes()
+
+
+def test_a_score_does_not_depend_on_the_rows_beside():
+    rows, query = gaussian(40, 33), gaussian(1, 33, seed=1)[0]
+    refiner = Refiner.train(rows)
+    codes = refiner.encode_rows(rows)
+    assert [float(refiner.score(query, codes[n : n + 1])[0]) for n in range(40)] == refiner.score(
+        query, codes
+    ).tolist()
+
+
+def test_a_stored_refiner_is_the_same_one():
+    rows, query = gaussian(40, 12), gaussian(1, 12, seed=1)[0]
+    refiner = Refiner.train(rows)
+    stored = Refiner.decode(memoryview(refiner.encode()), 12)
+    codes = refiner.encode_rows(rows)
+    assert stored.encode_rows(rows).tobytes() == codes.tobytes()
+    assert stored.score(query, codes).tolist() == refiner.score(query, codes).tolist()
+    assert stored.encode() == refiner.encode()
+
+
+def test_hostile_state_is_refused():
+    assert_hostile_states_are_refused(Refiner, Refiner.train(gaussian(50, 8)).encode())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -1e10])
+def test_numbers_that_no_training_gives_are_refused(value):
+    state = bytearray(Refiner.train(gaussian(50, 8)).encode())
+    state[12:16] = np.float32(value).tobytes()
+    with pytest.raises(CorruptObjectError):
+        Refiner.decode(memoryview(bytes(state)), 8)
+
+
+@given(data=st.data())
+@settings(max_examples=80, deadline=None)
+def test_a_damaged_state_is_refused_or_that_of_another_refiner(data):
+    rows = gaussian(20, 8)
+    state = bytearray(Refiner.train(rows).encode())
+    state[data.draw(st.integers(0, len(state) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        damaged = Refiner.decode(memoryview(bytes(state)), 8)
+    except CorruptObjectError:
+        return
+    assert np.isfinite(damaged.score(rows[0], damaged.encode_rows(rows))).all()
