@@ -14,8 +14,10 @@ import xxhash
 
 from asynchronous import asynchronous
 from engine.contract import list_all
+from format.golden.write import STRUCTURES, grid
 from quiver.engine.engine import Query
 from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.fsck import check_index
 from quiver.engine.native.settings import NativeSettings
 from quiver.format import envelope, paths, segment_index
 from quiver.model.errors import UnsupportedFormatError
@@ -58,12 +60,14 @@ def objects(version: str) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
-async def opened(stored: dict[str, bytes], runtime: SystemRuntime) -> NativeIndex:
+async def opened(
+    stored: dict[str, bytes], runtime: SystemRuntime, index_id: str = INDEX_ID, spec: IndexSpec = SPEC
+) -> NativeIndex:
     store = MemoryStore(runtime)
     for key, body in stored.items():
         await store.put_new(key, [body])
     engine = NativeEngine(store, runtime, NativeSettings(background=False, garbage_age=0))
-    return await engine.open(INDEX_ID, SPEC)
+    return await engine.open(index_id, spec)
 
 
 async def assert_reads_all(index: NativeIndex) -> None:
@@ -80,8 +84,9 @@ async def assert_reads_all(index: NativeIndex) -> None:
 
 
 def test_there_is_a_golden_root_of_the_present_format():
-    assert VERSIONS[-1] == f"v{envelope.VERSION}" == f"v{segment_index.VERSION}"
-    kinds = {paths.classify(ROOT, key).kind for key in objects(VERSIONS[-1])}
+    assert [f"v{version}" for version in range(1, segment_index.VERSION + 1)] == VERSIONS
+    assert envelope.VERSION == 1
+    kinds = {paths.classify(ROOT, key).kind for key in objects(VERSIONS[-1]) if key.startswith(ROOT)}
     assert kinds == {"log", "checkpoint", "segment"}
 
 
@@ -98,13 +103,70 @@ async def test_a_golden_root_is_written_to_and_rewritten(runtime, version):
     await index.delete(["never there"])
     await index.maintenance.compact_all()
     await index.maintenance.collect()
-    assert not set(objects(version)) & {info.key for info in await index.store.list("")}
+    assert not set(objects(version)) & {info.key for info in await index.store.list(ROOT)}
+    assert await check_index(index.store, runtime, INDEX_ID, SPEC) == []
     await assert_reads_all(index)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@asynchronous
+async def test_a_golden_root_is_found_sound(runtime, version):
+    index = await opened(objects(version), runtime)
+    assert await check_index(index.store, runtime, INDEX_ID, SPEC) == []
+
+
+GRID = dict(zip(grid().keys, zip(grid().vectors.tolist(), grid().metadata, strict=True), strict=True))
+OF_EACH_STRUCTURE = pytest.mark.parametrize(
+    ("index_id", "spec"),
+    STRUCTURES.items(),
+    ids=[f"{spec.partitioner}+{spec.codec}" for spec in STRUCTURES.values()],
+)
+
+
+@OF_EACH_STRUCTURE
+@asynchronous
+async def test_golden_segments_of_each_structure_are_read_and_scanned(runtime, index_id, spec):
+    """Codes made then have to mean the same now: they are compared with those that the rows give today."""
+    index = await opened(objects("v2"), runtime, index_id, spec)
+    assert await check_index(index.store, runtime, index_id, spec) == []
+    rows = await list_all(index, full=True)
+    wanted = {key: row for key, row in GRID.items() if key != "g9"}
+    assert {row.key: (row.vector.tolist(), row.metadata) for row in rows} == wanted
+    (segment,) = (await index.snapshots.take()).segments
+    assert segment.reader.structure == (spec.partitioner, spec.codec)
+    codes = segment.reader.codes
+    every = np.arange(len(codes.ends))
+    assert (len(every) > 1) == (spec.partitioner != "single")
+    assert codes.calibration.partitions_for(10, 0.9) >= 1
+    for row in range(0, 64, 7):
+        vector = segment.reader.take_vectors(np.array([row]))[0]
+        if codes.scanner is not None:
+            codes.verify_partitions(every)
+            found = codes.scanner.scan(vector, every, 64)
+            assert sorted(found.rows.tolist()) == list(range(64))
+            assert row in found.rows[:3]
+        hits = await index.query(Query(vector, 2, recall=1.0))
+        assert segment.reader.key(row) in hits.keys or segment.reader.key(row) == "g9"
+
+
+@OF_EACH_STRUCTURE
+@asynchronous
+async def test_golden_segments_of_each_structure_are_rewritten(runtime, index_id, spec):
+    index = await opened(objects("v2"), runtime, index_id, spec)
+    root = paths.index_root(index_id)
+    before = {info.key for info in await index.store.list(root)}
+    await index.maintenance.compact_all()
+    await index.maintenance.collect()
+    assert not before & {info.key for info in await index.store.list(root)}
+    assert len(await list_all(index)) == 63
+    assert await check_index(index.store, runtime, index_id, spec) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_anyone_reads_the_rows_of_a_golden_root(version):
-    files = [GOLDEN / version / key for key in objects(version) if key.endswith(paths.ROWS)]
+    files = [
+        GOLDEN / version / key for key in objects(version) if key.startswith(ROOT) and key.endswith(paths.ROWS)
+    ]
     frame = polars.concat([polars.read_parquet(path) for path in files])
     assert sorted(frame["key"].to_list()) == sorted(["a", "b", "c", "\u00e9", "nul\x00", "b", "d", "e"])
     assert frame.schema["vector"] == polars.Array(polars.Float32, 4)
@@ -126,22 +188,23 @@ def with_segment_version(body: bytes, version: int) -> bytes:
 
 
 def damaged_objects(kind: str) -> list[str]:
-    stored = objects(VERSIONS[-1])
-    return [key for key in stored if paths.classify(ROOT, key).kind == kind and not key.endswith(paths.ROWS)]
+    mine = [key for key in objects(VERSIONS[-1]) if key.startswith(ROOT) and not key.endswith(paths.ROWS)]
+    return [key for key in mine if paths.classify(ROOT, key).kind == kind]
 
 
 @pytest.mark.parametrize("kind", ["log", "checkpoint", "segment"])
 @asynchronous
 async def test_an_object_of_a_future_version_is_refused_and_named(runtime, kind):
     change = with_segment_version if kind == "segment" else with_envelope_version
+    newest = segment_index.VERSION if kind == "segment" else envelope.VERSION
     assert damaged_objects(kind)
     for key in damaged_objects(kind):
         stored = objects(VERSIONS[-1])
-        assert change(stored[key], 1)[:40] == stored[key][:40]
-        stored[key] = change(stored[key], 2)
+        assert change(stored[key], newest)[:40] == stored[key][:40]
+        stored[key] = change(stored[key], newest + 1)
         index = await opened(stored, runtime)
         for _ in range(2):
-            with pytest.raises(UnsupportedFormatError, match=f"{key}: format version 2"):
+            with pytest.raises(UnsupportedFormatError, match=f"{key}: format version {newest + 1}"):
                 await list_all(index, full=True)
-        with pytest.raises(UnsupportedFormatError, match="format version 2"):
+        with pytest.raises(UnsupportedFormatError, match=f"format version {newest + 1}"):
             await index.query(Query(np.ones(4, np.float32), 1))

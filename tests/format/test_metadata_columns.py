@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quiver.format.metadata_columns import MetadataColumns
+from quiver.format.metadata_columns import MetadataColumns, MetadataColumnsBuilder
 from quiver.model.errors import CorruptObjectError
 from quiver.model.filter import And, Exists, In, Or, Range, RangeOperator, StartsWith, matches
 
@@ -136,6 +138,15 @@ def test_distinct_strings_cost_their_text_and_a_few_bytes_more():
     rows = [{"url": f"https://example.org/{number:06d}"} for number in range(20_000)]
     text = sum(len(row["url"]) for row in rows)
     assert len(build(rows).encode()) < text + 17 * len(rows)
+
+
+@given(documents, st.lists(st.integers(0, 40), max_size=4))
+def test_rows_added_in_parts_give_the_columns_of_the_whole(rows, cuts):
+    builder = MetadataColumnsBuilder(["b"])
+    bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    for start, end in itertools.pairwise(bounds):
+        builder.add(encode(rows[start:end]))
+    assert builder.encode() == build(rows, ["b"]).encode()
 
 
 def test_a_selected_bitmap_belongs_to_the_caller():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
 import numpy as np
 import orjson
 import polars
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from quiver.format import rows_parquet
-from quiver.format.rows_parquet import ALIGNMENT, RowsFile, build, rows_per_group
+from quiver.format.rows_parquet import ALIGNMENT, Layout, RowsWriter, rows_per_group
+from quiver.storage.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +33,30 @@ def sample(rows: int, dimension: int) -> tuple[list[str], np.ndarray, list[bytes
     return keys, vectors, metadata
 
 
-@pytest.fixture
-def made(monkeypatch, rows, dimension, group_bytes) -> tuple[RowsFile, list[str], np.ndarray, list[bytes]]:
+class Made(NamedTuple):
+    """A file and where everything in it is."""
+
+    data: memoryview
+    layout: Layout
+
+
+def write(keys: list[str], vectors: np.ndarray, metadata: list[bytes], spool: Spool | None = None) -> Made:
+    """As builders do it: row group by row group."""
+    file = (spool or Spool()).open(vectors.nbytes + 1)
+    writer = RowsWriter(file, vectors.shape[1])
+    step = rows_per_group(vectors.shape[1])
+    for start in range(0, len(keys), step):
+        part = slice(start, start + step)
+        writer.write(keys[part], vectors[part], metadata[part])
+    layout = writer.finish()
+    return Made(file.view(), layout)
+
+
+@pytest.fixture(params=[None, 0], ids=["in memory", "mapped"])
+def made(request, monkeypatch, rows, dimension, group_bytes) -> tuple[Made, list[str], np.ndarray, list[bytes]]:
     monkeypatch.setattr(rows_parquet, "GROUP_BYTES", group_bytes)
     values = sample(rows, dimension)
-    return build(*values), *values
+    return write(*values, Spool() if request.param is None else Spool(memory_bytes=request.param)), *values
 
 
 def text_at(data: memoryview, offset: int) -> bytes:
@@ -46,11 +67,11 @@ def text_at(data: memoryview, offset: int) -> bytes:
 @SHAPES
 def test_offsets_point_at_the_right_bytes(made, rows, dimension):
     file, keys, vectors, metadata = made
-    assert [text_at(file.data, int(offset)).decode() for offset in file.keys] == keys
-    assert [text_at(file.data, int(offset)) for offset in file.metadata] == metadata
+    assert [text_at(file.data, int(offset)).decode() for offset in file.layout.keys] == keys
+    assert [text_at(file.data, int(offset)) for offset in file.layout.metadata] == metadata
     found = [
         np.frombuffer(file.data, np.float32, run.rows * dimension, run.offset).reshape(-1, dimension)
-        for run in file.runs
+        for run in file.layout.runs
     ]
     assert np.concatenate(found).tobytes() == vectors.tobytes()
 
@@ -59,13 +80,13 @@ def test_offsets_point_at_the_right_bytes(made, rows, dimension):
 def test_runs_follow_each_other_and_start_at_multiples_of_64(made, rows, dimension):
     file, *_ = made
     position = 0
-    for run in file.runs:
+    for run in file.layout.runs:
         assert run.first == position
         assert run.offset % ALIGNMENT == 0
         assert 1 <= run.rows <= rows_per_group(dimension)
         position += run.rows
     assert position == rows
-    assert len(file.runs) == -(-rows // rows_per_group(dimension))
+    assert len(file.layout.runs) == -(-rows // rows_per_group(dimension))
 
 
 @SHAPES
@@ -94,12 +115,23 @@ def test_duckdb_polars_and_arrow_read_the_same_values(made, tmp_path: Path, dime
 def test_duckdb_filters_on_metadata_and_computes_on_vectors(tmp_path: Path):
     keys, vectors, metadata = sample(50, 4)
     path = tmp_path / "rows.parquet"
-    path.write_bytes(build(keys, vectors, metadata).data)
+    path.write_bytes(write(keys, vectors, metadata).data)
     query = "SELECT key FROM read_parquet(?) WHERE CAST(metadata->>'n' AS INT) >= 48 AND len(vector) = 4"
     assert [row[0] for row in duckdb.execute(query, [str(path)]).fetchall()] == keys[48:]
 
 
 def test_no_rows_make_an_empty_file():
-    file = build([], np.zeros((0, 3), np.float32), [])
-    assert file.runs == []
-    assert len(file.keys) == len(file.metadata) == 0
+    file = write([], np.zeros((0, 3), np.float32), [])
+    assert file.layout.runs == []
+    assert len(file.layout.keys) == len(file.layout.metadata) == 0
+    assert pq.read_table(pa.BufferReader(file.data)).num_rows == 0
+
+
+def test_a_sink_in_memory_and_one_in_a_file_hold_the_same_bytes():
+    values = sample(300, 5)
+    assert bytes(write(*values, Spool(memory_bytes=0)).data) == bytes(write(*values).data)
+
+
+def test_row_groups_hold_no_more_rows_than_metadata_of_the_greatest_size_let_one_page_have():
+    assert rows_per_group(1) * (40_960 + 4) < 1 << 31
+    assert rows_per_group(4096) * 4096 * 4 <= rows_parquet.GROUP_BYTES

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xxhash
 from hypothesis import given
+from hypothesis import strategies as st
 
 from format.hostile import RANDOM_BYTES, damaged, survives, truncations
 from quiver.format import segment_index
@@ -22,6 +23,9 @@ from quiver.format.segment_index import (
     block_digests,
     decode_footer,
     encode,
+    find_section,
+    partition_offsets,
+    read_array,
     read_section,
 )
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
@@ -43,12 +47,12 @@ def footer(**changes) -> Footer:
         rows=10,
         dimension=3,
         metric="cosine",
-        partitioner="single",
-        partitioner_state=b"",
-        codec="flat",
-        codec_state=b"",
-        partition_ends=[10],
+        partitioner="kmeans",
+        codec="rabitq",
+        code_size=9,
+        int8_size=3,
         rows_size=1000,
+        block_bytes=1 << 16,
         runs=[Run(0, 10, 64)],
         sections={},
     )
@@ -113,8 +117,9 @@ def test_a_segment_in_the_wrong_place_is_refused():
 
 
 def test_a_future_version_is_refused_by_name_even_when_its_footer_differs():
-    with pytest.raises(UnsupportedFormatError, match="2"):
-        read(written(version=VERSION + 1))
+    for version in (VERSION + 1, 0, -1):
+        with pytest.raises(UnsupportedFormatError, match=f"version {version};"):
+            read(written(version=version))
     with pytest.raises(UnsupportedFormatError, match="9"):
         read(resealed(msgspec.msgpack.encode({"version": 9, "everything": "else"})))
 
@@ -138,6 +143,8 @@ def test_sections_out_of_bounds_are_refused(section):
         b"\x80",
         b"\x81\xa7version\xa1\xff",
         msgspec.msgpack.encode({"version": 1}),
+        msgspec.msgpack.encode({"version": 2}),
+        b"\x81\xa1x" + b"\x91" * 100_000,
         msgspec.msgpack.encode(footer()).replace(b"cosine", b"cos\xff\xffe"),
         b"\x91" * 5000,
     ],
@@ -157,6 +164,73 @@ def test_damage_under_valid_checksums_never_raises_anything_else():
     text = msgspec.msgpack.encode(decode_footer(KEY, OWNER, memoryview(written())))
     for each in damaged(text, 3000):
         survives(read, resealed(each))
+
+
+VERSION_1 = {
+    "version": 1,
+    "key": KEY,
+    "owner": OWNER,
+    "rows": 10,
+    "dimension": 3,
+    "metric": "cosine",
+    "partitioner": "single",
+    "partitioner_state": b"",
+    "codec": "flat",
+    "codec_state": b"",
+    "partition_ends": [10],
+    "rows_size": 1000,
+    "runs": [[0, 10, 64]],
+    "sections": {"text": [64, 5, 9]},
+}
+
+
+def test_version_1_reads_as_one_partition_without_codes_in_larger_blocks():
+    found = decode_footer(KEY, OWNER, memoryview(resealed(msgspec.msgpack.encode(VERSION_1))))
+    wanted = footer(partitioner="single", codec="flat", code_size=0, int8_size=0, block_bytes=1 << 20)
+    assert found == msgspec.structs.replace(wanted, version=1, sections={"text": Section(64, 5, 9)})
+
+
+@pytest.mark.parametrize("field", ["rows", "rows_size", "runs", "sections"])
+def test_version_1_without_a_field_is_refused(field):
+    lacking = {name: value for name, value in VERSION_1.items() if name != field}
+    with pytest.raises(CorruptObjectError):
+        decode_footer(KEY, OWNER, memoryview(resealed(msgspec.msgpack.encode(lacking))))
+
+
+def test_arrays_have_the_number_of_elements_that_is_due():
+    data = memoryview(written())
+    found = decode_footer(KEY, OWNER, data)
+    assert read_array(KEY, found, data, "numbers", "<u8", 10).tolist() == list(range(10))
+    assert read_array(KEY, found, data, "none", "<u4", 0).tolist() == []
+    for name, dtype, count in (
+        ("numbers", "<u8", 9),
+        ("numbers", "<u4", 10),
+        ("text", "<u4", 1),
+        ("no", "<u4", 0),
+    ):
+        with pytest.raises(CorruptObjectError):
+            read_array(KEY, found, data, name, dtype, count)
+
+
+def test_finding_a_section_does_not_verify_it():
+    data = bytearray(written())
+    place = decode_footer(KEY, OWNER, memoryview(data)).sections["text"].offset
+    data[place] ^= 1
+    found = decode_footer(KEY, OWNER, memoryview(data))
+    assert bytes(find_section(KEY, found, memoryview(data), "text")) == b"iello"
+    with pytest.raises(CorruptObjectError, match="text"):
+        read_section(KEY, found, memoryview(data), "text")
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(0, 40), st.integers(0, 40))
+def test_partitions_follow_each_other_at_multiples_of_8_with_room_for_their_rows(sizes, code_size, int8_size):
+    places = partition_offsets(np.cumsum(sizes), code_size, int8_size)
+    assert places[0] == 0
+    assert len(places) == len(sizes) + 1
+    assert (places % 8 == 0).all()
+    rooms = np.diff(places) - np.array(sizes) * (code_size + 8 + int8_size)
+    assert (rooms >= 0).all()
+    assert (rooms < 8).all()
 
 
 def test_block_digests_cover_every_byte_once(monkeypatch):

@@ -27,6 +27,29 @@ _HEADER = 2  # sections before the columns
 _MAX_ROWS = 2**32  # of a roaring bitmap
 
 
+class MetadataColumnsBuilder:
+    """Gathers the metadata of consecutive rows, without the keys no filter may name."""
+
+    def __init__(self, non_filterable: Collection[str] = ()) -> None:
+        self._left_out = frozenset(non_filterable)
+        self._rows = 0
+        self._builders: defaultdict[str, ColumnBuilder] = defaultdict(ColumnBuilder)
+
+    def add(self, metadata: Sequence[bytes]) -> None:
+        """The next rows, as JSON objects. Raises CorruptObjectError when one is none."""
+        for row, document in enumerate(metadata, self._rows):
+            for field, value in decode_metadata(document).items():
+                if field not in self._left_out:
+                    self._builders[field].add(row, value)
+        self._rows += len(metadata)
+
+    def encode(self) -> bytes:
+        """The columns as `MetadataColumns` reads them."""
+        names = sorted(self._builders)
+        columns = [self._builders[name].encode() for name in names]
+        return pack([self._rows.to_bytes(8, "little"), encode_strings(names), *columns])
+
+
 class MetadataColumns:
     """Typed columns and bitmaps over rows 0 to n - 1; agrees with `model.filter.matches` on every row."""
 
@@ -49,14 +72,9 @@ class MetadataColumns:
         Raises:
             CorruptObjectError: a row is not a JSON object.
         """
-        builders: defaultdict[str, ColumnBuilder] = defaultdict(ColumnBuilder)
-        for row, document in enumerate(metadata):
-            for field, value in decode_metadata(document).items():
-                builders[field].add(row, value)
-        names = sorted(builders.keys() - set(non_filterable))
-        columns = [builders[name].encode() for name in names]
-        encoded = pack([len(metadata).to_bytes(8, "little"), encode_strings(names), *columns])
-        return cls.decode(memoryview(encoded), len(metadata))
+        builder = MetadataColumnsBuilder(non_filterable)
+        builder.add(metadata)
+        return cls.decode(memoryview(builder.encode()), len(metadata))
 
     @classmethod
     def decode(cls, buffer: memoryview, rows: int) -> MetadataColumns:

@@ -9,7 +9,7 @@ for reading them in place; Parquet readers find column chunks by offset and neve
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROUP_BYTES = 64 << 20
 """Vector bytes of one row group, about."""
 ALIGNMENT = 64
+_LENGTH = 4  # bytes before each text
 _ONE_PAGE = (1 << 31) - 1
 _GROUP_ROWS = 50_000  # with metadata of 40,960 bytes each, as much as a vector may have, just within one page
 
@@ -37,17 +38,15 @@ class Run(NamedTuple):
     offset: int
 
 
-class RowsFile(NamedTuple):
-    """A built file and where everything in it is.
+class Layout(NamedTuple):
+    """Where everything in a file is.
 
     Attributes:
-        data: the file.
         runs: its row groups.
         keys: for each row, the offset of its key: a u32 length, then UTF-8 bytes. uint64 of shape (rows,).
         metadata: the same for its metadata.
     """
 
-    data: memoryview
     runs: list[Run]
     keys: NDArray[np.uint64]
     metadata: NDArray[np.uint64]
@@ -58,33 +57,76 @@ def rows_per_group(dimension: int) -> int:
     return max(1, min(GROUP_BYTES // (4 * dimension), _GROUP_ROWS))
 
 
-def build(keys: Sequence[str], vectors: Float32Matrix, metadata: Sequence[bytes]) -> RowsFile:
-    """Lay out n rows; vectors have shape (n, dimension)."""
-    rows, dimension = vectors.shape
-    schema = _schema(dimension)
-    texts = [key.encode() for key in keys]
-    sink = pa.BufferOutputStream()
-    starts = range(0, rows, rows_per_group(dimension))
-    with _writer(sink, schema) as writer:
-        for start in starts:
-            part = slice(start, start + rows_per_group(dimension))
-            table = _table(schema, texts[part], vectors[part], metadata[part])
-            sink.write(bytes(-(sink.tell() + _vector_overhead(len(table), dimension)) % ALIGNMENT))
-            writer.write_table(table, row_group_size=len(table))
-    data = memoryview(sink.getvalue())
-    footer = pq.read_metadata(pa.BufferReader(data))
-    key_sizes, metadata_sizes = _sizes(texts), _sizes(metadata)
-    runs, key_offsets, metadata_offsets = [], [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)]
-    for number, start in enumerate(starts):
-        group = footer.row_group(number)
-        part = slice(start, start + group.num_rows)
-        runs.append(Run(start, group.num_rows, _end(group, 0) - 4 * dimension * group.num_rows))
-        key_offsets.append(_offsets(_end(group, 1), key_sizes[part]))
-        metadata_offsets.append(_offsets(_end(group, 2), metadata_sizes[part]))
-    return RowsFile(data, runs, np.concatenate(key_offsets), np.concatenate(metadata_offsets))
+class Sink(Protocol):
+    """What is written to: the part of a binary file that pyarrow needs."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def write(self, data: bytes | memoryview) -> int: ...
+
+    def tell(self) -> int: ...
+
+    def flush(self) -> None: ...
 
 
-def _schema(dimension: int) -> pa.Schema:
+class RowsWriter:
+    """Writes a file row group by row group."""
+
+    def __init__(self, sink: Sink, dimension: int) -> None:
+        self._sink = pa.PythonFile(sink, "w")
+        self._dimension = dimension
+        self._schema = schema(dimension)
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = _writer(self._sink, self._schema, self._footers)
+        self._key_sizes: list[NDArray[np.int64]] = []
+        self._metadata_sizes: list[NDArray[np.int64]] = []
+
+    def write(self, keys: Sequence[str], vectors: Float32Matrix, metadata: Sequence[bytes]) -> None:
+        """Append one row group: n rows, at least one and no more than `rows_per_group` allows."""
+        texts = [key.encode() for key in keys]
+        table = _table(self._schema, texts, vectors, metadata)
+        overhead = _vector_overhead(len(texts), self._dimension)
+        self._sink.write(bytes(-(self._sink.tell() + overhead) % ALIGNMENT))
+        self._writer.write_table(table, row_group_size=len(texts))
+        self._key_sizes.append(_sizes(texts))
+        self._metadata_sizes.append(_sizes(metadata))
+
+    def finish(self) -> Layout:
+        """Write the Parquet footer. The sink stays open."""
+        self._writer.close()
+        self._sink.flush()
+        (footer,) = self._footers
+        groups = zip(_groups(footer), self._key_sizes, self._metadata_sizes, strict=True)
+        return join([group_layout(group, self._dimension, *sizes) for group, *sizes in groups])
+
+
+def _groups(footer: pq.FileMetaData) -> list[pq.RowGroupMetaData]:
+    return [footer.row_group(number) for number in range(footer.num_row_groups)]
+
+
+def group_layout(
+    group: pq.RowGroupMetaData, dimension: int, key_sizes: NDArray[np.int64], metadata_sizes: NDArray[np.int64]
+) -> Layout:
+    """Where one row group is, as if it were the first; sizes are bytes of each text."""
+    run = Run(0, group.num_rows, _end(group, 0) - 4 * dimension * group.num_rows)
+    return Layout([run], _offsets(_end(group, 1), key_sizes), _offsets(_end(group, 2), metadata_sizes))
+
+
+def join(groups: Sequence[Layout]) -> Layout:
+    """Row groups one after the other."""
+    runs: list[Run] = []
+    rows = 0
+    for run in (run for group in groups for run in group.runs):
+        runs.append(run._replace(first=rows))
+        rows += run.rows
+    none = np.zeros(0, np.uint64)
+    keys = np.concatenate([none, *(group.keys for group in groups)])
+    return Layout(runs, keys, np.concatenate([none, *(group.metadata for group in groups)]))
+
+
+def schema(dimension: int) -> pa.Schema:
+    """The columns."""
     element = pa.field("element", pa.float32(), nullable=False)
     return pa.schema(
         [
@@ -95,10 +137,11 @@ def _schema(dimension: int) -> pa.Schema:
     )
 
 
-def _writer(sink: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
+def _writer(sink: pa.NativeFile, columns: pa.Schema, footers: list[pq.FileMetaData]) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink,
-        schema,
+        columns,
+        metadata_collector=footers,
         compression="none",
         use_dictionary=False,
         write_statistics=False,
@@ -109,28 +152,28 @@ def _writer(sink: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _table(
-    schema: pa.Schema, keys: Sequence[bytes], vectors: Float32Matrix, metadata: Sequence[bytes]
+    columns: pa.Schema, keys: Sequence[bytes], vectors: Float32Matrix, metadata: Sequence[bytes]
 ) -> pa.Table:
     values = pa.array(np.ascontiguousarray(vectors).reshape(-1))
     return pa.table(
         [
-            pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type),
+            pa.FixedSizeListArray.from_arrays(values, type=columns.field("vector").type),
             pa.array(keys, pa.string()),
             pa.array(metadata, pa.string()),
         ],
-        schema=schema,
+        schema=columns,
     )
 
 
 @lru_cache(maxsize=1024)
 def _vector_overhead(rows: int, dimension: int) -> int:
     """Bytes between the start of a vector column chunk and its values: page header and levels."""
-    schema = _schema(dimension)
-    sink = pa.BufferOutputStream()
-    with _writer(sink, schema) as writer:
+    columns = schema(dimension)
+    footers: list[pq.FileMetaData] = []
+    with _writer(pa.BufferOutputStream(), columns, footers) as writer:
         blank = np.zeros((rows, dimension), np.float32)
-        writer.write_table(_table(schema, [b""] * rows, blank, [b""] * rows), row_group_size=rows)
-    chunk = pq.read_metadata(pa.BufferReader(sink.getvalue())).row_group(0).column(0)
+        writer.write_table(_table(columns, [b""] * rows, blank, [b""] * rows), row_group_size=rows)
+    chunk = footers[0].row_group(0).column(0)
     return int(chunk.total_compressed_size) - 4 * rows * dimension
 
 
@@ -140,9 +183,9 @@ def _end(group: pq.RowGroupMetaData, column: int) -> int:
 
 
 def _sizes(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    """Bytes of each text in a PLAIN page, with its length."""
-    return np.fromiter((4 + len(text) for text in texts), np.int64, len(texts))
+    return np.fromiter((len(text) for text in texts), np.int64, len(texts))
 
 
 def _offsets(end: int, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:
-    return (end - np.cumsum(sizes[::-1])[::-1]).astype(np.uint64)
+    """Where texts of these sizes start that end together: each has its length before it."""
+    return (end - np.cumsum(sizes[::-1] + _LENGTH)[::-1]).astype(np.uint64)

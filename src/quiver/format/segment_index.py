@@ -3,16 +3,26 @@
     magic 8 | zeros to 64 | section | zeros to 64 | section ... | footer: msgpack
     | footer length u32 | footer xxh3 u64 | magic 8
 
-Sections carry their own checksums, verified when a section is first used. All arrays are little-endian.
+All arrays are little-endian. Sections carry their own checksums, verified when a section is first used;
+`partitions` is verified partition by partition. The last sections (from `key_filter` on) are the small ones that a
+search begins with: together with the footer they can be had in one read of the object's end.
 
+    partitions       for each partition `codes | row numbers i64 | int8 rows`, starting at a multiple of 8; absent
+                     when the rows themselves are scanned
     key_hashes       u64 per row, ascending: xxh3 of the key
     key_rows         u32 per row, in the order of key_hashes
     key_offsets      u64 per row: where rows.parquet holds its key
     metadata_offsets u64 per row: where rows.parquet holds its metadata
     norms            f32 per row: euclidean norm
     columns          metadata columns (format/metadata_columns.py)
-    codes            code_size bytes per row, absent when the codec's codes are the rows themselves
     blocks           u64 per block of rows.parquet: xxh3 of the block
+    key_filter       u32: filter over the key hashes (format/key_filter.py)
+    digests          u64 per partition: xxh3 of its bytes in `partitions`
+    radii            f32 per partition: root mean square distance of its rows to its origin
+    calibration      how far to look for a recall (ann/calibration.py)
+    refiner, codec   states of the int8 rows and of the codec
+    partitioner      state of the partitioner
+    ends             i64 per partition: the row after its last; rows stand in partition order
 """
 
 from __future__ import annotations
@@ -26,6 +36,7 @@ import xxhash
 
 from quiver.format.msgpack import unpack
 from quiver.format.rows_parquet import Run
+from quiver.format.sections import as_array
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 
 if TYPE_CHECKING:
@@ -34,9 +45,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = b"\x89QUIVSEG"
-VERSION = 1
+VERSION = 2
 ALIGNMENT = 64
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 16
+PARTITION_ALIGNMENT = 8
+ROW_NUMBER = 8
+"""Bytes of a row number in a partition."""
 _TAIL = struct.Struct("<IQ8s")
 
 
@@ -55,8 +69,11 @@ class Footer(msgspec.Struct, frozen=True):
         key: the object's own name.
         owner: the index id.
         rows: how many.
-        partition_ends: for each partition, the row after its last; rows stand in partition order.
+        partitioner, codec: names of the structure.
+        code_size: bytes of a code; 0 when the rows themselves are scanned.
+        int8_size: bytes of an int8 row; 0 when there are none.
         rows_size: bytes of rows.parquet.
+        block_bytes: bytes of a block of rows.parquet.
         runs: its row groups.
         sections: by name.
     """
@@ -68,13 +85,20 @@ class Footer(msgspec.Struct, frozen=True):
     dimension: int
     metric: str
     partitioner: str
-    partitioner_state: bytes
     codec: str
-    codec_state: bytes
-    partition_ends: list[int]
+    code_size: int
+    int8_size: int
     rows_size: int
+    block_bytes: int
     runs: list[Run]
     sections: dict[str, Section]
+
+
+def partition_offsets(ends: NDArray[np.int64], code_size: int, int8_size: int) -> NDArray[np.int64]:
+    """Where each partition starts in the section `partitions`, and where the last one ends; shape (count + 1,)."""
+    sizes = np.diff(ends, prepend=0) * (code_size + ROW_NUMBER + int8_size)
+    sizes += -sizes % PARTITION_ALIGNMENT
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def encode(
@@ -106,10 +130,11 @@ def decode_footer(key: str, owner: str, data: memoryview) -> Footer:
     text = data[start : start + length]
     if xxhash.xxh3_64_intdigest(text) != digest:
         raise CorruptObjectError(f"{key}: footer checksum does not match")
-    version = unpack(text, _Versioned, f"{key}: unreadable footer").version
-    if version != VERSION:
-        raise UnsupportedFormatError(f"{key}: format version {version}; this Quiver reads {VERSION}")
-    footer = unpack(text, Footer, f"{key}: unreadable footer")
+    problem = f"{key}: unreadable footer"
+    version = unpack(text, _Versioned, problem).version
+    if version not in (1, VERSION):
+        raise UnsupportedFormatError(f"{key}: format version {version}; this Quiver reads 1 to {VERSION}")
+    footer = unpack(text, Footer, problem) if version == VERSION else unpack(text, _Footer1, problem).upgraded()
     if (footer.key, footer.owner) != (key, owner):
         raise CorruptObjectError(f"{key}: belongs to {footer.key} of {footer.owner}")
     return footer
@@ -119,18 +144,66 @@ class _Versioned(msgspec.Struct):
     version: int
 
 
-def read_section(key: str, footer: Footer, data: memoryview, name: str) -> memoryview:
-    """One section, verified. Raises CorruptObjectError."""
+class _Footer1(msgspec.Struct):
+    """The footer of version 1, whose segments were one partition without codes."""
+
+    version: int
+    key: str
+    owner: str
+    rows: int
+    dimension: int
+    metric: str
+    rows_size: int
+    runs: list[Run]
+    sections: dict[str, Section]
+
+    def upgraded(self) -> Footer:
+        return Footer(
+            self.version,
+            self.key,
+            self.owner,
+            self.rows,
+            self.dimension,
+            self.metric,
+            "single",
+            "flat",
+            0,
+            0,
+            self.rows_size,
+            1 << 20,
+            self.runs,
+            self.sections,
+        )
+
+
+def find_section(key: str, footer: Footer, data: memoryview, name: str) -> memoryview:
+    """One section, not verified. Raises CorruptObjectError when it is not there."""
     section = footer.sections.get(name)
     if section is None or min(section.offset, section.length) < 0 or section.offset + section.length > len(data):
         raise CorruptObjectError(f"{key}: section {name} is missing or out of bounds")
-    view = data[section.offset : section.offset + section.length]
-    if xxhash.xxh3_64_intdigest(view) != section.digest:
+    return data[section.offset : section.offset + section.length]
+
+
+def read_section(key: str, footer: Footer, data: memoryview, name: str) -> memoryview:
+    """One section, verified. Raises CorruptObjectError."""
+    view = find_section(key, footer, data, name)
+    if xxhash.xxh3_64_intdigest(view) != footer.sections[name].digest:
         raise CorruptObjectError(f"{key}: section {name}: checksum does not match")
     return view
 
 
-def block_digests(data: memoryview) -> list[int]:
+def read_array(
+    key: str, footer: Footer, data: memoryview, name: str, dtype: str, count: int
+) -> NDArray[np.generic]:
+    """A section of `count` elements, verified. Raises CorruptObjectError."""
+    array: NDArray[np.generic] = as_array(read_section(key, footer, data, name), np.dtype(dtype))
+    if len(array) != count:
+        raise CorruptObjectError(f"{key}: section {name} has {len(array)} entries, {count} are due")
+    return array
+
+
+def block_digests(data: memoryview) -> NDArray[np.uint64]:
     """The xxh3 of each block of rows.parquet."""
     starts = range(0, len(data), BLOCK_BYTES)
-    return [xxhash.xxh3_64_intdigest(data[start : start + BLOCK_BYTES]) for start in starts]
+    digests = (xxhash.xxh3_64_intdigest(data[start : start + BLOCK_BYTES]) for start in starts)
+    return np.fromiter(digests, np.uint64, len(starts))

@@ -20,6 +20,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
 from quiver.format import log_entry, paths
 from quiver.format.checkpoint import Checkpoint, Session
 from quiver.format.envelope import Identity, Kind, Payload, decode, encode, make_payload
@@ -131,6 +133,7 @@ class CommitLog:
         self._owner = owner
         self._machine = machine
         self._settings = settings or LogSettings()
+        self._base_checkpoint: Checkpoint | None = None
         self._sessions: dict[str, Session] = {}
         self._horizon = 0
         self._opened = False
@@ -245,6 +248,7 @@ class CommitLog:
 
     def _restore(self, checkpoint: Checkpoint | None) -> None:
         self._machine.restore(checkpoint)
+        self._base_checkpoint = checkpoint
         self.base = checkpoint.generation if checkpoint else 0
         self.base_slot = self.slot = checkpoint.slot if checkpoint else 0
         self.sealed = checkpoint.sealed if checkpoint else False
@@ -339,6 +343,12 @@ class CommitLog:
         horizon = max(self._horizon, self.slot - self._settings.session_slots)
         sessions = {writer: s for writer, s in self._sessions.items() if s.slot >= horizon}
         return Checkpoint(self.base + 1, self.slot, self.sealed, sessions, horizon, state)
+
+    def redraft_checkpoint(self, state: bytes) -> Checkpoint:
+        """The checkpoint underneath, again, with another `state`. Call it within `observe`."""
+        if self._base_checkpoint is None:
+            return Checkpoint(1, 0, False, {}, 0, state)
+        return replace(self._base_checkpoint, generation=self.base + 1, state=state)
 
     async def publish_checkpoint(self, checkpoint: Checkpoint) -> bool:
         """Create it; False when another node made one from the same base first. Raises StoreRefusedError."""

@@ -46,7 +46,7 @@ async def collect(
         checkpoint = await checkpoints.load(newest)
     except ObjectNotFoundError:
         return []  # a newer one exists: its collector is at work
-    now = await _store_time(store, runtime, root)
+    now = await store_time(store, runtime, root)
     listed = await store.list(root)
     if any(_supersedes(root, info, checkpoint) for info in listed):
         return []  # what was loaded may be a draft that lost, landed late in a generation already collected
@@ -93,7 +93,7 @@ def _is_garbage(root: str, info: ObjectInfo, newest: Checkpoint, named: Collecti
     return name.kind == "mark"
 
 
-async def _store_time(store: ObjectStore, runtime: Runtime, root: str) -> float:
+async def store_time(store: ObjectStore, runtime: Runtime, root: str) -> float:
     """What the store's clock says now: the time it gives to an object created for the purpose."""
     key = paths.mark_key(root, runtime.new_id())
     with suppress(ObjectExistsError):  # the answer to an earlier attempt was lost

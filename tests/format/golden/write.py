@@ -1,6 +1,7 @@
-"""Writes a golden root in today's format: `python tests/format/golden/write.py tests/format/golden/v1`.
+"""Writes a golden root in today's format: `python tests/format/golden/write.py tests/format/golden/v2`.
 
 Run it once, when a format version is released, and never again: the point of a golden root is that it is old.
+A root is named after the newest version of the segment index.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
@@ -18,8 +20,16 @@ from quiver.model.runtime import SystemRuntime
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.objectstore.memory import MemoryStore
 
+if TYPE_CHECKING:
+    from quiver.objectstore.store import ObjectStore
+
 INDEX_ID = "90" * 16
 SPEC = IndexSpec(4, DistanceMetric.EUCLIDEAN, ("note",))
+PAIRS = [("kmeans", "rabitq"), ("kdtree", "lsh"), ("kmeans", "sq8"), ("single", "pq"), ("kdtree", "flat")]
+STRUCTURES = {
+    f"{0xA0 + number:02x}" * 16: IndexSpec(8, DistanceMetric.EUCLIDEAN, (), *pair, 0.95)
+    for number, pair in enumerate(PAIRS)
+}
 
 
 def batch(step: int, keys: list[str]) -> VectorBatch:
@@ -32,11 +42,34 @@ def batch(step: int, keys: list[str]) -> VectorBatch:
     return VectorBatch(keys, vectors, [orjson.dumps(document) for document in metadata])
 
 
+def grid() -> VectorBatch:
+    """64 rows of 8 small integers: the digits of the row number in base 2 and, one more, in base 8."""
+    vectors = np.array(
+        [[number >> bit & 1 for bit in range(6)] + [1 + number // 8, number % 8] for number in range(64)]
+    )
+    metadata = [orjson.dumps({"n": number}) for number in range(64)]
+    return VectorBatch([f"g{number}" for number in range(64)], vectors.astype(np.float32), metadata)
+
+
+async def write_structures(store: ObjectStore, runtime: SystemRuntime) -> None:
+    """For each structure an index with one segment, and one row of it deleted."""
+    settings = NativeSettings(background=False, garbage_age=0, exact_floats=0)
+    engine = NativeEngine(store, runtime, settings)
+    for index_id, spec in STRUCTURES.items():
+        index = await engine.open(index_id, spec)
+        await index.put(grid())
+        await index.maintenance.flush()
+        await index.delete(["g9"])
+        await index.maintenance.flush()
+        await index.maintenance.collect()
+
+
 async def write(root: Path) -> None:
-    """One collected generation, two segments with tombstones, and a tail of three entries."""
+    """One collected generation, two segments with tombstones, and a tail of three entries; then structures."""
     runtime = SystemRuntime(threads=1)
     store = MemoryStore(runtime)
     engine = NativeEngine(store, runtime, NativeSettings(background=False, garbage_age=0))
+    await write_structures(store, runtime)
     index = await engine.open(INDEX_ID, SPEC)
     await index.put(batch(1, ["a", "b", "c", "\u00e9", "nul\x00"]))
     await index.maintenance.flush()

@@ -1,0 +1,347 @@
+"""Builds a segment from any number of rows in bounded memory: partition, encode, lay out, calibrate.
+
+The rows are read three times: for a sample and the norms, for their partitions, and in partition order for
+writing; a fourth time for the true neighbours that calibration needs. What is as large as that goes to a spool.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xxhash
+
+from quiver.ann import registry
+from quiver.ann.calibration import QUERIES, RANKS, calibrate, find_neighbours
+from quiver.ann.codec import CodeLists
+from quiver.ann.distance import norms
+from quiver.ann.refiner import Refiner
+from quiver.ann.space import is_tame, to_space
+from quiver.format import key_filter, segment_index
+from quiver.format.keys import key_hashes
+from quiver.format.metadata_columns import MetadataColumnsBuilder
+from quiver.format.rows_parquet import RowsWriter, rows_per_group
+from quiver.model.progress import Progress, no_progress
+from quiver.storage.spool import Spool, release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from quiver.ann.codec import Codec
+    from quiver.ann.partitioner import Partitioner
+    from quiver.model.types import Float32Matrix, IndexSpec
+    from quiver.storage.row_source import RowSource
+
+EXACT_FLOATS = 1 << 21
+"""So many components are scanned in about a millisecond, and no structure makes it faster."""
+
+_SEED = 7  # partitioners and codecs learn the same from the same rows on every node
+_SAMPLE_BYTES = 256 << 20
+_SAMPLE_PER_PARTITION = 256
+_BALANCE = 4  # no partition holds more than this many times the mean
+_DIVIDE_SAMPLE = 16_384
+_LEAST_ROWS = 2  # a row alone has no neighbour to calibrate with
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What building needs beside the rows.
+
+    Attributes:
+        spool: where large intermediate data go.
+        exact_floats: a segment with fewer vector components in all is scanned whole.
+        start: origins of segments with much of the same rows; they warm the partitioner's training up.
+        progress: told about the rows done.
+    """
+
+    spool: Spool = field(default_factory=Spool)
+    exact_floats: int = EXACT_FLOATS
+    start: Float32Matrix | None = None
+    progress: Progress = no_progress
+
+
+class BuiltSegment(NamedTuple):
+    """A segment that has no name yet.
+
+    Attributes:
+        rows_file: rows.parquet.
+        order: for each row of the segment, its row in the source. Shape (rows,).
+        nbytes: size of both objects, about.
+    """
+
+    rows_file: memoryview
+    footer: segment_index.Footer
+    sections: dict[str, bytes | memoryview | NDArray[np.generic]]
+    order: NDArray[np.int64]
+    nbytes: int
+
+
+def build_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | None = None) -> BuiltSegment:
+    """Build from a source of at least one row. CPU and page-ins only; may take minutes."""
+    return _Builder(source, spec, options or BuildOptions()).build()
+
+
+class _Builder:
+    def __init__(self, source: RowSource, spec: IndexSpec, options: BuildOptions) -> None:
+        self._source = source
+        self._spec = spec
+        self._options = options
+        self._norms = np.empty(source.rows, np.float32)
+
+    def build(self) -> BuiltSegment:
+        source, spec = self._source, self._spec
+        chosen = self._sample_rows()
+        sample = self._read_sample(chosen)
+        names = self._structure()
+        partitioner = self._train(registry.partitioner(names[0]), sample)
+        partitioner, assigned = self._assign(partitioner)
+        order = np.argsort(assigned, kind="stable").astype(np.int64)
+        ends = np.cumsum(np.bincount(assigned, minlength=partitioner.count)).astype(np.int64)
+        kind = registry.codec(names[1])
+        codec = None if kind is None else kind.train(sample, partitioner.origins[assigned[chosen]], _SEED)
+        refiner = Refiner.train(sample) if codec is not None and codec.refined else None
+        code_size = codec.code_size if codec else 0
+        int8_size = spec.dimension if refiner else 0
+        offsets = segment_index.partition_offsets(ends, code_size, int8_size)
+        lists = CodeLists(ends, self._options.spool.array(int(offsets[-1]) if codec else 0), offsets[:-1])
+        emitted = _Emitter(self, partitioner, assigned[order], lists, codec, refiner)
+        emitted.run(order)
+        hashes = emitted.hashes
+        by_hash = np.argsort(hashes, kind="stable")
+        rows_file = emitted.rows_file.view()
+        blocks = segment_index.block_digests(rows_file)
+        release(rows_file)
+        sections: dict[str, bytes | memoryview | NDArray[np.generic]] = {
+            "partitions": lists.buffer,
+            "key_hashes": hashes[by_hash],
+            "key_rows": by_hash.astype(np.uint32),
+            "key_offsets": emitted.layout.keys,
+            "metadata_offsets": emitted.layout.metadata,
+            "norms": self._norms[order],
+            "columns": emitted.columns.encode(),
+            "blocks": blocks,
+            "key_filter": key_filter.build(hashes),
+            "digests": _digests(lists.buffer, offsets) if codec else np.zeros(0, np.uint64),
+            "radii": emitted.radii,
+            "calibration": self._calibrate(chosen, sample, order, partitioner, emitted),
+            "refiner": refiner.encode() if refiner else b"",
+            "codec": codec.encode() if codec else b"",
+            "partitioner": partitioner.encode(),
+            "ends": ends,
+        }
+        footer = segment_index.Footer(
+            version=segment_index.VERSION,
+            key="",
+            owner="",
+            rows=source.rows,
+            dimension=spec.dimension,
+            metric=spec.metric.value,
+            partitioner=names[0],
+            codec=names[1],
+            code_size=code_size,
+            int8_size=int8_size,
+            rows_size=len(rows_file),
+            block_bytes=segment_index.BLOCK_BYTES,
+            runs=emitted.layout.runs,
+            sections={},
+        )
+        sizes = (part.nbytes if isinstance(part, np.ndarray) else len(part) for part in sections.values())
+        return BuiltSegment(rows_file, footer, sections, order, len(rows_file) + sum(sizes))
+
+    # ---------------------------------------------------------------- sample
+
+    def _sample_rows(self) -> NDArray[np.int64]:
+        """Ascending numbers of the rows to learn from."""
+        rows = self._source.rows
+        most = min(_SAMPLE_PER_PARTITION * _count(rows), _SAMPLE_BYTES // (4 * self._spec.dimension))
+        if rows <= most:
+            return np.arange(rows)
+        return np.sort(np.random.default_rng(_SEED).choice(rows, most, replace=False))
+
+    def _read_sample(self, chosen: NDArray[np.int64]) -> Float32Matrix:
+        """The sample in search space; on the way, the norms of all rows."""
+        sample = np.empty((len(chosen), self._spec.dimension), np.float32)
+        for first, part in self._source.parts():
+            own = self._norms[first : first + len(part)] = norms(part)
+            low, high = np.searchsorted(chosen, [first, first + len(part)])
+            local = chosen[low:high] - first
+            sample[low:high] = to_space(part[local], own[local], self._spec.metric)
+            self._options.progress("sample", first + len(part), self._source.rows)
+        return sample
+
+    def _structure(self) -> tuple[str, str]:
+        """Names of partitioner and codec. Small segments stay exact, and so do those that float32 cannot rank."""
+        spec = self._spec
+        small = self._source.rows < _LEAST_ROWS or self._source.rows * spec.dimension < self._options.exact_floats
+        if small or spec.recall >= 1 or not is_tame(self._norms):
+            return "single", "flat"
+        return spec.partitioner, spec.codec
+
+    # ---------------------------------------------------------------- partitions
+
+    def _train(self, kind: type[Partitioner], sample: Float32Matrix) -> Partitioner:
+        self._options.progress("train", 0, self._source.rows)
+        return kind.train(sample, _count(self._source.rows), _SEED, self._options.start)
+
+    def _space(self, rows: NDArray[np.int64]) -> Float32Matrix:
+        return to_space(self._source.vectors(rows), self._norms[rows], self._spec.metric)
+
+    def parts(self) -> Iterator[tuple[int, Float32Matrix]]:
+        """All rows of the source in search space, in order."""
+        for first, part in self._source.parts():
+            yield first, to_space(part, self._norms[first : first + len(part)], self._spec.metric)
+
+    def _assign(self, partitioner: Partitioner) -> tuple[Partitioner, NDArray[np.int32]]:
+        """The partition of each row, after what is over-full was divided."""
+        assigned = np.zeros(self._source.rows, np.int32)
+        if partitioner.count > 1:
+            for first, part in self.parts():
+                assigned[first : first + len(part)] = partitioner.assign(part)
+                self._options.progress("assign", first + len(part), self._source.rows)
+            partitioner = self._balance(partitioner, assigned)
+        return partitioner, assigned
+
+    def _balance(self, partitioner: Partitioner, assigned: NDArray[np.int32]) -> Partitioner:
+        """Divide partitions until none is over-full. `assigned` is changed in place."""
+        most = _BALANCE * self._source.rows / partitioner.count
+        sizes = np.bincount(assigned, minlength=partitioner.count)
+        waiting = np.flatnonzero(sizes > most).tolist()
+        while waiting:
+            full = waiting.pop()
+            members = np.flatnonzero(assigned == full)
+            second = partitioner.count
+            partitioner = partitioner.divide(
+                full, self._space(members[:: -(-len(members) // _DIVIDE_SAMPLE)]), _SEED
+            )
+            moved = np.concatenate(
+                [
+                    partitioner.side(full, second, self._space(members[start : start + _DIVIDE_SAMPLE]))
+                    for start in range(0, len(members), _DIVIDE_SAMPLE)
+                ]
+            )
+            if not len(members) / 8 <= moved.sum() <= len(members) * 7 / 8:
+                moved = (
+                    np.arange(len(members)) >= len(members) // 2
+                )  # copies of few rows: no geometry divides them
+            assigned[members[moved]] = second
+            waiting += [half for half in (full, second) if (assigned == half).sum() > most]
+        return partitioner
+
+    # ---------------------------------------------------------------- calibration
+
+    def _calibrate(
+        self,
+        chosen: NDArray[np.int64],
+        sample: Float32Matrix,
+        order: NDArray[np.int64],
+        partitioner: Partitioner,
+        emitted: _Emitter,
+    ) -> bytes:
+        """Measured on rows of the sample; b"" for a segment that is searched exactly."""
+        if emitted.codec is None and partitioner.count == 1:
+            return b""
+        picked = np.random.default_rng(_SEED).choice(len(chosen), min(QUERIES, len(chosen)), replace=False)
+        queries = np.ascontiguousarray(sample[picked])
+        found = find_neighbours(queries, chosen[picked], self.parts(), min(RANKS[-1], self._source.rows - 1))
+        became = np.empty(len(order), np.int64)
+        became[order] = np.arange(len(order))
+        lists = emitted.lists
+        codec = emitted.codec
+        scanner = None if codec is None else codec.scanner(lists, partitioner.origins)
+        self._options.progress("calibrate", self._source.rows, self._source.rows)
+        return calibrate(
+            queries,
+            became[chosen[picked]],
+            found._replace(rows=became[found.rows]),
+            partitioner,
+            lists.ends,
+            emitted.radii,
+            scanner,
+        ).encode()
+
+
+class _Emitter:
+    """Writes rows and codes in partition order."""
+
+    def __init__(
+        self,
+        builder: _Builder,
+        partitioner: Partitioner,
+        partitions: NDArray[np.int32],
+        lists: CodeLists,
+        codec: Codec | None,
+        refiner: Refiner | None,
+    ) -> None:
+        self._builder = builder
+        self._origins = partitioner.origins
+        self._partitions = partitions.astype(np.int64)
+        self.lists = lists
+        self.codec = codec
+        self._refiner = refiner
+        source, spec = builder._source, builder._spec
+        self.rows_file = builder._options.spool.open(4 * source.rows * spec.dimension)
+        self._writer = RowsWriter(self.rows_file, spec.dimension)
+        self.columns = MetadataColumnsBuilder(spec.non_filterable)
+        self.hashes = np.empty(source.rows, np.uint64)
+        self._squares = np.zeros(len(lists.ends), np.float64)
+
+    @property
+    def radii(self) -> NDArray[np.float32]:
+        """Root mean square distance of the rows of each partition to its origin."""
+        sizes = np.diff(self.lists.ends, prepend=0)
+        return np.sqrt(self._squares / np.maximum(sizes, 1)).astype(np.float32)
+
+    def run(self, order: NDArray[np.int64]) -> None:
+        """Write everything; `order` is the row of the source for each row of the segment."""
+        builder = self._builder
+        step = rows_per_group(builder._spec.dimension)
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            vectors = builder._source.vectors(rows)
+            keys, metadata = builder._source.texts(rows)
+            self._writer.write(keys, vectors, metadata)
+            self.columns.add(metadata)
+            self.hashes[start : start + len(rows)] = key_hashes(keys)
+            self._encode(start, to_space(vectors, builder._norms[rows], builder._spec.metric))
+            builder._options.progress("write", start + len(rows), len(order))
+        self.layout = self._writer.finish()
+
+    def _encode(self, start: int, rows: Float32Matrix) -> None:
+        partitions = self._partitions[start : start + len(rows)]
+        if len(self.lists.ends) > 1 or self.codec is not None:
+            gaps = rows - self._origins[partitions]
+            self._squares += np.bincount(
+                partitions, np.einsum("ij,ij->i", gaps, gaps), minlength=len(self._squares)
+            )
+        if self.codec is None:
+            return
+        codes = self.codec.encode_rows(rows, partitions, self._origins)
+        int8 = self._refiner.encode_rows(rows) if self._refiner else np.empty((len(rows), 0), np.uint8)
+        for partition in np.unique(partitions).tolist():
+            first = int(self.lists.ends[partition - 1]) if partition else 0
+            size = int(self.lists.ends[partition]) - first
+            low, high = max(start, first), min(start + len(rows), first + size)
+            inside = slice(low - start, high - start)
+            numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
+            place = int(self.lists.offsets[partition])
+            for block in (codes[inside], numbers, int8[inside]):
+                width = block.shape[1]
+                at = place + (low - first) * width
+                self.lists.buffer[at : at + block.size] = block.reshape(-1)
+                place += size * width
+
+
+def _count(rows: int) -> int:
+    """How many partitions rows are divided into: probing costs about as much as ranking the partitions."""
+    return max(1, round(2 * math.sqrt(rows)))
+
+
+def _digests(buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The xxh3 of each partition."""
+    digests = (xxhash.xxh3_64_intdigest(buffer[start:end].data) for start, end in pairwise(offsets.tolist()))
+    return np.fromiter(digests, np.uint64, len(offsets) - 1)

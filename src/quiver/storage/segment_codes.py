@@ -1,0 +1,186 @@
+"""The search structure of an open segment: partitions, codes and calibration; verified before first use."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import xxhash
+
+from quiver.ann import registry
+from quiver.ann.calibration import Calibration
+from quiver.ann.codec import CodeLists
+from quiver.ann.refiner import Refiner
+from quiver.format import segment_index
+from quiver.format.sections import as_array
+from quiver.format.segment_index import ROW_NUMBER
+from quiver.model.errors import CorruptObjectError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from quiver.ann.codec import Codec, Scanner
+    from quiver.ann.partitioner import Partitioner
+    from quiver.format.segment_index import Footer
+    from quiver.model.types import Float32Matrix
+
+
+class PartitionContents(NamedTuple):
+    """What a partition of n rows holds.
+
+    Attributes:
+        codes: uint8 of shape (n, code_size).
+        rows: their numbers in the segment, int64 of shape (n,).
+        int8: uint8 of shape (n, int8_size).
+    """
+
+    codes: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    int8: NDArray[np.uint8]
+
+
+class SegmentCodes:
+    """What a segment index holds beside keys and metadata.
+
+    Attributes:
+        code_size: bytes of a code; 0 when the rows themselves are scanned.
+    """
+
+    def __init__(self, key: str, footer: Footer, index: memoryview) -> None:
+        self._key = key
+        self._footer = footer
+        self._index = index
+        self.code_size = footer.code_size
+
+    def _section(self, name: str) -> memoryview:
+        return segment_index.read_section(self._key, self._footer, self._index, name)
+
+    def _array(self, name: str, dtype: str, count: int) -> NDArray[np.generic]:
+        return segment_index.read_array(self._key, self._footer, self._index, name, dtype, count)
+
+    @cached_property
+    def ends(self) -> NDArray[np.int64]:
+        """The row after the last of each partition, int64 of shape (partitions,)."""
+        if self._footer.version == 1:
+            return np.array([self._footer.rows])
+        ends = as_array(self._section("ends"), np.dtype("<i8")).astype(np.int64)
+        if not len(ends) or ends[0] < 0 or (np.diff(ends) < 0).any() or ends[-1] != self._footer.rows:
+            raise CorruptObjectError(f"{self._key}: partitions do not cover the rows")
+        return ends
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """The first row of each partition."""
+        return np.concatenate([[0], self.ends[:-1]])
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows of each partition."""
+        return self.ends - self.starts
+
+    @cached_property
+    def _trained(self) -> Partitioner:
+        kind = registry.partitioner(self._footer.partitioner)
+        partitioner = kind.decode(self._section("partitioner"), self._footer.dimension)
+        if partitioner.count != len(self.ends):
+            raise CorruptObjectError(f"{self._key}: not as many partitions as its partitioner makes")
+        return partitioner
+
+    @property
+    def partitioner(self) -> Partitioner | None:
+        """Which partitions to probe; None when there is one partition only."""
+        return self._trained if len(self.ends) > 1 else None
+
+    @property
+    def origins(self) -> Float32Matrix:
+        """Of every partition, shape (partitions, dimension)."""
+        return self._trained.origins
+
+    @cached_property
+    def radii(self) -> NDArray[np.float32]:
+        """Root mean square distance of the rows of each partition to its origin, in search space."""
+        return self._array("radii", "<f4", len(self.ends)).view(np.float32)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """None when the segment is searched exactly."""
+        state = self._section("calibration") if self._footer.version > 1 else b""
+        return Calibration.decode(memoryview(state)) if state else None
+
+    @cached_property
+    def codec(self) -> Codec | None:
+        """How the rows are encoded; None when they themselves are scanned."""
+        kind = registry.codec(self._footer.codec)
+        if kind is None:
+            if self.code_size:
+                raise CorruptObjectError(f"{self._key}: codes without a codec")
+            return None
+        codec = kind.decode(self._section("codec"), self._footer.dimension)
+        if codec.code_size != self.code_size:
+            raise CorruptObjectError(f"{self._key}: codes are not of the codec's size")
+        return codec
+
+    @cached_property
+    def _partition_places(self) -> NDArray[np.int64]:
+        """Where each partition starts in its section, and where the last one ends."""
+        return segment_index.partition_offsets(self.ends, self.code_size, self._footer.int8_size)
+
+    @cached_property
+    def _partitions(self) -> NDArray[np.uint8]:
+        """The section, verified partition by partition in `verify_partitions`."""
+        view = segment_index.find_section(self._key, self._footer, self._index, "partitions")
+        if len(view) != self._partition_places[-1]:
+            raise CorruptObjectError(f"{self._key}: partitions do not fill their section")
+        return np.frombuffer(view, np.uint8)
+
+    @cached_property
+    def _partition_digests(self) -> NDArray[np.uint64]:
+        return self._array("digests", "<u8", len(self.ends)).view(np.uint64)
+
+    @cached_property
+    def _partition_verified(self) -> NDArray[np.bool_]:
+        return np.zeros(len(self.ends), bool)
+
+    @cached_property
+    def scanner(self) -> Scanner | None:
+        """Scores codes; None when the rows themselves are scanned."""
+        if self.codec is None:
+            return None
+        return self.codec.scanner(
+            CodeLists(self.ends, self._partitions, self._partition_places[:-1]), self.origins
+        )
+
+    @cached_property
+    def refiner(self) -> Refiner | None:
+        """Scores int8 rows; None when there are none."""
+        if not self._footer.int8_size:
+            return None
+        return Refiner.decode(self._section("refiner"), self._footer.dimension)
+
+    def verify_partitions(self, partitions: NDArray[np.int64]) -> None:
+        """Check the partitions that were not checked before. Raises CorruptObjectError."""
+        for number in partitions[~self._partition_verified[partitions]].tolist():
+            start, end = self._partition_places[number : number + 2].tolist()
+            if xxhash.xxh3_64_intdigest(self._partitions[start:end].data) != int(self._partition_digests[number]):
+                raise CorruptObjectError(f"{self._key}: checksum of partition {number} does not match")
+            self._partition_verified[number] = True
+
+    def contents(self, partition: int) -> PartitionContents:
+        """Views of a partition that was verified, in a segment that has codes."""
+        size, widths = int(self.sizes[partition]), (self.code_size, ROW_NUMBER, self._footer.int8_size)
+        ends = int(self._partition_places[partition]) + np.cumsum([0, *widths]) * size
+        codes, rows, int8 = (
+            self._partitions[start:end].reshape(size, width)
+            for start, end, width in zip(ends, ends[1:], widths, strict=False)
+        )
+        return PartitionContents(codes, rows.reshape(-1).view("<i8"), int8)
+
+    def int8_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of some int8 rows, shape (len(rows), dimension), in partitions that were verified."""
+        owners = np.searchsorted(self.ends, rows, "right")
+        firsts = self.starts[owners]
+        head = self.sizes[owners] * (self.code_size + ROW_NUMBER)
+        size = self._footer.int8_size
+        starts = self._partition_places[owners] + head + (rows - firsts) * size
+        return np.lib.stride_tricks.sliding_window_view(self._partitions, size)[starts]

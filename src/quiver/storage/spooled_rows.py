@@ -1,0 +1,110 @@
+"""Rows on their way into a segment, more than memory holds: appended batch by batch, then read in any order.
+
+Vectors go to one spool, keys and metadata to another; a few numbers per row stay in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quiver.format.keys import key_hashes
+from quiver.storage.row_source import RowSource
+from quiver.storage.spool import release
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from quiver.model.types import Float32Matrix, VectorBatch
+    from quiver.storage.spool import Spool
+
+_LARGE = 1 << 62  # more than any spool keeps in memory: the size is not known before the last row
+
+
+class SpooledRows:
+    """Takes batches in; `source` gives the rows out.
+
+    Attributes:
+        rows: rows taken in, keys that repeat counted each time.
+        nbytes: of keys, vectors and metadata.
+    """
+
+    def __init__(self, spool: Spool, dimension: int) -> None:
+        self.rows = 0
+        self._dimension = dimension
+        self._vectors = spool.open(_LARGE)
+        self._texts = spool.open(_LARGE)
+        self._hashes: list[NDArray[np.uint64]] = []
+        self._sizes: list[NDArray[np.int64]] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys, vectors and metadata taken in."""
+        return self._vectors.size + self._texts.size
+
+    def append(self, batch: VectorBatch) -> None:
+        """Take rows in; keys may repeat."""
+        keys = [key.encode() for key in batch.keys]
+        self._vectors.write(np.ascontiguousarray(batch.vectors, "<f4").reshape(-1).view(np.uint8).data)
+        self._texts.write(b"".join(part for pair in zip(keys, batch.metadata, strict=True) for part in pair))
+        sizes = (size for key, text in zip(keys, batch.metadata, strict=True) for size in (len(key), len(text)))
+        self._sizes.append(np.fromiter(sizes, np.int64, 2 * len(keys)))
+        self._hashes.append(key_hashes(batch.keys))
+        self.rows += len(keys)
+
+    def source(self) -> RowSource:
+        """The rows with distinct keys: of those that repeat, the last. Nothing can be taken in afterwards."""
+        ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._sizes]))
+        hashes = np.concatenate([np.zeros(0, np.uint64), *self._hashes])
+        source = _Source(self._vectors.view(), self._dimension, self._texts.view(), ends)
+        return _Chosen(source, source.last_of_each_key(hashes))
+
+
+class _Source(RowSource):
+    def __init__(self, vectors: memoryview, dimension: int, texts: memoryview, ends: NDArray[np.int64]) -> None:
+        self._mapped = vectors
+        self._vectors = np.frombuffer(vectors, "<f4").reshape(-1, dimension)
+        self.rows, self.dimension = self._vectors.shape
+        self._texts = texts
+        self._ends = ends  # of key and metadata in turn, with a zero before
+
+    def vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
+        taken = self._vectors[rows]
+        release(self._mapped)
+        return taken
+
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
+        starts, middles, ends = (self._ends[2 * rows + shift].tolist() for shift in range(3))
+        texts = self._texts
+        keys = [str(texts[start:end], "utf-8") for start, end in zip(starts, middles, strict=True)]
+        return keys, [bytes(texts[start:end]) for start, end in zip(middles, ends, strict=True)]
+
+    def last_of_each_key(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Ascending row numbers, without the rows whose key comes again."""
+        order = np.argsort(hashes, kind="stable")
+        ascending = hashes[order]
+        again = np.flatnonzero(ascending[1:] == ascending[:-1])
+        superseded: set[int] = set()
+        for first in np.split(again, np.flatnonzero(np.diff(again) > 1) + 1):
+            if len(first):
+                rows = order[first[0] : first[-1] + 2]
+                last = dict(zip(self.texts(rows)[0], rows.tolist(), strict=True))
+                superseded.update(set(rows.tolist()) - set(last.values()))
+        return np.setdiff1d(np.arange(self.rows), np.fromiter(superseded, np.int64, len(superseded)))
+
+
+class _Chosen(RowSource):
+    """Some rows of a source."""
+
+    def __init__(self, source: RowSource, chosen: NDArray[np.int64]) -> None:
+        self.rows = len(chosen)
+        self.dimension = source.dimension
+        self._source = source
+        self._chosen = chosen
+
+    def vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
+        return self._source.vectors(self._chosen[rows])
+
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
+        return self._source.texts(self._chosen[rows])
