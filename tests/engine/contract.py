@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,21 @@ import pytest
 
 from asynchronous import asynchronous
 from engine.reference import Model, make_batch
-from quiver.engine.engine import Cursor, Engine, Index, IndexSealedError, ListPosition, Query, Row
+from quiver.engine.engine import (
+    Cursor,
+    Engine,
+    Index,
+    IndexSealedError,
+    ListPosition,
+    Loaded,
+    Query,
+    Row,
+)
 from quiver.model.filter_parser import parse_filter
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from quiver.engine.engine import Hits
@@ -121,11 +131,11 @@ async def all_pages(index: Index, query: Query) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     after = query.after
     while True:
-        hits = await index.query(Query(query.vector, query.limit, query.filter, after))
+        hits = await index.query(replace(query, after=after))
         found += as_ranking(hits)
         if len(hits.keys) < query.limit:
             return found
-        after = Cursor(float(hits.distances[-1]), hits.keys[-1])
+        after = Cursor(float(hits.distances[-1]), hits.keys[-1], len(found))
 
 
 async def list_all(
@@ -158,13 +168,39 @@ async def list_all(
         after = page.position
 
 
+async def scan_all(index: Index, rows: int = 4096) -> list[Row]:
+    """Every row of a scan in batches of at most `rows`."""
+    found: list[Row] = []
+    async for batch in index.scan(rows):
+        assert 0 < len(batch.keys) <= rows
+        assert batch.vectors.shape == (len(batch.keys), index.spec.dimension)
+        found += map(Row, batch.keys, batch.vectors, batch.metadata)
+    return found
+
+
+async def in_turn(*batches: VectorBatch) -> AsyncIterator[VectorBatch]:
+    """Batches as a load takes them."""
+    for batch in batches:
+        yield batch
+
+
+async def load_all(index: Index, model: Model, *batches: VectorBatch) -> Loaded:
+    """Load batches, and put them into the model."""
+    loaded = await index.load(in_turn(*batches))
+    for batch in batches:
+        model.put(batch)
+    return loaded
+
+
 async def assert_holds(index: Index, model: Model) -> None:
-    """Listing and looking up give the model, no more and no less."""
+    """Listing, looking up and scanning give the model, no more and no less."""
     listed = await list_all(index, full=True)
     assert sorted(row.key for row in listed) == sorted(model.rows)
     found = await index.get([*model.rows, "no such key"], vectors=True, metadata=True)
     assert sorted(row.key for row in found.rows) == sorted(model.rows)
-    for row in [*listed, *found.rows]:
+    scanned = await scan_all(index, 7)
+    assert sorted(row.key for row in scanned) == sorted(model.rows)
+    for row in [*listed, *found.rows, *scanned]:
         assert row.vector is not None
         assert row.vector.dtype == np.float32
         assert row.vector.tobytes() == model.rows[row.key].vector.tobytes()
@@ -301,6 +337,9 @@ class EngineContract(ABC):
                 index.get(["a"], vectors=False, metadata=False),
                 index.list(limit=1, max_bytes=1),
                 index.query(Query(np.ones(1, np.float32), 1)),
+                index.load(in_turn(make_batch(["b"], [[1]]))),
+                index.load(in_turn()),
+                scan_all(index),
             ):
                 with pytest.raises(IndexSealedError):
                     await attempt
@@ -414,11 +453,11 @@ class EngineContract(ABC):
         model, _ = await filled(index, seed=5)
         target = np.array([0.5, 0], np.float32)
         for after in (
-            Cursor(-1.0, ""),
-            Cursor(0.0, ""),
-            Cursor(3.0, ""),
-            Cursor(3.0, "\U0010ffff"),
-            Cursor(1e9, ""),
+            Cursor(-1.0, "", 0),
+            Cursor(0.0, "", 0),
+            Cursor(3.0, "", 0),
+            Cursor(3.0, "\U0010ffff", 5),
+            Cursor(1e9, "", 9),
         ):
             expected = model.ranking(target, after=after)
             assert_ranks(await index.query(Query(target, 1000, after=after)), expected)
@@ -471,6 +510,248 @@ class EngineContract(ABC):
         hits = await index.query(Query(np.array([1, 4, 2], np.float32), 8))
         assert hits.keys == list("abcdefgh")
         assert len(set(hits.distances.tolist())) == 1
+
+    @METRICS
+    @asynchronous
+    async def test_a_recall_of_one_is_an_exact_answer(self, nodes, metric):
+        index = await nodes.open(IndexSpec(5, metric))
+        model, rng = await filled(index, seed=21)
+        for condition in (None, parse_filter({"group": {"$ne": 2}})):
+            target = query_vector(rng, 5)
+            expected = model.ranking(target, condition)
+            for limit in (1, 10, 1000):
+                query = Query(target, limit, condition, recall=1.0)
+                assert_ranks(await index.query(query), expected[:limit])
+            assert [key for _, key in await all_pages(index, replace(query, limit=6))] == [k for _, k in expected]
+
+    @asynchronous
+    async def test_the_work_of_a_query_adds_up(self, nodes):
+        index = await nodes.open(IndexSpec(3, EUCLIDEAN))
+        assert sum(each.rows for each in (await index.query(Query(np.ones(3, np.float32), 5))).work) == 0
+        model, rng = await filled(index, seed=22)
+        for text in (None, {"group": 1}, {"absent": "x"}):
+            condition = parse_filter(text) if text else None
+            target = query_vector(rng, 3)
+            work = (await index.query(Query(target, 4, condition))).work
+            assert sum(each.matches for each in work) == len(model.ranking(target, condition))
+            sources = [each.source for each in work if each.source != "tail"]
+            assert len(set(sources)) == len(sources)
+            for each in work:
+                assert each.plan in {"gather", "scan", "probe", "none"}
+                assert each.structure
+                assert 0 <= each.matches <= each.rows
+                assert 0 <= each.probed <= each.partitions
+                assert min(each.codes, each.vectors, each.nbytes) >= 0
+                assert (each.plan == "none") <= (each.vectors == 0)
+
+    # ------------------------------------------------------------ loads and scans
+
+    @asynchronous
+    async def test_a_load_is_seen_whole_by_every_node_as_soon_as_it_answers(self, nodes):
+        spec = IndexSpec(2, EUCLIDEAN)
+        one, other, late = await nodes.open(spec), await nodes.open(spec), await nodes.open(spec)
+        model, rng = await filled(one, seed=31, steps=4)
+        await assert_holds(other, model)
+        batches = [random_batch(rng, [f"k{n}" for n in range(s, s + 30)], 2) for s in (0, 20, 200)]
+        loaded = await load_all(one, model, *batches)
+        assert loaded.rows == len({key for batch in batches for key in batch.keys})
+        target = query_vector(rng, 2)
+        for index in (other, one, late):
+            hits = await index.query(Query(target, 1000))
+            assert hits.commit >= loaded.commit
+            assert_ranks(hits, model.ranking(target))
+            await assert_holds(index, model)
+
+    @asynchronous
+    async def test_a_load_replaces_vector_and_metadata_whole(self, nodes):
+        index = await nodes.open(IndexSpec(2, EUCLIDEAN))
+        model = Model(EUCLIDEAN)
+        old = make_batch("abcd", np.ones((4, 2)), [{"old": 1, "both": 1}] * 4)
+        await index.put(old)
+        await load_all(index, model, make_batch("cdef", np.full((4, 2), 2.0), [{"both": 2}] * 4))
+        await index.put(make_batch("abcd", np.full((4, 2), 3.0), [{"old": 3}] * 4))
+        await index.delete(["b", "e"])
+        loaded = await load_all(index, model, make_batch("abcef", np.full((5, 2), 4.0), [{"both": 4}] * 5))
+        assert loaded.rows == 5
+        model.put(make_batch("d", np.full((1, 2), 3.0), [{"old": 3}]))
+        await assert_holds(index, model)
+        found = await index.query(Query(np.ones(2, np.float32), 9, parse_filter({"old": {"$exists": True}})))
+        assert found.keys == ["d"]
+        found = await index.query(Query(np.ones(2, np.float32), 9, parse_filter({"both": 4})))
+        assert found.keys == list("abcef")
+
+    @asynchronous
+    async def test_of_keys_that_repeat_in_a_load_the_last_wins(self, nodes):
+        index = await nodes.open(IndexSpec(1, EUCLIDEAN))
+        model = Model(EUCLIDEAN)
+        batches = [
+            make_batch(["a", "b", "a"], [[1], [2], [3]], [{"n": 1}, {"n": 2}, {"n": 3}]),
+            make_batch(["c"], [[4]]),
+            make_batch(["b", "d", "b"], [[5], [6], [7]], [{"n": 5}, {"n": 6}, {"n": 7}]),
+        ]
+        assert (await load_all(index, model, *batches)).rows == 4
+        await assert_holds(index, model)
+        assert [row.vector.tolist() for row in sorted(await scan_all(index))] == [[3], [7], [4], [6]]
+
+    @asynchronous
+    async def test_a_load_of_nothing_changes_nothing(self, nodes):
+        index = await nodes.open(IndexSpec(2, EUCLIDEAN))
+        empty = VectorBatch([], np.zeros((0, 2), np.float32), [])
+        assert (await index.load(in_turn())).rows == 0
+        model, _ = await filled(index, seed=33, steps=3)
+        assert (await index.load(in_turn(empty, empty))).rows == 0
+        await assert_holds(index, model)
+        batch = make_batch(["x"], [[1, 2]])
+        assert (await load_all(index, model, empty, batch, empty)).rows == 1
+        await assert_holds(index, model)
+
+    @asynchronous
+    async def test_a_load_that_breaks_off_leaves_nothing(self, nodes):
+        spec = IndexSpec(2, EUCLIDEAN)
+        index, other = await nodes.open(spec), await nodes.open(spec)
+        model, rng = await filled(index, seed=34, steps=3)
+
+        async def broken() -> AsyncIterator[VectorBatch]:
+            yield random_batch(rng, [f"k{n}" for n in range(30)], 2)
+            yield random_batch(rng, [f"new{n}" for n in range(30)], 2)
+            raise OSError("the other end went away")
+
+        with pytest.raises(OSError, match="went away"):
+            await index.load(broken())
+        await assert_holds(index, model)
+        await assert_holds(other, model)
+        await load_all(index, model, random_batch(rng, [f"k{n}" for n in range(40)], 2))
+        await assert_holds(other, model)
+
+    @asynchronous
+    async def test_writes_after_a_load_change_what_it_brought(self, nodes):
+        spec = IndexSpec(2, EUCLIDEAN)
+        index, other = await nodes.open(spec), await nodes.open(spec)
+        rng, model = np.random.default_rng(35), Model(EUCLIDEAN)
+        loaded = await load_all(index, model, random_batch(rng, [f"k{n}" for n in range(60)], 2))
+        for step in range(6):
+            batch = random_batch(rng, [f"k{n}" for n in rng.choice(80, 9, replace=False)], 2)
+            assert await other.put(batch) > loaded.commit
+            model.put(batch)
+            gone = [f"k{n}" for n in rng.choice(60, 4, replace=False)]
+            await index.delete(gone)
+            model.delete(gone)
+            await assert_holds(index if step % 2 else other, model)
+        target = query_vector(rng, 2)
+        assert_ranks(await other.query(Query(target, 1000)), model.ranking(target))
+
+    @asynchronous
+    async def test_writes_during_a_load_stand_before_or_after_it_as_their_commits_say(self, nodes):
+        spec = IndexSpec(1, EUCLIDEAN)
+        index, other = await nodes.open(spec), await nodes.open(spec)
+        names = [f"k{n}" for n in range(24)]
+        await index.put(make_batch(names, [[1]] * 24, [{"from": "before"}] * 24))
+        commits: dict[str, int] = {}
+
+        async def batches() -> AsyncIterator[VectorBatch]:
+            for start in range(0, 24, 6):
+                part = names[start : start + 6]
+                yield make_batch(part, [[2]] * 6, [{"from": "load"}] * 6)
+                key = names[start + 1]
+                commits[key] = await other.put(make_batch([key], [[3]], [{"from": "put"}]))
+
+        async def write() -> None:
+            for number in range(0, 24, 3):
+                key = names[number]
+                commits[key] = await other.put(make_batch([key], [[4]], [{"from": "put"}]))
+                await asyncio.sleep(0)
+
+        loaded, _ = await asyncio.gather(index.load(batches()), write())
+        for node in (index, other):
+            rows = {row.key: row.metadata for row in await scan_all(node)}
+            assert sorted(rows) == sorted(names)
+            for key in names:
+                after = commits.get(key, 0) > loaded.commit
+                assert rows[key] == (b'{"from":"put"}' if after else b'{"from":"load"}')
+
+    @asynchronous
+    async def test_readers_see_a_load_whole_or_not_at_all(self, nodes):
+        spec = IndexSpec(1, EUCLIDEAN)
+        index, other = await nodes.open(spec), await nodes.open(spec)
+        names = [f"k{n}" for n in range(8)]
+        await index.put(make_batch(names, [[0]] * 8, [{"load": -1}] * 8))
+        done = False
+
+        async def batches(number: int) -> AsyncIterator[VectorBatch]:
+            for name in names:
+                yield make_batch([name], [[number]], [{"load": number}])
+                await asyncio.sleep(0)
+
+        async def read(node: Index) -> list[bytes]:
+            seen = []
+            while not done:
+                hits = await node.query(Query(np.zeros(1, np.float32), 10, metadata=True))
+                assert len(hits.keys) == 8
+                assert len(set(hits.metadata)) == 1
+                assert len({row.metadata for row in await scan_all(node, 3)}) == 1
+                seen.append(hits.metadata[0])
+                await asyncio.sleep(0)
+            return seen
+
+        readers = [asyncio.ensure_future(read(node)) for node in (index, other)]
+        for number in range(4):
+            await index.load(batches(number))
+            hits = await other.query(Query(np.zeros(1, np.float32), 1, metadata=True))
+            assert hits.metadata == [b'{"load":%d}' % number]
+        done = True
+        assert all(await asyncio.gather(*readers))
+
+    @asynchronous
+    async def test_an_index_deleted_while_it_is_loaded_is_not_found(self, nodes):
+        spec = IndexSpec(1, EUCLIDEAN)
+        engine, index = nodes.start(), await nodes.open(spec)
+        await index.put(make_batch(["a"], [[1]]))
+
+        async def batches() -> AsyncIterator[VectorBatch]:
+            yield make_batch(["b"], [[2]])
+            await engine.seal(INDEX, spec)
+            yield make_batch(["c"], [[3]])
+
+        with pytest.raises(IndexSealedError):
+            await index.load(batches())
+        with pytest.raises(IndexSealedError):
+            await scan_all(index)
+
+    @asynchronous
+    async def test_loaded_rows_keep_their_bytes(self, nodes):
+        index = await nodes.open(IndexSpec(1, EUCLIDEAN, ("text",)))
+        model = Model(EUCLIDEAN)
+        documents = [b'{"text":"\xc3\xa9\\u0000"}', b'{"n":1.0,"big":9007199254740993}']
+        documents += [b'{"text":"' + b"x" * 40_000 + b'"}'] + [b"{}"] * (len(AWKWARD_KEYS) - 3)
+        vectors = np.arange(1, len(AWKWARD_KEYS) + 1, dtype=np.float32).reshape(-1, 1)
+        await load_all(index, model, VectorBatch(AWKWARD_KEYS, vectors, documents))
+        await assert_holds(index, model)
+
+    @asynchronous
+    async def test_a_load_tells_how_far_it_is(self, nodes):
+        index = await nodes.open(IndexSpec(1, EUCLIDEAN))
+        told: list[tuple[str, int, int]] = []
+        batches = [make_batch([f"k{n}"], [[n]]) for n in range(3)]
+        await index.load(in_turn(*batches), lambda *progress: told.append(progress))
+        assert [done for stage, done, _ in told if stage == "read"] == [1, 2, 3]
+        assert all(stage and done >= 0 for stage, done, _ in told)
+
+    @asynchronous
+    async def test_a_scan_is_of_one_commit_whatever_is_written_meanwhile(self, nodes):
+        spec = IndexSpec(2, EUCLIDEAN)
+        index, other = await nodes.open(spec), await nodes.open(spec)
+        model, rng = await filled(index, seed=36)
+        before = sorted(model.rows)
+        scan = index.scan(5)
+        seen = [await anext(scan)]
+        await other.delete(before[::2])
+        await other.put(random_batch(rng, before[1::2], 2))
+        await other.load(in_turn(random_batch(rng, ["new1", "new2"], 2)))
+        seen += [batch async for batch in scan]
+        rows = [row for batch in seen for row in zip(batch.keys, batch.vectors, batch.metadata, strict=True)]
+        assert sorted(key for key, _, _ in rows) == before
+        for key, vector, metadata in rows:
+            assert (vector.tobytes(), metadata) == (model.rows[key].vector.tobytes(), model.rows[key].metadata)
 
     # ------------------------------------------------------------ extremes
 

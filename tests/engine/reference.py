@@ -65,7 +65,7 @@ class Model:
             for key, row in self.rows.items()
             if condition is None or matches(condition, orjson.loads(row.metadata))
         )
-        return [entry for entry in scored if after is None or entry > tuple(after)]
+        return [entry for entry in scored if after is None or entry > after[:2]]
 
 
 def make_batch(

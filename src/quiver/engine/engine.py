@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.model.errors import NotFoundError
+from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from quiver.model.filter import Filter
+    from quiver.model.progress import Progress
     from quiver.model.types import IndexSpec, VectorBatch
 
 
@@ -39,10 +41,11 @@ class Row(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """A place in a ranking: results come strictly after it in the order (distance, key)."""
+    """A place in a ranking: results come strictly after it in the order (distance, key), `returned` hits down."""
 
     distance: float
     key: str
+    returned: int
 
 
 class ListPosition(NamedTuple):
@@ -62,6 +65,7 @@ class Query:
         filter: only rows whose metadata match.
         after: only hits after this place in the ranking.
         metadata: whether to return metadata.
+        recall: the share of the true nearest to find, 1 for an exact answer; None for what the index is set to.
     """
 
     vector: NDArray[np.float32]
@@ -69,6 +73,34 @@ class Query:
     filter: Filter | None = None
     after: Cursor | None = None
     metadata: bool = False
+    recall: float | None = None
+
+
+class SourceWork(NamedTuple):
+    """What a query did in one segment, or in the tail.
+
+    Attributes:
+        source: the segment's id, or "tail".
+        structure: names of partitioner and codec.
+        plan: "gather" (matching rows picked out and scored exactly), "scan" (all rows scored exactly), "probe"
+            (codes of some partitions scored, the best rows then exactly), or "none".
+        rows, matches: rows held, and those of them that the query may return.
+        partitions, probed: how many there are, and how many were looked into.
+        codes: codes scored.
+        vectors: rows scored exactly.
+        nbytes: of codes and rows read, about.
+    """
+
+    source: str
+    structure: str
+    plan: str
+    rows: int
+    matches: int
+    partitions: int
+    probed: int
+    codes: int
+    vectors: int
+    nbytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +112,14 @@ class Hits:
         distances: n float32 distances (cosine: 1 - cos; euclidean: the root).
         metadata: n JSON objects as UTF-8 bytes, or None when not asked for.
         commit: the commit number the answer was computed at.
+        work: what was done for it.
     """
 
     keys: list[str]
     distances: NDArray[np.float32]
     metadata: list[bytes] | None
     commit: int
+    work: Sequence[SourceWork]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +136,13 @@ class Lookup:
     """The answer to a get: the rows that exist, in no promised order."""
 
     rows: list[Row]
+    commit: int
+
+
+class Loaded(NamedTuple):
+    """What a load brought in: distinct rows, and the commit that they belong to."""
+
+    rows: int
     commit: int
 
 
@@ -144,6 +185,19 @@ class Index(ABC):
     @abstractmethod
     async def query(self, query: Query) -> Hits:
         """The nearest rows. Never fewer than min(limit, matches)."""
+
+    @abstractmethod
+    async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
+        """Insert or replace many rows at once, without passing them through the log.
+
+        All become visible at one instant, at the end; after an error none ever does. Keys may repeat: the last
+        row wins. The load stands just after the commit it answers with: writes acknowledged while it was being
+        published come after it. Memory stays bounded, however many rows there are.
+        """
+
+    @abstractmethod
+    def scan(self, rows: int = 4096) -> AsyncIterator[VectorBatch]:
+        """Every row, as of one commit, in batches of at most `rows` and in no promised order."""
 
 
 class Engine(ABC):

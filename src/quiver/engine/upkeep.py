@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
+    from quiver.model.filter import Filter
     from quiver.model.types import IndexSpec
 
 
@@ -29,6 +30,8 @@ class IndexSummary(msgspec.Struct, frozen=True):
         sealed: deleted; its objects wait for garbage collection.
         garbage: objects that nothing names any more (collected once they are old enough).
         objects, nbytes: of everything the index owns.
+        accepted: bytes of keys, vectors and metadata put, loaded or deleted, up to the checkpoint.
+        written: bytes written for them: log entries and segments, merged ones too.
     """
 
     index_id: str
@@ -39,6 +42,8 @@ class IndexSummary(msgspec.Struct, frozen=True):
     garbage: int
     objects: int
     nbytes: int
+    accepted: int
+    written: int
 
 
 class Finding(NamedTuple):
@@ -55,6 +60,27 @@ class Collected(NamedTuple):
     nbytes: int
 
 
+class RecallReport(NamedTuple):
+    """How much of the true nearest neighbours queries find.
+
+    Attributes:
+        queries: how many were asked.
+        limit: neighbours asked for.
+        target: what the index is set to.
+        mean: the share found, on average.
+        low, high: an interval that holds the true mean in 95 of 100 measurements (normal approximation).
+        commit: the commit number it was measured at.
+    """
+
+    queries: int
+    limit: int
+    target: float
+    mean: float
+    low: float
+    high: float
+    commit: int
+
+
 class Upkeep(ABC):
     """Every method raises StoreUnavailableError; all but `check` raise DataError too."""
 
@@ -67,8 +93,24 @@ class Upkeep(ABC):
         """Everything wrong with an index that nobody writes to; [] when it is sound. Reads every byte."""
 
     @abstractmethod
+    async def rebuild(self, index_id: str, spec: IndexSpec) -> list[str]:
+        """Rebuild segments of which all but the rows is missing or damaged; the ids of those that were.
+
+        A segment whose rows are damaged stays as it is. Raises StoreRefusedError too.
+        """
+
+    @abstractmethod
     async def compact(self, index_id: str, spec: IndexSpec) -> None:
         """Flush, and merge everything that can be merged."""
+
+    @abstractmethod
+    async def recall(
+        self, index_id: str, spec: IndexSpec, *, queries: int, limit: int, condition: Filter | None, seed: int
+    ) -> RecallReport:
+        """Search for `limit` neighbours of rows chosen at random, as queries are answered and exactly.
+
+        A row is not counted as its own neighbour. The same seed chooses the same rows of the same index.
+        """
 
     @abstractmethod
     async def collect(self, index_id: str, age: float) -> Collected:

@@ -54,8 +54,9 @@ async def test_a_stalled_flush_cannot_bring_back_segments_that_were_merged_and_c
             assert await compact(merger, segment_ids(merger))
             await put(other, {"d": [1, 0]})
             await other.maintenance.collect()
-        assert not await flushing
-        assert sorted(await everything(await open_index(index.store, index.runtime))) == ["a", "b", "c", "d"]
+        await flushing  # it may land where a collected checkpoint was, behind the newest one
+        for node in (index, merger, other, await open_index(index.store, index.runtime)):
+            assert sorted(await everything(node)) == ["a", "b", "c", "d"]
 
 
 @asynchronous

@@ -8,12 +8,12 @@ from asynchronous import asynchronous
 from engine.contract import list_all
 from engine.native.nodes import everything, fresh_nodes, put
 from quiver.engine.native import lookup, tail
-from quiver.storage import segment_writer
+from quiver.storage import segment_builder
 
 
 @asynchronous
 async def test_keys_that_share_a_hash_are_paged_found_and_replaced_one_by_one(monkeypatch):
-    for module in (tail, lookup, segment_writer):
+    for module in (tail, lookup, segment_builder):
         monkeypatch.setattr(module, "key_hashes", lambda keys: np.full(len(list(keys)), 1 << 63, np.uint64))
     async with fresh_nodes(1) as (index,):
         keys = [f"k{number:02}" for number in range(20)]

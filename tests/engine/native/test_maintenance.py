@@ -10,6 +10,7 @@ import pytest
 from asynchronous import asynchronous
 from engine.native.nodes import everything, fresh_nodes, names, put, segment_ids
 from quiver.model.errors import BusyError, StoreUnavailableError
+from quiver.objectstore.store import StoreRefusedError
 
 
 @asynchronous
@@ -113,3 +114,79 @@ async def test_a_store_that_fails_during_a_flush_harms_nothing():
         assert sorted(await everything(index)) == ["a", "b"]
         assert await index.maintenance.flush()
         assert sorted(await everything(other)) == ["a", "b"]
+
+
+@asynchronous
+async def test_a_failed_flush_is_tried_again_without_another_write_while_the_tail_is_too_long():
+    async with fresh_nodes(1, background=True, flush_rows=2, tail_limit=1000) as (index,):
+        real, attempts = index.store.put_new, []
+
+        async def broken(key, parts):
+            if "/segment/" in key:
+                attempts.append(key)
+                raise StoreRefusedError("no space left")
+            await real(key, parts)
+
+        slept = []
+
+        async def no_sleep(seconds):
+            slept.append(seconds)
+            if len(slept) == 4:
+                index.store.put_new = real
+            await asyncio.sleep(0)
+
+        index.store.put_new, index.runtime.sleep = broken, no_sleep
+        await put(index, {"a": [1, 0], "b": [2, 0]})
+        while index.state.tail.rows:
+            await asyncio.sleep(0.001)
+        await index.maintenance.wait()
+        assert slept == [1, 2, 4, 8]
+        assert len(attempts) == index.maintenance.failures == 4
+        assert sorted(await everything(index)) == ["a", "b"]
+
+
+@asynchronous
+async def test_nothing_is_started_after_stopping():
+    async with fresh_nodes(1, background=True, flush_rows=2, tail_limit=1000) as (index,):
+        index.maintenance.stop()
+        await put(index, {"a": [1, 0], "b": [2, 0]})
+        await index.maintenance.wait()
+        assert index.state.tail.rows == 2
+
+
+@asynchronous
+async def test_batches_as_large_as_the_threshold_are_flushed_one_by_one():
+    async with fresh_nodes(1, background=True, flush_rows=2, tail_limit=1000) as (index,):
+        for number in range(4):
+            await put(index, {f"a{number}": [1, 0], f"b{number}": [2, 0]})
+            await index.maintenance.wait()
+            assert index.state.tail.rows == 0
+
+
+@asynchronous
+async def test_a_flush_goes_on_while_segments_are_being_merged():
+    async with fresh_nodes(1, background=True, flush_rows=2, tail_limit=1000, tier_fanout=2) as (index,):
+        merging, go, real = asyncio.Event(), asyncio.Event(), index.runtime.offload
+
+        async def slow(function, *args, **kwargs):
+            if function.__name__ == "_merge":
+                merging.set()
+                await go.wait()
+            return await real(function, *args, **kwargs)
+
+        index.runtime.offload = slow
+        number = 0
+        while not merging.is_set():
+            await put(index, {f"k{number}": [number, 0]})
+            number += 1
+            await asyncio.sleep(0.01)
+        for _ in range(4):
+            await put(index, {f"k{number}": [number, 0]})
+            number += 1
+        while index.state.tail.rows >= 2:
+            await asyncio.sleep(0.001)
+        go.set()
+        await index.maintenance.wait()
+        assert index.maintenance.failures == 0
+        assert len(segment_ids(index)) == 1
+        assert len(await everything(index)) == number

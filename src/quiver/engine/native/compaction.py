@@ -1,8 +1,8 @@
 """Compaction: segments of one size tier become one, and tombstoned rows disappear.
 
-The merge reads a fixed set of segments while writes and flushes go on. Then, as of the newest commit, it is
-published: tombstones that its inputs gained meanwhile move to the merged segment. Whoever loses the race for the
-next generation tries again from the checkpoint that won; the merged rows are kept and only written anew.
+The merge reads a fixed set of segments while writes and flushes go on, and writes the merged one under a name
+that was reserved. Then, as of the newest commit, it is published: tombstones that its inputs gained meanwhile move
+to the merged segment. Whoever loses the race for the next generation tries again from the checkpoint that won.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 from pyroaring import BitMap
 
-from quiver.engine.native.flush import begin, bury, publish, store_segment, store_tail
-from quiver.model.types import VectorBatch
-from quiver.storage.segment_writer import build_segment
+from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
+from quiver.engine.native.reservation import check_reserved, is_there, release, reserve, without
+from quiver.storage.row_source import SegmentsSource
+from quiver.storage.segment_builder import build_segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import OpenSegment
     from quiver.engine.native.state import SegmentRef
-    from quiver.storage.segment_writer import BuiltSegment
+    from quiver.model.types import IndexSpec
+    from quiver.storage.segment_builder import BuildOptions, BuiltSegment
 
-_ATTEMPTS = 8
 _SMALLEST_TIER = 1 << 20  # bytes: everything below is one tier
 
 
@@ -75,56 +76,66 @@ def groups(segments: Sequence[SegmentRef], nbytes: int) -> list[list[SegmentRef]
 async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
     """Merge the segments with these ids and publish the result; False when another node's work came first.
 
-    Raises StoreRefusedError, StoreUnavailableError, DataError.
+    Raises IndexSealedError, StoreRefusedError, StoreUnavailableError, ReservationLostError, DataError.
     """
     wanted = set(inputs)
     snapshot = await index.snapshots.take()
     opened = [segment for segment in snapshot.segments if segment.reader.segment in wanted]
     if len(opened) != len(wanted):
         return False
-    merge = await index.runtime.offload(_merge, opened, index)
-    for _ in range(_ATTEMPTS):
-        outcome = await _publish(index, merge)
-        if outcome is not None:
-            return outcome
-    return False
+    options = build_options(index, snapshot, index.progress)
+    merge = await index.runtime.offload(_merge, opened, index.spec, options)
+    merged = None
+    if merge.built is not None:
+        merged = await store_segment(index, await reserve(index), merge.built)
+    while (outcome := await _publish(index, merge, merged)) is None:
+        pass
+    if merged is not None and not outcome:
+        await release(index, merged.id)
+    return outcome
 
 
-def _merge(opened: Sequence[OpenSegment], index: NativeIndex) -> Merge:
-    keys: list[str] = []
-    metadata: list[bytes] = []
-    vectors = []
-    sources = []
-    for reader, dead in opened:
-        live = np.setdiff1d(np.arange(reader.rows), np.array(dead, np.int64))
-        keys += [reader.key(row) for row in live.tolist()]
-        metadata += [reader.metadata_of(row) for row in live.tolist()]
-        vectors.append(reader.take_vectors(live))
-        sources.append(live)
+def _merge(opened: Sequence[OpenSegment], spec: IndexSpec, options: BuildOptions) -> Merge:
+    live = [np.flatnonzero(~_marked(reader.rows, dead)) for reader, dead in opened]
     mapping = {reader.segment: np.full(reader.rows, -1, np.int64) for reader, _ in opened}
-    if not keys:
+    source = SegmentsSource([reader for reader, _ in opened], live, spec.dimension)
+    if not source.rows:
         return Merge(None, mapping)
-    built = build_segment(VectorBatch(keys, np.concatenate(vectors), metadata), index.spec)
-    became = np.empty(len(keys), np.int64)
-    became[built.order] = np.arange(len(keys))
+    built = build_segment(source, spec, options)
+    became = np.empty(source.rows, np.int64)
+    became[built.order] = np.arange(source.rows)
     position = 0
-    for (reader, _), live in zip(opened, sources, strict=True):
-        mapping[reader.segment][live] = became[position : position + len(live)]
-        position += len(live)
+    for (reader, _), rows in zip(opened, live, strict=True):
+        mapping[reader.segment][rows] = became[position : position + len(rows)]
+        position += len(rows)
     return Merge(built, mapping)
 
 
-async def _publish(index: NativeIndex, merge: Merge) -> bool | None:
-    """Publish as of the newest commit; None when the generation was lost and another attempt makes sense."""
-    draft = await begin(index)
-    if not merge.rows.keys() <= {ref.id for ref in draft.segments}:
-        return False
-    kept = [ref for ref in bury(draft.segments, draft.snapshot) if ref.id not in merge.rows]
-    if merge.built is not None:
-        merged = await store_segment(index, draft, merge.built)
-        dead = _moved_tombstones(merge, draft.snapshot.segments)
-        kept.append(msgspec.structs.replace(merged, tombstones=dead.serialize() if dead else b""))
-    return True if await publish(index, draft, kept + await store_tail(index, draft)) else None
+def _marked(rows: int, dead: BitMap) -> NDArray[np.bool_]:
+    mask = np.zeros(rows, bool)
+    mask[np.array(dead, np.int64)] = True
+    return mask
+
+
+async def _publish(index: NativeIndex, merge: Merge, merged: SegmentRef | None) -> bool | None:
+    """Publish as of the newest commit; None when another checkpoint came first and it has to be tried again."""
+    async with index.maintenance.publishing:
+        draft = await begin(index)
+        if not merge.rows.keys() <= {ref.id for ref in draft.contents.segments}:
+            return False
+        kept = [ref for ref in bury(draft.contents.segments, draft.snapshot) if ref.id not in merge.rows]
+        reserved = draft.contents.reserved
+        added = []
+        if merged is not None:
+            check_reserved(reserved, merged.id)
+            reserved = without(reserved, merged.id)
+            dead = _moved_tombstones(merge, draft.snapshot.segments)
+            added.append(msgspec.structs.replace(merged, tombstones=dead.serialize() if dead else b""))
+        added += await store_tail(index, draft)
+        won = await publish(index, draft, kept + added, added, reserved)
+        if merged is not None:
+            won = not await is_there(index, merged.id)
+        return True if won else None
 
 
 def _moved_tombstones(merge: Merge, segments: Sequence[OpenSegment]) -> BitMap:

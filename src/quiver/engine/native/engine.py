@@ -12,13 +12,18 @@ from quiver.engine.native.fsck import check_index
 from quiver.engine.native.index import NativeIndex
 from quiver.engine.native.inspection import inspect_index
 from quiver.engine.native.maintenance import collect_index
+from quiver.engine.native.rebuild import rebuild
+from quiver.engine.native.recall import measure_recall
 from quiver.engine.native.segment_pool import SegmentPool
 from quiver.engine.native.settings import NativeSettings
+from quiver.engine.native.workshop import OwnWorkshop, Watcher
 from quiver.engine.upkeep import Upkeep
 from quiver.model.errors import QuiverError
 
 if TYPE_CHECKING:
-    from quiver.engine.upkeep import Collected, Finding, IndexSummary
+    from quiver.engine.native.workshop import Workshop
+    from quiver.engine.upkeep import Collected, Finding, IndexSummary, RecallReport
+    from quiver.model.filter import Filter
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
@@ -31,10 +36,19 @@ class NativeEngine(Engine, Upkeep):
     under another writer id, which the commit protocol allows.
     """
 
-    def __init__(self, store: ObjectStore, runtime: Runtime, settings: NativeSettings | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        runtime: Runtime,
+        settings: NativeSettings | None = None,
+        workshop: Workshop | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._settings = settings or NativeSettings()
+        self._workshop = workshop or OwnWorkshop()
+        self._watcher = watcher or Watcher()
         self._pool = SegmentPool(store, self._settings.memory_bytes // 2, self._settings.open_segments)
         self._open: OrderedDict[str, NativeIndex] = OrderedDict()
         self._sizes: dict[str, int] = {}
@@ -43,7 +57,16 @@ class NativeEngine(Engine, Upkeep):
     async def open(self, index_id: str, spec: IndexSpec) -> NativeIndex:
         index = self._open.get(index_id)
         if index is None:
-            index = NativeIndex(self._store, self._runtime, self._pool, index_id, spec, self._settings)
+            index = NativeIndex(
+                self._store,
+                self._runtime,
+                self._pool,
+                index_id,
+                spec,
+                self._settings,
+                self._workshop,
+                self._watcher,
+            )
             self._open[index_id] = index
         self._open.move_to_end(index_id)
         self._count(index_id, index.resident)
@@ -68,9 +91,18 @@ class NativeEngine(Engine, Upkeep):
     async def check(self, index_id: str, spec: IndexSpec) -> list[Finding]:
         return await check_index(self._store, self._runtime, index_id, spec)
 
+    async def rebuild(self, index_id: str, spec: IndexSpec) -> list[str]:
+        return await rebuild(await self.open(index_id, spec))
+
     async def compact(self, index_id: str, spec: IndexSpec) -> None:
         index = await self.open(index_id, spec)
         await index.maintenance.compact_all()
+
+    async def recall(
+        self, index_id: str, spec: IndexSpec, *, queries: int, limit: int, condition: Filter | None, seed: int
+    ) -> RecallReport:
+        index = await self.open(index_id, spec)
+        return await measure_recall(index, queries=queries, limit=limit, condition=condition, seed=seed)
 
     async def collect(self, index_id: str, age: float) -> Collected:
         return await collect_index(self._store, self._runtime, index_id, age)
@@ -80,6 +112,9 @@ class NativeEngine(Engine, Upkeep):
         return await self.collect(index_id, age)
 
     async def close(self) -> None:
+        for index in self._open.values():
+            index.maintenance.stop()
+        await self._workshop.close()
         for index in list(self._open.values()):
             await index.maintenance.wait()
         self._open.clear()

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
-from quiver.engine.native.state import IndexCheckpoint, SegmentRef, encode_checkpoint
+from quiver.engine.native.state import IndexCheckpoint, Reservation, SegmentRef, Volume, encode_checkpoint
 from quiver.format import paths
 from quiver.model.types import VectorBatch
-from quiver.storage.segment_writer import build_segment, write_segment
+from quiver.storage.row_source import BatchSource
+from quiver.storage.segment_builder import BuildOptions, build_segment
+from quiver.storage.segment_writer import write_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
     from quiver.engine.native.index import NativeIndex
     from quiver.engine.native.snapshot import Snapshot
     from quiver.format.checkpoint import Checkpoint
-    from quiver.storage.segment_writer import BuiltSegment
+    from quiver.model.progress import Progress
+    from quiver.storage.segment_builder import BuiltSegment
 
 
 class Draft(NamedTuple):
@@ -24,13 +31,15 @@ class Draft(NamedTuple):
 
     Attributes:
         checkpoint: complete but for its state.
-        segments: as the checkpoint underneath names them.
+        contents: what the checkpoint underneath holds.
         snapshot: the index at the slot of `checkpoint`.
+        tail_bytes: of the tail, about.
     """
 
     checkpoint: Checkpoint
-    segments: list[SegmentRef]
+    contents: IndexCheckpoint
     snapshot: Snapshot
+    tail_bytes: int
 
 
 async def flush(index: NativeIndex) -> bool:
@@ -43,29 +52,55 @@ async def flush(index: NativeIndex) -> bool:
     draft = await begin(index)
     if draft.checkpoint.slot == draft.snapshot.base_slot:
         return False
-    return await publish(index, draft, bury(draft.segments, draft.snapshot) + await store_tail(index, draft))
+    added = await store_tail(index, draft)
+    return await publish(index, draft, bury(draft.contents.segments, draft.snapshot) + added, added)
 
 
 async def begin(index: NativeIndex) -> Draft:
     """Draft a checkpoint as of the newest commit. Raises StoreUnavailableError, DataError."""
-    checkpoint: list[Checkpoint] = []
-    segments: list[SegmentRef] = []
+    drafts: list[tuple[Checkpoint, IndexCheckpoint, int]] = []
 
     def capture() -> None:
-        checkpoint[:] = [index.log.draft_checkpoint(b"")]
-        segments[:] = index.state.segments
+        state = index.state
+        contents = IndexCheckpoint(index.spec, state.segments, state.reserved, state.volume)
+        drafts[:] = [(index.log.draft_checkpoint(b""), contents, state.tail.nbytes)]
 
     snapshot = await index.snapshots.take(capture)
-    return Draft(checkpoint[0], segments, snapshot)
+    checkpoint, contents, nbytes = drafts[0]
+    return Draft(checkpoint, contents, snapshot, nbytes)
 
 
-async def store_tail(index: NativeIndex, draft: Draft) -> list[SegmentRef]:
-    """Write the tail's live rows as a segment; [] when there are none."""
+async def store_tail(
+    index: NativeIndex,
+    draft: Draft,
+    superseded: Callable[[Sequence[str]], NDArray[np.bool_]] | None = None,
+) -> list[SegmentRef]:
+    """Write the tail's live rows as a segment; [] when there are none.
+
+    Args:
+        superseded: says which keys have newer rows elsewhere.
+    """
     batch = tail_rows(draft.snapshot)
+    if superseded is not None and batch.keys:
+        kept = np.flatnonzero(~superseded(batch.keys)).tolist()
+        batch = VectorBatch(
+            [batch.keys[row] for row in kept], batch.vectors[kept], [batch.metadata[row] for row in kept]
+        )
     if not batch.keys:
         return []
-    built = await index.runtime.offload(build_segment, batch, index.spec)
-    return [await store_segment(index, draft, built)]
+    options = build_options(index, draft.snapshot, index.progress)
+    built = await index.runtime.offload(build_segment, BatchSource(batch), index.spec, options)
+    segment = paths.segment_id(draft.checkpoint.generation, draft.checkpoint.slot, index.runtime.new_id())
+    return [await store_segment(index, segment, built)]
+
+
+def build_options(index: NativeIndex, snapshot: Snapshot, progress: Progress) -> BuildOptions:
+    """How the index builds segments; partitioners start from the largest segment there is."""
+    settings = index.settings
+    alike = [reader for reader, _ in snapshot.segments if reader.structure[0] == index.spec.partitioner]
+    largest = max(alike, key=lambda reader: reader.rows, default=None)
+    start = largest.codes.origins if largest is not None and len(largest.codes.ends) > 1 else None
+    return BuildOptions(settings.spool, settings.exact_floats, start, progress)
 
 
 def tail_rows(snapshot: Snapshot) -> VectorBatch:
@@ -90,20 +125,40 @@ def bury(segments: list[SegmentRef], snapshot: Snapshot) -> list[SegmentRef]:
     return buried
 
 
-async def store_segment(index: NativeIndex, draft: Draft, built: BuiltSegment) -> SegmentRef:
-    """Write a segment under the name of the checkpoint that will be the first to reference it.
+async def store_segment(index: NativeIndex, segment: str, built: BuiltSegment) -> SegmentRef:
+    """Write a segment. Its name has the generation of the checkpoint that will be the first to speak of it.
 
-    Garbage collection relies on that name: it leaves alone what a checkpoint yet to come may reference.
+    Garbage collection relies on that: it leaves alone what a checkpoint yet to come may reference.
     """
-    segment = paths.segment_id(draft.checkpoint.generation, draft.checkpoint.slot, index.runtime.new_id())
     await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
     return SegmentRef(segment, built.footer.rows, built.nbytes)
 
 
-async def publish(index: NativeIndex, draft: Draft, segments: list[SegmentRef]) -> bool:
-    """Create the checkpoint and adopt it; False when another node made one from the same base first."""
-    state = encode_checkpoint(IndexCheckpoint(index.spec, segments))
-    won = await index.log.publish_checkpoint(msgspec.structs.replace(draft.checkpoint, state=state))
+async def publish(
+    index: NativeIndex,
+    draft: Draft,
+    segments: list[SegmentRef],
+    added: Sequence[SegmentRef],
+    reserved: list[Reservation] | None = None,
+    loaded_bytes: int = 0,
+) -> bool:
+    """Create the checkpoint and adopt it; False when another node made one from the same base first.
+
+    Args:
+        segments: all that the checkpoint names.
+        added: those of them that are new.
+        reserved: None for the reservations as they were.
+        loaded_bytes: accepted past the log.
+    """
+    written = draft.tail_bytes + sum(ref.nbytes for ref in added)
+    volume: Volume = draft.contents.volume.plus(draft.tail_bytes + loaded_bytes, written)
+    kept = draft.contents.reserved if reserved is None else reserved
+    state = encode_checkpoint(IndexCheckpoint(index.spec, segments, kept, volume))
+    return await _create(index, msgspec.structs.replace(draft.checkpoint, state=state))
+
+
+async def _create(index: NativeIndex, checkpoint: Checkpoint) -> bool:
+    won = await index.log.publish_checkpoint(checkpoint)
     index.runtime.reach("checkpoint:published")
     await index.log.refresh()
     return won

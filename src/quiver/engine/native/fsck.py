@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from quiver.engine.native.inspection import newest_checkpoint
+from quiver.engine.native.rebuild import read_objects
 from quiver.engine.native.state import IndexState, SegmentRef, segments_of
 from quiver.engine.upkeep import Finding
 from quiver.format import log_entry, paths
 from quiver.format.envelope import Kind, decode
-from quiver.format.metadata_columns import MetadataColumns
 from quiver.model.errors import CorruptObjectError, DataError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.commit_log import CommitLog
+from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
+from quiver.storage.segment_salvage import salvage_rows
 
 if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
@@ -79,24 +79,39 @@ async def _check_segment(
         await runtime.offload(_verify, reader, ref, spec)
         await runtime.offload(_claim_keys, reader, ref, alive)
     except ObjectNotFoundError as error:
-        return [Finding(key, f"missing: {error.message}")]
+        found = Finding(key, f"missing: {error.message}")
+    except DataError as error:
+        found = Finding(key, error.message)
+    else:
+        return []
+    return [found, *await _check_rows(store, runtime, index_id, spec, ref)]
+
+
+async def _check_rows(
+    store: ObjectStore, runtime: Runtime, index_id: str, spec: IndexSpec, ref: SegmentRef
+) -> list[Finding]:
+    """What is wrong with the rows of a segment that is damaged; [] when it can be rebuilt from them."""
+    root = paths.index_root(index_id)
+    key = paths.segment_key(root, ref.id, paths.ROWS)
+    index, rows = await read_objects(store, root, ref.id)
+    if rows is None:
+        return [Finding(key, "missing")]
+    try:
+        found = await runtime.offload(salvage_rows, root, index_id, ref.id, rows, index, spec)
     except DataError as error:
         return [Finding(key, error.message)]
+    if found.rows != ref.rows:
+        return [Finding(key, f"{found.rows} rows, its checkpoint says {ref.rows}")]
     return []
 
 
 def _verify(reader: SegmentReader, ref: SegmentRef, spec: IndexSpec) -> None:
-    """Bytes, keys, and the columns of derived metadata. Raises CorruptObjectError."""
-    reader.verify()
+    """What the segment holds, and what its checkpoint says of it. Raises CorruptObjectError."""
+    reader.check_spec(spec)
+    audit_segment(reader, spec)
     if reader.rows != ref.rows:
         raise CorruptObjectError(f"segment {ref.id}: {reader.rows} rows, its checkpoint says {ref.rows}")
     ref.dead()
-    texts = [reader.metadata_of(row) for row in range(reader.rows)]
-    if MetadataColumns.build(texts, spec.non_filterable).encode() != reader.columns.encode():
-        raise CorruptObjectError(f"segment {ref.id}: metadata columns do not follow from the rows")
-    for first, block in reader.blocks():
-        if not np.isfinite(block).all():
-            raise CorruptObjectError(f"segment {ref.id}: a vector past row {first} is not finite")
 
 
 def _claim_keys(reader: SegmentReader, ref: SegmentRef, alive: dict[str, str]) -> None:

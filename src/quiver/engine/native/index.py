@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from quiver.engine.engine import Hits, Index, IndexSealedError, Listing, ListPosition, Lookup, Query
+from quiver.engine.engine import Hits, Index, IndexSealedError, Listing, ListPosition, Loaded, Lookup, Query
 from quiver.engine.native.burial import bury
+from quiver.engine.native.export import batches_of
 from quiver.engine.native.listing import list_page
+from quiver.engine.native.load import load
 from quiver.engine.native.lookup import look_up
 from quiver.engine.native.maintenance import Maintenance
 from quiver.engine.native.searcher import search
@@ -15,20 +17,24 @@ from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
 from quiver.format import paths, rows
 from quiver.format.log_entry import Part, PartKind
+from quiver.model.progress import no_progress
 from quiver.storage.commit_log import CommitLog, LogSealedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
     from quiver.engine.native.segment_pool import SegmentPool
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import Snapshot
     from quiver.engine.native.tail import Place
+    from quiver.engine.native.workshop import Watcher, Workshop
+    from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec, VectorBatch
     from quiver.objectstore.store import ObjectStore
 
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
+_CODED = 1 / 16  # what a row costs where codes are scanned, and only those of some partitions
 
 
 class NativeIndex(Index):
@@ -42,6 +48,8 @@ class NativeIndex(Index):
         index_id: str,
         spec: IndexSpec,
         settings: NativeSettings,
+        workshop: Workshop,
+        watcher: Watcher,
     ) -> None:
         self.index_id = index_id
         self.spec = spec
@@ -52,7 +60,8 @@ class NativeIndex(Index):
         self.state = IndexState(spec)
         self.log = CommitLog(store, runtime, self.root, index_id, self.state, settings.log)
         self.snapshots = SnapshotSource(self.log, self.state, pool, self.root, index_id, spec)
-        self.maintenance = Maintenance(self)
+        self.progress: Progress = watcher.progress
+        self.maintenance = Maintenance(self, workshop, watcher)
 
     @property
     def resident(self) -> int:
@@ -130,6 +139,22 @@ class NativeIndex(Index):
                 return search(snapshot, self.spec, query)
             return await self.runtime.offload(search, snapshot, self.spec, query)
 
-    def _work(self, snapshot: Snapshot) -> int:
-        held = sum(segment.reader.rows for segment in snapshot.segments) + snapshot.tail.rows
-        return held * self.spec.dimension
+    async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
+        try:
+            return await load(self, batches, progress)
+        except LogSealedError:
+            raise IndexSealedError from None
+
+    async def scan(self, rows: int = 4096) -> AsyncIterator[VectorBatch]:
+        snapshot = await self.snapshots.take()
+        with self.snapshots.forgetting_damage():
+            for read in batches_of(snapshot, self.spec.dimension, rows):
+                yield await self.runtime.offload(read)
+
+    def _work(self, snapshot: Snapshot) -> float:
+        """Float operations that a query takes, about."""
+        held = sum(
+            segment.reader.rows * (_CODED if segment.reader.codes.code_size else 1)
+            for segment in snapshot.segments
+        )
+        return (held + snapshot.tail.rows) * self.spec.dimension

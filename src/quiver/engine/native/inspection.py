@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quiver.engine.native.state import SegmentRef, segments_of
+from quiver.engine.native.state import SegmentRef, Volume, contents_of, references_of
 from quiver.engine.upkeep import IndexSummary, SegmentSummary
 from quiver.format import paths
 from quiver.objectstore.store import ObjectNotFoundError
@@ -34,9 +34,11 @@ async def inspect_index(store: ObjectStore, runtime: Runtime, index_id: str) -> 
     checkpoint = await newest_checkpoint(CheckpointStore(store, runtime, root, index_id))
     listed = await store.list(root)
     slot = checkpoint.slot if checkpoint else 0
-    refs = segments_of(checkpoint)
+    contents = contents_of(checkpoint)
+    refs = contents.segments if contents else []
+    volume = contents.volume if contents else Volume()
     names = [paths.classify(root, info.key) for info in listed]
-    live = {ref.id for ref in refs}
+    live = references_of(checkpoint)
     return IndexSummary(
         index_id,
         slot,
@@ -46,6 +48,8 @@ async def inspect_index(store: ObjectStore, runtime: Runtime, index_id: str) -> 
         sum(_unneeded(name, checkpoint, live) for name in names),
         len(listed),
         sum(info.size for info in listed),
+        volume.accepted,
+        volume.written,
     )
 
 

@@ -16,7 +16,7 @@ from quiver.format.keys import HASH_BITS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quiver.engine.native.searcher import Source
+    from quiver.engine.native.candidates import Source
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
 
 _Entry = tuple[int, str, "Source", int]

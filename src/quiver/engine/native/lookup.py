@@ -12,7 +12,7 @@ from quiver.format.keys import key_hashes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from quiver.engine.native.searcher import Source
+    from quiver.engine.native.candidates import Source
     from quiver.engine.native.snapshot import Snapshot
     from quiver.engine.native.tail import Place
 

@@ -6,9 +6,11 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING
 
+from quiver.engine.engine import IndexSealedError
 from quiver.engine.native.compaction import choose, compact, groups
 from quiver.engine.native.flush import flush
-from quiver.engine.native.state import segments_of
+from quiver.engine.native.state import references_of
+from quiver.engine.native.workshop import Job
 from quiver.engine.upkeep import Collected
 from quiver.format import paths
 from quiver.model.errors import BusyError, QuiverError
@@ -17,20 +19,34 @@ from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
-    from quiver.format.checkpoint import Checkpoint
+    from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
 
+_FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds
+
 
 class Maintenance:
-    """The upkeep of one open index. One task at a time per node; nodes compete through checkpoints."""
+    """The upkeep of one open index. One task for each job per node; nodes compete through checkpoints.
 
-    def __init__(self, index: NativeIndex) -> None:
+    Attributes:
+        publishing: held by whoever on this node publishes checkpoints of the index, so that they do not compete.
+        failures: jobs that failed.
+    """
+
+    def __init__(self, index: NativeIndex, workshop: Workshop, watcher: Watcher) -> None:
         # Weak, for the index owns this object: in a cycle, a closed index would keep its rows in memory until
         # the garbage collector comes around to it. Whoever calls a method holds the index.
         self._reference = weakref.ref(index)
-        self._lock = asyncio.Lock()
-        self._running: asyncio.Task[None] | None = None
+        self._workshop = workshop
+        self._watcher = watcher
+        self._merging = asyncio.Lock()
+        self.publishing = asyncio.Lock()
+        self._running: dict[Job, asyncio.Task[None]] = {}
+        self._waiting: asyncio.Task[None] | None = None
+        self._retry = _FIRST_RETRY
+        self._untidy = False
+        self._stopped = False
         self._stage = 0
         self.failures = 0
 
@@ -55,7 +71,7 @@ class Maintenance:
     def admit(self) -> None:
         """Raises BusyError when the tail is so long that a write would make reads slow for everybody."""
         if self.fullness() > self._index.settings.tail_limit:
-            self._start()
+            self._start(Job.FLUSH)
             raise BusyError("The index has too many writes that are not yet flushed; try again shortly")
 
     def after_commit(self) -> None:
@@ -66,46 +82,101 @@ class Maintenance:
         """
         stage = int(self.fullness())
         if stage > self._stage:
-            self._start()
+            self._start(Job.FLUSH)
         self._stage = stage
 
-    def _start(self) -> None:
-        if self._running is None and self._index.settings.background:
-            self._running = self._index.runtime.spawn(self._run(self._index), "maintenance")
+    def _start(self, job: Job) -> None:
+        if job not in self._running and not self._stopped and self._index.settings.background:
+            work = self._flushing if job is Job.FLUSH else self._tidying
+            self._running[job] = self._index.runtime.spawn(work(self._index), f"maintenance: {job}")
 
-    async def _run(self, _held: NativeIndex) -> None:
+    async def _flushing(self, index: NativeIndex) -> None:
+        """Flush until the tail is short, then have merged what that made."""
         try:
-            await self.flush()
-            while await self.compact_tier():
-                pass
-            await self.collect()
-        except QuiverError:
-            self.failures += 1  # the store or the data failed; the next write starts it again
+            before = -1
+            while before < index.log.base and (before < 0 or self.fullness() >= 1):
+                before = index.log.base
+                if not await self._do(Job.FLUSH, index):
+                    self._try_again_later(index)
+                    return
+            self._stage = min(self._stage, int(self.fullness()))
+            self._untidy = True
+            self._start(Job.TIDY)
         finally:
-            self._running = None
+            del self._running[Job.FLUSH]
+
+    async def _tidying(self, index: NativeIndex) -> None:
+        """Tidy once more when a flush ended meanwhile."""
+        try:
+            while self._untidy and not self._stopped:
+                self._untidy = False
+                await self._do(Job.TIDY, index)
+        finally:
+            del self._running[Job.TIDY]
+
+    async def _do(self, job: Job, index: NativeIndex) -> bool:
+        """Whether the store, the data and the workshop let it be done."""
+        began, done = index.runtime.monotonic(), False
+        self._watcher.started(job)
+        try:
+            await self._workshop.do(job, index)
+            done = True
+        except IndexSealedError:
+            done = True  # deleted meanwhile: nothing is left to do
+        except QuiverError:
+            self.failures += 1
+        finally:
+            self._watcher.ended(job, index.runtime.monotonic() - began, done=done)
+        if done:
+            self._retry = _FIRST_RETRY
+        return done
+
+    def _try_again_later(self, index: NativeIndex) -> None:
+        if self._waiting is None and not self._stopped:
+            self._waiting = index.runtime.spawn(self._retry_after(index.runtime), "maintenance: retry")
+
+    async def _retry_after(self, runtime: Runtime) -> None:
+        """Start again if the index is still open and its tail too long."""
+        await runtime.sleep(self._retry)
+        self._retry = min(2 * self._retry, _LONGEST_RETRY)
+        self._waiting = None
+        if self._reference() is not None and self.fullness() >= 1:
+            self._start(Job.FLUSH)
 
     async def wait(self) -> None:
         """Until the work that was started has ended."""
-        if self._running is not None:
-            await asyncio.wait([self._running])
+        while self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    def stop(self) -> None:
+        """Start nothing any more."""
+        self._stopped = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     # ---------------------------------------------------------------- the work
 
     async def flush(self) -> bool:
         """See flush.flush."""
-        async with self._lock:
+        async with self.publishing:
             return await flush(self._index)
+
+    async def tidy(self) -> None:
+        """Merge tiers until none needs it, then remove garbage."""
+        while await self.compact_tier():
+            pass
+        await self.collect()
 
     async def compact_tier(self) -> bool:
         """Merge one tier that needs it; whether it did."""
-        async with self._lock:
+        async with self._merging:
             chosen = choose(self._index.state.segments, self._index.settings)
             return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
 
     async def compact_all(self) -> None:
         """Flush, then merge everything, in groups that fit in memory, and leave no tombstones."""
         await self.flush()
-        async with self._lock:
+        async with self._merging:
             for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
                 if len(group) > 1 or group[0].tombstones:
                     await compact(self._index, [ref.id for ref in group])
@@ -120,10 +191,6 @@ async def collect_index(store: ObjectStore, runtime: Runtime, index_id: str, age
     """Remove what nothing needs of an index, open or not. Raises RetryError, DataError."""
     root = paths.index_root(index_id)
     removed = await collect(
-        store, runtime, root, CheckpointStore(store, runtime, root, index_id), age, _references
+        store, runtime, root, CheckpointStore(store, runtime, root, index_id), age, references_of
     )
     return Collected(len(removed), sum(info.size for info in removed))
-
-
-def _references(checkpoint: Checkpoint) -> set[str]:
-    return {ref.id for ref in segments_of(checkpoint)}

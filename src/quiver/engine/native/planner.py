@@ -1,21 +1,89 @@
-"""Decides how the rows of a segment that a query may return are scored. A pure function of their number."""
+"""Decides how the rows of a segment that a query may return are scored. A pure function of numbers.
+
+Costs are in units of one row scanned in float32, in a row of memory. They were measured with
+`python -m benchmarks plan_costs`, and only have to be right within a factor of two.
+"""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
-# Scoring a row picked out singly costs about this many times what it costs in a scan: it is copied first
-# (benchmarks/exact_query.py: both plans take equally long at a fifth of the rows, with 384 and 784 dimensions).
-_GATHER_COST = 5
+if TYPE_CHECKING:
+    from quiver.ann.calibration import Calibration
+
+_GATHER_COST = 5  # a row picked out singly is copied first
+_CODE_COST = 0.2  # codes are small, but computed rather than only read
+_BLOCK_COST = 300  # rows of a partition, where they are scanned for want of codes, are a block of their own
+_PROBE_COST = 2000  # whatever is found
+_FILTERED_PROBE_COST = 8000  # in two waves
+_REFINE_FROM = 200  # below, scoring this many rows in float32 costs no more than sifting them by int8 first
 
 
-class Plan(Enum):
-    """SCAN scores every code of the probed partitions; GATHER picks single rows out and scores those."""
+class Method(Enum):
+    """SCAN scores all rows exactly, GATHER picks single rows out and scores those, PROBE scores codes first."""
 
+    NONE = "none"
     SCAN = "scan"
     GATHER = "gather"
+    PROBE = "probe"
 
 
-def plan(candidates: int, rows: int) -> Plan:
-    """How to score `candidates` allowed rows of a segment with `rows` rows."""
-    return Plan.GATHER if candidates * _GATHER_COST < rows else Plan.SCAN
+class Plan(NamedTuple):
+    """How to search a segment.
+
+    Attributes:
+        partitions: how many partitions to probe, when the matches lie as the rows do.
+        depth: codes to keep.
+        keep: of those, rows to score exactly after the int8 rows have been scored; None to score all exactly.
+    """
+
+    method: Method
+    partitions: int = 0
+    depth: int = 0
+    keep: int | None = None
+
+
+class Shape(NamedTuple):
+    """What a segment is like.
+
+    Attributes:
+        calibration: None when it can only be searched exactly.
+        coded: it has codes.
+        refined: it has int8 rows.
+    """
+
+    rows: int
+    partitions: int
+    calibration: Calibration | None
+    coded: bool
+    refined: bool
+
+
+def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: bool) -> Plan:
+    """How to find the `limit` nearest of `matches` rows of a segment.
+
+    Args:
+        recall: the share of them to find; 1 for all.
+        filtered: a filter chose the matches, so that they need not lie as the rows do.
+    """
+    if not matches:
+        return Plan(Method.NONE)
+    exact = Plan(Method.GATHER if matches * _GATHER_COST < shape.rows else Method.SCAN)
+    if shape.calibration is None or recall >= 1:
+        return exact
+    rank = limit * shape.rows / matches  # the nearest matches are as far as so many nearest rows
+    probed = min(shape.partitions, shape.calibration.partitions_for(rank, recall))
+    depth = shape.calibration.depth_for(limit, recall)
+    keep = 2 * limit + 16
+    if min(matches * _GATHER_COST, shape.rows) <= _cost(shape, probed, depth, filtered=filtered):
+        return exact
+    refine = shape.refined and depth > max(_REFINE_FROM, keep)
+    return Plan(Method.PROBE, probed, depth, keep if refine else None)
+
+
+def _cost(shape: Shape, probed: int, depth: int, *, filtered: bool) -> float:
+    """Of a probe."""
+    scored = shape.rows * probed / shape.partitions
+    scan = scored * _CODE_COST if shape.coded else scored + probed * _BLOCK_COST
+    return scan + depth * _GATHER_COST + (_FILTERED_PROBE_COST if filtered else _PROBE_COST)

@@ -88,10 +88,14 @@ class SnapshotSource:
                 self._pool.drop(self._root, ref.id)
             raise
 
+    async def open(self, segment: str) -> SegmentReader:
+        """The reader of a segment. Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
+        return await self._pool.open(self._root, self._owner, segment, self._spec)
+
     async def _open(self, view: View) -> Snapshot:
         segments = []
         for ref in view.segments:
-            reader = await self._pool.open(self._root, self._owner, ref.id, self._spec)
+            reader = await self.open(ref.id)
             mask = view.masks[ref.id]
             mask.extend(view.tail, reader.find)
             segments.append(OpenSegment(reader, ref.dead() | mask.hidden(view.commit)))

@@ -49,11 +49,50 @@ class SegmentRef(msgspec.Struct, frozen=True):
         return dead
 
 
+class Volume(msgspec.Struct, frozen=True):
+    """Bytes since the index was created.
+
+    Attributes:
+        accepted: of keys, vectors and metadata that were put, loaded or deleted.
+        written: of log entries and segments.
+    """
+
+    accepted: int = 0
+    written: int = 0
+
+    def plus(self, accepted: int, written: int) -> Volume:
+        """With so much more."""
+        return Volume(self.accepted + accepted, self.written + written)
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """A segment that is being written: garbage collection leaves it alone.
+
+    Attributes:
+        segment: its id.
+        since: when it was reserved, by the store's clock, in seconds since the epoch.
+        published: a checkpoint named the segment; what is left is for its writer to know that by.
+    """
+
+    segment: str
+    since: float
+    published: bool = False
+
+
 class IndexCheckpoint(msgspec.Struct, frozen=True):
-    """What a checkpoint of an index holds: its specification and its segments, no row in two of them alive."""
+    """What a checkpoint of an index holds.
+
+    Attributes:
+        spec: the index's specification.
+        segments: no row is alive in two of them.
+        reserved: segments that a merge or a load is writing.
+        volume: what was accepted and written up to here.
+    """
 
     spec: IndexSpec
     segments: list[SegmentRef]
+    reserved: list[Reservation] = []
+    volume: Volume = Volume()
 
 
 def encode_checkpoint(checkpoint: IndexCheckpoint) -> bytes:
@@ -66,12 +105,27 @@ def decode_checkpoint(state: bytes) -> IndexCheckpoint:
     return unpack(state, IndexCheckpoint, "index checkpoint")
 
 
-def segments_of(checkpoint: Checkpoint | None) -> list[SegmentRef]:
-    """The segments that a checkpoint names; none without a checkpoint, or when it is the last of a deleted index.
+def contents_of(checkpoint: Checkpoint | None) -> IndexCheckpoint | None:
+    """What a checkpoint holds; None without one, or when it is the last of a deleted index.
 
     Raises CorruptObjectError.
     """
-    return decode_checkpoint(checkpoint.state).segments if checkpoint and checkpoint.state else []
+    return decode_checkpoint(checkpoint.state) if checkpoint and checkpoint.state else None
+
+
+def segments_of(checkpoint: Checkpoint | None) -> list[SegmentRef]:
+    """The segments that a checkpoint names. Raises CorruptObjectError."""
+    contents = contents_of(checkpoint)
+    return contents.segments if contents else []
+
+
+def references_of(checkpoint: Checkpoint | None) -> set[str]:
+    """The ids of all segments that garbage collection has to leave alone. Raises CorruptObjectError."""
+    contents = contents_of(checkpoint)
+    if contents is None:
+        return set()
+    reserved = {reservation.segment for reservation in contents.reserved if not reservation.published}
+    return {ref.id for ref in contents.segments} | reserved
 
 
 class View:
@@ -112,15 +166,18 @@ class IndexState(Machine):
         self._base = 0
         self._base_slot = 0
         self.segments: list[SegmentRef] = []
+        self.reserved: list[Reservation] = []
+        self.volume = Volume()
         self._masks: dict[str, SegmentMask] = {}
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
-        segments = []
-        if checkpoint is not None and checkpoint.state:
-            stored = decode_checkpoint(checkpoint.state)
-            if (stored.spec.dimension, stored.spec.metric) != (self.spec.dimension, self.spec.metric):
-                raise CorruptObjectError("the checkpoint is of an index with another specification")
-            segments = stored.segments
+        stored = contents_of(checkpoint)
+        shape = (self.spec.dimension, self.spec.metric)
+        if stored is not None and (stored.spec.dimension, stored.spec.metric) != shape:
+            raise CorruptObjectError("the checkpoint is of an index with another specification")
+        self.reserved = stored.reserved if stored else []
+        self.volume = stored.volume if stored else Volume()
+        segments = stored.segments if stored else []
         self._base = checkpoint.generation if checkpoint else 0
         self._base_slot = checkpoint.slot if checkpoint else 0
         self.segments = segments

@@ -1,0 +1,86 @@
+"""Loads: many rows become one segment without passing through the log, visible all at once.
+
+Rows gather in a spool, are built into a segment, and are written under a reserved name. Then a checkpoint as of
+the newest commit names the segment, with tombstones for every older row of the same key. So the load stands just
+after that commit: entries past it, acknowledged while the checkpoint was on its way, are applied on top.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pyroaring import BitMap
+
+from quiver.engine.engine import Loaded
+from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
+from quiver.engine.native.reservation import check_reserved, is_reserved, published, reserve
+from quiver.format.keys import key_hashes
+from quiver.storage.segment_builder import build_segment
+from quiver.storage.spooled_rows import SpooledRows
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from quiver.engine.native.index import NativeIndex
+    from quiver.engine.native.snapshot import OpenSegment
+    from quiver.engine.native.state import SegmentRef
+    from quiver.model.progress import Progress
+    from quiver.model.types import VectorBatch
+    from quiver.storage.segment_reader import SegmentReader
+
+
+async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress: Progress) -> Loaded:
+    """See Index.load."""
+    spooled = SpooledRows(index.settings.spool, index.spec.dimension)
+    async for batch in batches:
+        if batch.keys:
+            await index.runtime.offload(spooled.append, batch)
+    snapshot = await index.snapshots.take()
+    if not spooled.rows:
+        return Loaded(0, snapshot.commit)
+    source = await index.runtime.offload(spooled.source)
+    options = build_options(index, snapshot, progress)
+    built = await index.runtime.offload(build_segment, source, index.spec, options)
+    loaded = await store_segment(index, await reserve(index), built)
+    index.runtime.reach("load:written")
+    reader = await index.snapshots.open(loaded.id)
+    while True:
+        commit = await _publish(index, loaded, reader, spooled.nbytes)
+        if commit is not None:
+            index.runtime.reach("load:published")
+            return Loaded(loaded.rows, commit)
+
+
+async def _publish(index: NativeIndex, loaded: SegmentRef, reader: SegmentReader, nbytes: int) -> int | None:
+    """Publish on top of the newest commit, which is returned; None when another checkpoint came first."""
+    async with index.maintenance.publishing:
+        draft = await begin(index)
+        check_reserved(draft.contents.reserved, loaded.id)
+        segments = await index.runtime.offload(_supersede, draft.snapshot.segments, reader)
+        kept = bury(draft.contents.segments, draft.snapshot._replace(segments=segments))
+        tail = await store_tail(index, draft, lambda keys: _found(reader, keys))
+        added = [loaded, *tail]
+        reserved = published(draft.contents.reserved, loaded.id)
+        await publish(index, draft, kept + added, added, reserved, loaded_bytes=nbytes)
+        return None if await is_reserved(index, loaded.id) else draft.snapshot.commit
+
+
+def _found(reader: SegmentReader, keys: Sequence[str]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = reader.find(keys, key_hashes(keys)) >= 0
+    return found
+
+
+def _supersede(segments: Sequence[OpenSegment], loaded: SegmentReader) -> list[OpenSegment]:
+    """The segments with every row dead whose key is in the loaded one."""
+    return [segment._replace(dead=segment.dead | _shared(segment.reader, loaded)) for segment in segments]
+
+
+def _shared(reader: SegmentReader, loaded: SegmentReader) -> BitMap:
+    """Rows whose key the other segment holds too."""
+    common = np.isin(reader.key_hashes, loaded.key_hashes, kind="sort")
+    rows = reader.key_rows[common]
+    keys = [reader.key(row) for row in rows.tolist()]
+    return BitMap(rows[_found(loaded, keys)])

@@ -1,0 +1,265 @@
+"""Searches one segment: filter to rows, plan, then gather, scan or probe. What it finds has bounds, always of the
+exact score: codes only choose which rows are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from quiver.ann.calibration import REACH_RANK
+from quiver.ann.codec import Estimates
+from quiver.ann.exact import score_bounds
+from quiver.ann.space import query_to_space
+from quiver.engine.engine import SourceWork
+from quiver.engine.native.candidates import Candidates
+from quiver.engine.native.planner import Method, Plan, Shape, plan
+from quiver.model.types import DistanceMetric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pyroaring import BitMap
+
+    from quiver.ann.calibration import Calibration
+    from quiver.engine.native.candidates import Source
+    from quiver.engine.native.snapshot import OpenSegment
+    from quiver.model.filter import Filter
+    from quiver.model.types import Float32Matrix, IndexSpec
+    from quiver.storage.segment_reader import SegmentReader
+
+_THIN = 0.7  # matches this much rarer among the nearest partitions than everywhere are pushed away by the filter
+_FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is looked for.
+
+    Attributes:
+        vector: the query, of euclidean norm `norm`.
+        point: the query in search space, None when only exact search can rank rows for it.
+        limit: how many of the nearest rows have to be found, those of earlier pages included.
+        recall: which share of them.
+    """
+
+    vector: NDArray[np.float32]
+    norm: float
+    point: NDArray[np.float32] | None
+    metric: DistanceMetric
+    limit: int
+    recall: float
+    filter: Filter | None
+
+
+def make_target(
+    vector: NDArray[np.float32], spec: IndexSpec, limit: int, recall: float, condition: Filter | None
+) -> Target:
+    """The target of a query."""
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    point = query_to_space(vector, norm, spec.metric)
+    return Target(vector, norm, point, spec.metric, limit, recall, condition)
+
+
+class Found(NamedTuple):
+    """Candidates, and what it took to find them."""
+
+    candidates: Candidates
+    work: SourceWork
+
+
+def score_rows(
+    source: Source, rows: NDArray[np.int64], vectors: Float32Matrix, norms: NDArray[np.float32], target: Target
+) -> Candidates:
+    """Exact bounds; `rows` are the row numbers of `vectors`."""
+    low, high = score_bounds(target.vector, target.norm, vectors, norms, target.metric)
+    return Candidates(source, rows, low, high)
+
+
+def search_segment(segment: OpenSegment, target: Target) -> Found:
+    """Candidates among which the nearest live, matching rows are."""
+    reader, dead = segment
+    allowed = reader.columns.select(target.filter) - dead if target.filter is not None else None
+    matches = reader.rows - len(dead) if allowed is None else len(allowed)
+    codes = reader.codes
+    calibration = codes.calibration if target.point is not None else None
+    shape = Shape(reader.rows, len(codes.ends), calibration, codes.code_size > 0, codes.refiner is not None)
+    chosen = plan(shape, matches, target.limit, target.recall, filtered=allowed is not None)
+    if chosen.method is Method.PROBE and calibration is not None and target.point is not None:
+        mask = _row_mask(reader.rows, allowed, dead)
+        probe = _Probe(
+            reader, target, target.point, chosen, calibration, mask, matches, filtered=allowed is not None
+        )
+        return probe.run()
+    if chosen.method is Method.GATHER:
+        candidates = _gather(reader, numbers(dead.flip(0, reader.rows) if allowed is None else allowed), target)
+    elif chosen.method is Method.SCAN:
+        candidates = Candidates.join(_scan(reader, _row_mask(reader.rows, allowed, dead), target))
+    else:
+        candidates = _gather(reader, np.zeros(0, np.int64), target)
+    read = reader.rows if chosen.method is Method.SCAN else len(candidates.rows)
+    return Found(candidates, _work(reader, chosen.method, matches, len(codes.ends), 0, read))
+
+
+def _work(
+    reader: SegmentReader, method: Method, matches: int, probed: int, codes: int, vectors: int
+) -> SourceWork:
+    nbytes = codes * (reader.codes.code_size + 8) + vectors * 4 * reader.dimension
+    count = len(reader.codes.ends)
+    structure = "+".join(reader.structure)
+    return SourceWork(
+        reader.segment, structure, method.value, reader.rows, matches, count, probed, codes, vectors, nbytes
+    )
+
+
+def _row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.bool_] | None:
+    """Which rows may be returned, shape (rows,); None for all of them."""
+    if allowed is None and not dead:
+        return None
+    mask = np.full(rows, allowed is None)
+    mask[numbers(dead if allowed is None else allowed)] = allowed is not None
+    return mask
+
+
+def numbers(rows: BitMap) -> NDArray[np.int64]:
+    """The members of a bitmap, ascending; NumPy alone would take them one by one."""
+    return np.frombuffer(rows.to_array(), np.uint32).astype(np.int64)
+
+
+def _gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Candidates:
+    """Rows picked out."""
+    vectors = reader.take_vectors(rows)
+    return replace(score_rows(reader, rows, vectors, reader.norms[rows], target), taken=vectors)
+
+
+def _scan(
+    reader: SegmentReader, mask: NDArray[np.bool_] | None, target: Target, start: int = 0, end: int | None = None
+) -> list[Candidates]:
+    """Rows [start, end) that the mask allows, block by block."""
+    parts = []
+    for first, block in reader.blocks(start, end):
+        part = slice(first, first + len(block))
+        scored = score_rows(reader, np.arange(first, part.stop), block, reader.norms[part], target)
+        parts.append(scored if mask is None else scored.keep(mask[part]))
+    return parts
+
+
+class _Probe:
+    """Scores codes of the nearest partitions, then the best rows exactly.
+
+    Without a filter, calibration tells how many partitions. With one, it is told by what was found: a first wave
+    of partitions gives a distance, and a second takes in every partition that can still hold a nearer match. When
+    the filter pushes the matches away from the query, calibration says nothing, and every partition that holds
+    a match is scanned.
+    """
+
+    def __init__(
+        self,
+        reader: SegmentReader,
+        target: Target,
+        point: NDArray[np.float32],
+        chosen: Plan,
+        calibration: Calibration,
+        mask: NDArray[np.bool_] | None,
+        matches: int,
+        *,
+        filtered: bool,
+    ) -> None:
+        self._reader = reader
+        self._target = target
+        self._point = point
+        self._plan = chosen
+        self._calibration = calibration
+        self._mask = mask
+        self._matches = matches
+        self._filtered = filtered
+        self._done: list[NDArray[np.int64]] = []
+        self._probed = 0
+        self._scored = 0
+        self._read = 0
+
+    def run(self) -> Found:
+        ranked = self._rank()
+        scanned = self._scan_filtered(ranked) if self._filtered else self._scan(ranked[: self._plan.partitions])
+        best = self._refine(scanned.rows)
+        wanted = min(self._target.limit, self._matches)
+        if len(best) < wanted and self._probed < len(ranked):  # never fewer than there are
+            best = np.union1d(
+                best, self._refine(self._scan(np.setdiff1d(ranked, np.concatenate(self._done))).rows)
+            )
+        candidates = self._score(best)
+        work = _work(self._reader, Method.PROBE, self._matches, self._probed, self._scored, self._read)
+        return Found(candidates, work)
+
+    def _rank(self) -> NDArray[np.int64]:
+        """All partitions, the most promising first."""
+        partitioner = self._reader.codes.partitioner
+        if partitioner is None:
+            return np.zeros(1, np.int64)
+        return np.argsort(partitioner.rank(self._point))
+
+    def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
+        """The best codes of some partitions."""
+        codes = self._reader.codes
+        self._done.append(partitions)
+        self._probed += len(partitions)
+        self._scored += int(codes.sizes[partitions].sum())
+        if codes.scanner is None:
+            return self._scan_rows(partitions)
+        codes.verify_partitions(partitions)
+        return codes.scanner.scan(self._point, partitions, self._plan.depth, self._mask)
+
+    def _scan_rows(self, partitions: NDArray[np.int64]) -> Estimates:
+        """The same where the rows themselves are the codes."""
+        codes, parts = self._reader.codes, [self._score(np.zeros(0, np.int64))]
+        for start, end in zip(codes.starts[partitions].tolist(), codes.ends[partitions].tolist(), strict=True):
+            parts += _scan(self._reader, self._mask, self._target, start, end)
+        scored = Candidates.join(parts)
+        order = np.argsort(scored.low, kind="stable")[: self._plan.depth]
+        return Estimates(scored.rows[order], scored.low[order])
+
+    def _refine(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of rows with good codes, those to score exactly."""
+        keep, codes = self._plan.keep, self._reader.codes
+        if keep is None or len(rows) <= keep or codes.refiner is None:
+            return rows
+        scores = codes.refiner.score(self._point, codes.int8_rows(rows))
+        return rows[np.argpartition(scores, keep)[:keep]]
+
+    def _score(self, rows: NDArray[np.int64]) -> Candidates:
+        self._read += len(rows)
+        return _gather(self._reader, rows, self._target)
+
+    # ---------------------------------------------------------------- with a filter
+
+    def _scan_filtered(self, ranked: NDArray[np.int64]) -> Estimates:
+        codes, limit = self._reader.codes, self._target.limit
+        mask = np.ones(self._reader.rows, bool) if self._mask is None else self._mask
+        found = np.add.reduceat(np.append(mask, False), codes.starts, dtype=np.int64)
+        found[codes.sizes == 0] = 0
+        holding = ranked[found[ranked] > 0]
+        near = ranked[: self._plan.partitions]
+        if found[near].sum() < _THIN * self._matches / self._reader.rows * codes.sizes[near].sum():
+            return self._scan(holding)
+        enough = int(np.searchsorted(np.cumsum(found[holding]), 2 * limit)) + 1
+        first = max(enough, self._calibration.partitions_for(limit, _FIRST_WAVE))
+        best = self._scan(holding[:first])
+        second = holding[first:]
+        if len(best.rows) >= limit:
+            scores = self._score(best.rows[: 2 * max(limit, REACH_RANK)]).high
+            place = min(max(limit, REACH_RANK), len(scores)) - 1
+            second = second[self._can_hold(second, float(np.partition(scores, place)[place]))]
+        more = self._scan(second)
+        estimates = np.concatenate([best.scores, more.scores])
+        order = np.argsort(estimates, kind="stable")[: self._plan.depth]
+        return Estimates(np.concatenate([best.rows, more.rows])[order], estimates[order])
+
+    def _can_hold(self, partitions: NDArray[np.int64], score: float) -> NDArray[np.bool_]:
+        """Which partitions may hold a row with a smaller score than this (ann/calibration.py)."""
+        codes = self._reader.codes
+        square = max(2 * score if self._target.metric is DistanceMetric.COSINE else score, 0.0)
+        radii = codes.radii[partitions]
+        gaps = np.square(codes.origins[partitions] - self._point).sum(axis=1)
+        reach = 2 * self._calibration.reach_for(self._target.recall) * square**0.5
+        fits: NDArray[np.bool_] = gaps <= square + np.square(radii) + reach * radii
+        return fits
