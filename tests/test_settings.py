@@ -46,6 +46,7 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("QUIVER_BUFFERED_BYTES", "1000"),
         ("QUIVER_FLUSH_ROWS", "0"),
         ("QUIVER_GARBAGE_AGE_SECONDS", "0"),
+        ("QUIVER_MAINTENANCE", "thread"),
         ("QUIVER_ADMIN_PORT", "8080"),
         ("QUIVER_ADMIN_PORT", "-1"),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
+from quiver.maintenance.process import MaintenanceProcess
 from quiver.model.errors import UnavailableError
 from quiver.objectstore.local import LocalStore
 from quiver.objectstore.memory import MemoryStore
@@ -23,9 +24,11 @@ from quiver.settings import SettingsError, local_directory
 from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
+    from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
+    from quiver.service.bulk_operations import BulkOperations
     from quiver.settings import Settings
 
 _FIRST_ROUNDS, _FIRST_KEYS = 8, 20  # some 350 requests, once in the life of a root
@@ -47,6 +50,11 @@ class OpenRoot:
         """Do one S3 Vectors operation; see `Service.call`."""
         return await self.service.call(operation, params)
 
+    @property
+    def bulk(self) -> BulkOperations:
+        """Loading and export."""
+        return self.service.bulk
+
     def store_counts(self) -> StoreCounts:
         """What was asked of the object store since the root was opened."""
         return self.meter.snapshot()
@@ -57,13 +65,16 @@ class OpenRoot:
         await self.store.close()
 
 
-async def open_service(settings: Settings, runtime: Runtime, *, background: bool = True) -> OpenRoot:
+async def open_service(
+    settings: Settings, runtime: Runtime, *, background: bool = True, watcher: Watcher | None = None
+) -> OpenRoot:
     """Open a root, creating it when it is new.
 
     Args:
         settings: where the root is, how much memory its indexes may take, when they are flushed and collected.
         runtime: time, chance and threads.
         background: flush, compact and collect garbage unasked.
+        watcher: is told what upkeep goes on.
 
     Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
     """
@@ -84,10 +95,22 @@ async def open_service(settings: Settings, runtime: Runtime, *, background: bool
         open_segments=_affordable_segments(),
         background=background,
     )
-    engine = NativeEngine(store, runtime, native)
+    workshop = _workshop(settings, runtime) if background else None
+    engine = NativeEngine(store, runtime, native, workshop, watcher)
     catalog = Catalog(store, runtime)
     service = Service(catalog, engine, store_format, runtime, Home(settings.region, settings.account_id))
     return OpenRoot(store, meter, engine, service, Administration(store, runtime, catalog, engine))
+
+
+def _workshop(settings: Settings, runtime: Runtime) -> Workshop | None:
+    """Where upkeep is done; None for in this process, as it must be for a root that no other process sees."""
+    if settings.maintenance == "inline" or _in_memory(settings.root):
+        return None
+    return MaintenanceProcess(settings, runtime)
+
+
+def _in_memory(root: str) -> bool:
+    return root in ("memory:", "memory://")
 
 
 async def _examine(store: ObjectStore, runtime: Runtime) -> None:
@@ -126,7 +149,7 @@ def open_metered_store(root: str, runtime: Runtime) -> MeteredStore:
     directory = local_directory(root)
     if directory is not None:
         return MeteredStore(LocalStore(directory, runtime))
-    if root in ("memory:", "memory://"):
+    if _in_memory(root):
         return MeteredStore(MemoryStore(runtime))
     from quiver.objectstore.remote import SCHEMES, RemoteStore  # noqa: PLC0415 - its client is slow to load
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIB = 2**20
+MAINTENANCE = ("process", "inline")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -54,7 +55,11 @@ class Settings:
     admin_port: int = _setting(0, "the port of the listener for /metrics and /stats; 0 is QUIVER_PORT + 1")
     memory_budget_bytes: int = _setting(512 * MIB, "memory for open indexes, per process")
     buffered_bytes: int = _setting(256 * MIB, "request bodies held in memory at once, per process")
+    load_bytes: int = _setting(4096 * MIB, "body of a bulk load over HTTP, kept in a temporary file; 0 for none")
     flush_rows: int = _setting(32_768, "rows an index takes in before they are flushed to a segment")
+    maintenance: str = _setting(
+        "process", "where indexes are flushed, merged and collected: process, one of its own, or inline"
+    )
     garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
@@ -155,7 +160,9 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ("admin_port", s.admin_port != s.port, "must differ from QUIVER_PORT"),
         ("memory_budget_bytes", s.memory_budget_bytes >= 16 * MIB, "must be at least 16777216 (16 MiB)"),
         ("buffered_bytes", s.buffered_bytes >= 20 * MIB, "must be at least 20971520 (one whole request)"),
+        ("load_bytes", s.load_bytes >= 0, "must not be negative"),
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),
+        ("maintenance", s.maintenance in MAINTENANCE, f"must be one of {', '.join(MAINTENANCE)}"),
         ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),
         ("log_level", s.log_level in LOG_LEVELS, f"must be one of {', '.join(LOG_LEVELS)}"),
         ("access_key_id", access_key, "must be 3 to 128 letters, digits or underscores"),

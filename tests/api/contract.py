@@ -9,6 +9,7 @@ from __future__ import annotations
 from api.buckets import BucketContract, PolicyContract, TagContract
 from api.indexes import IndexContract
 from api.queries import FilterContract, QueryContract
+from api.structure import StructureContract
 from api.vectors import ListingContract, MetadataContract, NumberContract, VectorContract
 
 
@@ -17,6 +18,7 @@ class ApiContract(
     PolicyContract,
     TagContract,
     IndexContract,
+    StructureContract,
     VectorContract,
     NumberContract,
     MetadataContract,

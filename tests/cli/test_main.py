@@ -142,6 +142,32 @@ def test_fsck_names_the_object_that_is_damaged(invoke: Invoke, root: str) -> Non
     assert [len(each["findings"]) > 0 for each in report["checked"]] == [False, False, True]
 
 
+def test_fsck_rebuilds_segments_from_their_rows_when_it_is_told_to(invoke: Invoke, root: str) -> None:
+    invoke("compact", root)
+    (index,) = Path(root).rglob("segment/*/index")
+    index.chmod(0o600)
+    index.write_bytes(index.read_bytes()[:-1] + b"?")
+    assert invoke("fsck", root).exit_code == 1
+    result = invoke("fsck", root, "--rebuild")
+    assert result.exit_code == 0
+    assert f"demo/words: segment {index.parent.name} was rebuilt from its rows" in result.stdout
+    assert "all sound" in result.stdout
+    assert json.loads(invoke("fsck", root, "--rebuild", "--json").stdout)["rebuilt"] == []
+    with quiver.connect(root) as db:
+        assert len(list(db.bucket("demo").index("words").rows())) == 25
+
+
+def test_fsck_does_not_rebuild_from_damaged_rows(invoke: Invoke, root: str) -> None:
+    invoke("compact", root)
+    for path in Path(root).rglob("segment/*/*"):
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    report = json.loads(invoke("fsck", root, "--rebuild", "--json").stdout)
+    assert (report["ok"], report["rebuilt"]) == (False, [])
+    keys = [finding["key"] for each in report["checked"] for finding in each["findings"]]
+    assert sorted(key.rsplit("/", maxsplit=1)[-1] for key in keys) == ["index", "rows.parquet"]
+
+
 def test_a_damaged_root_is_exit_code_1_and_one_line(invoke: Invoke, root: str) -> None:
     (Path(root) / "format").chmod(0o600)
     (Path(root) / "format").write_bytes(b"not what it was")

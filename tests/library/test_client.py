@@ -125,6 +125,29 @@ def test_errors_are_boto3s(client: Any) -> None:
     assert invalid.value.operation_name == "CreateIndex"
 
 
+def test_create_index_takes_the_index_structure_as_arguments(client: Any) -> None:
+    create = {"vectorBucketName": "demo", "dataType": "float32", "dimension": 2, "distanceMetric": "cosine"}
+    chosen = {"partitioner": "kdtree", "codec": "lsh", "recall": 0.9}
+    arn = client.create_index(**create, indexName="chosen", tags={"team": "red"}, **chosen)["indexArn"]
+    assert client.list_tags_for_resource(resourceArn=arn)["tags"] == {
+        "team": "red",
+        "quiver:partitioner": "kdtree",
+        "quiver:codec": "lsh",
+        "quiver:recall": "0.9",
+    }
+    for wrong in ({"partitioner": "tree"}, {"codec": 8}, {"recall": 2}, {"recall": True}):
+        with pytest.raises(client.exceptions.ValidationException) as invalid:
+            client.create_index(**create, indexName="refused", **wrong)
+        ((name, _),) = wrong.items()
+        assert [field["path"] for field in invalid.value.response["fieldList"]] == [f"tags.quiver:{name}"]
+    with pytest.raises(TypeError, match="both as an argument and as a tag"):
+        client.create_index(**create, indexName="refused", codec="pq", tags={"quiver:codec": "pq"})
+    with pytest.raises(TypeError, match="unexpected argument 'codec'"):
+        client.get_index(**INDEX, codec="pq")
+    listed = client.list_indexes(vectorBucketName="demo")["indexes"]
+    assert [index["indexName"] for index in listed] == ["chosen", "words"]
+
+
 def test_an_unknown_argument_is_a_type_error_that_names_the_known_ones(client: Any) -> None:
     with pytest.raises(TypeError, match=r"get_index\(\).*'indexname'.*indexName"):
         client.get_index(vectorBucketName="demo", indexname="words")
@@ -161,13 +184,25 @@ def test_methods_are_documented() -> None:
     assert (
         AsyncClient.put_vectors.__doc__ == "PutVectors. Arguments: vectorBucketName, indexName, indexArn, vectors."
     )
+    assert str(AsyncClient.create_index.__doc__).endswith(", tags, partitioner, codec, recall.")
     assert AsyncClient.put_vectors.__qualname__ == "AsyncClient.put_vectors"
 
 
 def test_the_asynchronous_twin_does_the_same(tmp_path: Path) -> None:
     async def scenario() -> list[str]:
         async with await quiver.async_client(str(tmp_path / "data")) as client:
-            await client.create_vector_bucket(vectorBucketName="one")
+            one = await client.create_vector_bucket(vectorBucketName="one")
+            index = await client.create_index(
+                vectorBucketName="one",
+                indexName="abc",
+                dataType="float32",
+                dimension=2,
+                distanceMetric="cosine",
+                codec="flat",
+            )
+            assert index["indexArn"] == f"{one['vectorBucketArn']}/index/abc"
+            tags = await client.list_tags_for_resource(resourceArn=index["indexArn"])
+            assert tags["tags"] == {"quiver:codec": "flat"}
             await client.create_vector_bucket(vectorBucketName="two")
             pages = client.get_paginator("list_vector_buckets").paginate(PaginationConfig={"PageSize": 1})
             return [b["vectorBucketName"] async for page in pages for b in page["vectorBuckets"]]

@@ -118,6 +118,28 @@ def test_buckets_and_indexes_are_listed_and_deleted(db: Any, index: Any) -> None
     assert list(db.buckets()) == ["other"]
 
 
+def test_the_index_structure_is_chosen_when_an_index_is_created(tmp_path: Path) -> None:
+    with quiver.connect(str(tmp_path / "data")) as db:
+        bucket = db.create_bucket("demo")
+        bucket.create_index("plain", dimension=2)
+        bucket.create_index("chosen", dimension=2, partitioner="kdtree", codec="lsh", recall=1)
+        for wrong in ({"partitioner": "tree"}, {"codec": "ivf"}, {"recall": 0.2}):
+            ((name, _),) = wrong.items()
+            with pytest.raises(quiver.errors.ValidationError, match=f"quiver:{name} must be ") as invalid:
+                bucket.create_index("refused", dimension=2, **wrong)
+            assert [field.path for field in invalid.value.fields] == [f"tags.quiver:{name}"]
+        assert list(bucket.indexes()) == ["chosen", "plain"]
+        arn = bucket.index("chosen").info().arn
+    with quiver.client(str(tmp_path / "data")) as client:
+        assert client.list_tags_for_resource(resourceArn=arn)["tags"] == {
+            "quiver:partitioner": "kdtree",
+            "quiver:codec": "lsh",
+            "quiver:recall": "1",
+        }
+        plain = client.list_tags_for_resource(resourceArn=arn.replace("chosen", "plain"))
+        assert plain["tags"] == {}
+
+
 def test_errors_are_those_of_the_core(db: Any, index: Any) -> None:
     with pytest.raises(quiver.errors.NotFoundError):
         db.bucket("demo").index("nope").query([0, 0, 0, 1])

@@ -28,7 +28,10 @@ from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
+    from collections.abc import MutableSequence, Sequence
+
+    from quiver.engine.engine import SourceWork
+    from quiver.service.bulk_rows import Source
 
 KEY, SECRET, REGION = "QKTESTKEY", "a secret of decent length".replace(" ", "-"), "us-east-1"
 
@@ -37,6 +40,22 @@ KEY, SECRET, REGION = "QKTESTKEY", "a secret of decent length".replace(" ", "-")
 class FakeAnswer:
     body: dict[str, Any]
     commit: int | None = None
+    work: Sequence[SourceWork] = ()
+
+
+@dataclass
+class FakeLoader:
+    """Keeps what is loaded: the parameters, the keys and the metadata. Fails by the bucket name asked for."""
+
+    loads: list[tuple[dict[str, Any], list[Any], list[Any]]] = field(default_factory=list)
+
+    async def load(self, params: dict[str, Any], source: Source, progress: Any) -> FakeAnswer:
+        if params.get("vectorBucketName") == "missing":
+            raise NotFoundError("The specified index could not be found")
+        batches = list(source.batches(1000))
+        keys = [key for batch in batches for key in batch.keys]
+        self.loads.append((params, keys, [document for batch in batches for document in batch.metadata or ()]))
+        return FakeAnswer({"rows": len(keys)}, 5)
 
 
 @dataclass
@@ -45,6 +64,7 @@ class FakeService:
 
     calls: MutableSequence[tuple[str, dict[str, Any]]] = field(default_factory=list)
     closed: bool = False
+    bulk: FakeLoader = field(default_factory=FakeLoader)
 
     async def call(self, operation: str, params: dict[str, Any]) -> FakeAnswer:
         self.calls.append((operation, params))

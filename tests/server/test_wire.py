@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quiver.model.errors import SerializationError
+from quiver.model.strict_json import EXACT
 from quiver.server.limits import ServerLimits
-from quiver.server.wire import EXACT, parse_json, read_fast, read_params
+from quiver.server.wire import parse_json, read_fast, read_params
 
 LIMITS = ServerLimits()
 

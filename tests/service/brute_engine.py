@@ -17,16 +17,21 @@ from quiver.engine.engine import (
     IndexSealedError,
     Listing,
     ListPosition,
+    Loaded,
     Lookup,
     Query,
     Row,
+    SourceWork,
 )
 from quiver.model.filter import matches
+from quiver.model.progress import no_progress
+from quiver.model.types import VectorBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
-    from quiver.model.types import IndexSpec, VectorBatch
+    from quiver.model.progress import Progress
+    from quiver.model.types import IndexSpec
 
 
 @dataclass
@@ -115,10 +120,30 @@ class BruteIndex(Index):
             for key, (vector, metadata) in self._content.rows.items()
             if query.filter is None or matches(query.filter, orjson.loads(metadata))
         )
-        hits = [hit for hit in ranking if query.after is None or hit > tuple(query.after)][: query.limit]
+        hits = [hit for hit in ranking if query.after is None or hit > query.after[:2]][: query.limit]
         metadata = [self._content.rows[key][1] for _, key in hits] if query.metadata else None
         distances = np.array([distance for distance, _ in hits], np.float32)
-        return Hits([key for _, key in hits], distances, metadata, self._content.commit)
+        held = len(self._content.rows)
+        work = SourceWork("dictionary", "rows", "scan", held, len(ranking), 1, 1, 0, held, 0)
+        return Hits([key for _, key in hits], distances, metadata, self._content.commit, [work])
+
+    async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
+        rows: dict[str, tuple[np.ndarray, bytes]] = {}
+        async for batch in batches:
+            for key, vector, metadata in zip(batch.keys, batch.vectors, batch.metadata, strict=True):
+                rows[key] = (vector.copy(), metadata)
+            progress("read", len(rows), len(rows))
+        self._content.check_open()
+        self._content.rows.update(rows)
+        return Loaded(len(rows), self._content.commit)
+
+    async def scan(self, rows: int = 4096) -> AsyncIterator[VectorBatch]:
+        self._content.check_open()
+        held = list(self._content.rows.items())
+        for start in range(0, len(held), rows):
+            part = held[start : start + rows]
+            vectors = np.stack([vector for _, (vector, _) in part])
+            yield VectorBatch([key for key, _ in part], vectors, [document for _, (_, document) in part])
 
     def _row(self, key: str, vectors: bool, metadata: bool) -> Row:
         vector, document = self._content.rows[key]

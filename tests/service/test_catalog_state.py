@@ -17,6 +17,7 @@ from quiver.model.errors import (
     UnsupportedFormatError,
     ValidationError,
 )
+from quiver.model.structure import DEFAULT_RECALL
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.service import catalog_commands
 from quiver.service.catalog_commands import (
@@ -212,6 +213,25 @@ def test_quotas_hold_at_ten_thousand_buckets_and_indexes() -> None:
         assert state.apply(create_index("b0", f"i{i}", f"{i:032x}")) is None
     assert state.check(create_index("b0", "one-more", "x"))[0] == "ServiceQuotaExceededException"
     assert state.check(create_index("b1", "one-more", "x")) is None
+
+
+def test_a_specification_stored_before_recall_was_chosen_is_read_as_it_says() -> None:
+    """In the log and in a checkpoint alike: what is stored counts, not what a new index would get."""
+    command = create_index("a", "i", "1", spec=IndexSpec(3, DistanceMetric.COSINE, (), "single", "flat"))
+    old_spec = {"dimension": 3, "metric": "cosine", "non_filterable": [], "partitioner": "single", "codec": "flat"}
+    old_command = msgspec.to_builtins(command) | {"spec": old_spec}
+    assert catalog_commands.decode(msgspec.msgpack.encode(old_command)) == command
+
+    image = msgspec.msgpack.decode(state_of(create_bucket("a"), command).encode())
+    assert image["indexes"][0]["spec"].pop("recall") == DEFAULT_RECALL
+    assert image["indexes"][0]["spec"] == old_spec
+    assert CatalogState.decode(msgspec.msgpack.encode(image)).index("a", "i").spec == command.spec
+
+
+def test_the_chosen_structure_survives_a_checkpoint() -> None:
+    chosen = IndexSpec(3, DistanceMetric.COSINE, (), "kdtree", "lsh", 1.0)
+    state = state_of(create_bucket("a"), create_index("a", "i", "1", spec=chosen))
+    assert CatalogState.decode(state.encode()).index("a", "i").spec == chosen
 
 
 def test_records_handed_out_do_not_change_later() -> None:

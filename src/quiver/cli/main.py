@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Optional
+from pathlib import Path  # noqa: TC003 - typer reads it at run time
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 
 from quiver.cli import output
+from quiver.model.structure import (
+    DEFAULT_CODEC,
+    DEFAULT_PARTITIONER,
+    DEFAULT_RECALL,
+    MAX_RECALL,
+    MIN_RECALL,
+    CodecName,
+    PartitionerName,
+)
 
 EXIT_CODES = "Exit codes: 0 fine, 1 a problem was found or the work failed, 2 wrong usage."
 
@@ -29,6 +39,11 @@ Root = Annotated[
         show_default=False,
     ),
 ]
+RootOption = Annotated[
+    str | None,
+    typer.Option("--root", metavar="URL", help="Where the data are. [default: $QUIVER_ROOT, else ./quiver-data]"),
+]
+Bucket = Annotated[str, typer.Argument(metavar="BUCKET", help="Name of the vector bucket.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -57,6 +72,185 @@ def serve(
 
 
 @app.command()
+def create_bucket(bucket: Bucket, root: RootOption = None, as_json: AsJson = False) -> None:
+    """Create a vector bucket. Servers may go on serving the root, and see it at once."""
+    from quiver.cli.create import create_bucket as work  # noqa: PLC0415
+
+    output.run(lambda url: work(url, bucket, as_json=as_json), root)
+
+
+@app.command()
+def create_index(
+    bucket: Bucket,
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="Name of the new index.")],
+    dimension: Annotated[int, typer.Option(min=1, help="Components of each vector.")],
+    metric: Annotated[Literal["cosine", "euclidean"], typer.Option(help="How far two vectors are apart.")],
+    non_filterable: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="A metadata key that filters may not name. May be repeated."),
+    ] = None,
+    partitioner: Annotated[
+        PartitionerName | None,
+        typer.Option(help=f"How a segment is divided. [default: {DEFAULT_PARTITIONER}]"),
+    ] = None,
+    codec: Annotated[
+        CodecName | None,
+        typer.Option(help=f"How its vectors are shortened. [default: {DEFAULT_CODEC}]"),
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            min=MIN_RECALL,
+            max=MAX_RECALL,
+            help=f"Part of the true nearest neighbours a query should find. [default: {DEFAULT_RECALL}]",
+        ),
+    ] = None,
+    root: RootOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an index. What is chosen here is fixed. Servers may go on serving the root, and see it at once."""
+    from quiver.cli.create import create_index as work  # noqa: PLC0415
+
+    options = {
+        "dimension": dimension,
+        "metric": metric,
+        "non_filterable": non_filterable or (),
+        "partitioner": partitioner,
+        "codec": codec,
+        "recall": recall,
+    }
+    output.run(lambda url: work(url, bucket, index, options, as_json=as_json), root)
+
+
+Key = Annotated[str | None, typer.Option(metavar="KEY", help="Ask with the vector stored under this key.")]
+Components = Annotated[
+    str | None, typer.Option("--vector", metavar="JSON", help="Ask with this vector, a JSON array of numbers.")
+]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
+]
+Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
+IndexName = Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")]
+
+
+def _json(option: str, text: str | None) -> Any:
+    """An option's JSON document; leaves with a usage error when it is none."""
+    import orjson  # noqa: PLC0415
+
+    try:
+        return None if text is None else orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
+
+
+@app.command()
+def explain(
+    bucket: Bucket,
+    index: IndexName,
+    key: Key = None,
+    vector: Components = None,
+    filter_: FilterOption = None,
+    top_k: Limit = 10,
+    root: RootOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one query and show how: plans, partitions probed, codes and rows scored, bytes, requests, time."""
+    from quiver.cli.insight import explain as work  # noqa: PLC0415
+
+    components, document = _json("--vector", vector), _json("--filter", filter_)
+    output.run(
+        lambda url: work(
+            url, bucket, index, key=key, vector=components, limit=top_k, document=document, as_json=as_json
+        ),
+        root,
+    )
+
+
+@app.command()
+def recall(
+    bucket: Bucket,
+    index: IndexName,
+    queries: Annotated[int, typer.Option(min=2, help="Rows, chosen at random, to ask with.")] = 200,
+    top_k: Limit = 10,
+    filter_: FilterOption = None,
+    seed: Annotated[int, typer.Option(help="Chooses the rows.")] = 0,
+    root: RootOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure an index's recall against exact search, with its 95 % interval. Servers may go on serving."""
+    from quiver.cli.insight import recall as work  # noqa: PLC0415
+
+    document = _json("--filter", filter_)
+    output.run(
+        lambda url: work(
+            url, bucket, index, queries=queries, limit=top_k, document=document, seed=seed, as_json=as_json
+        ),
+        root,
+    )
+
+
+@app.command("import")
+def import_(
+    bucket: Bucket,
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", exists=True, help="Parquet or JSON Lines (perhaps .gz), or a directory of Parquet."
+        ),
+    ],
+    root: RootOption = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of keys. [default: key, else id]")
+    ] = None,
+    vector: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of vectors. [default: vector, else data]")
+    ] = None,
+    metadata: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column of metadata. [default: metadata, if there is one]"),
+    ] = None,
+    fields: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Columns that become metadata fields. [default: all that are left]"),
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create bucket and index when they are missing.")
+    ] = False,
+    metric: Annotated[
+        Literal["cosine", "euclidean"], typer.Option(help="The distance of an index that is created.")
+    ] = "cosine",
+    as_json: AsJson = False,
+) -> None:
+    """Load files into an index: all rows are visible at the end, or none. Servers may go on serving the root."""
+    from quiver.bulk.columns import Columns  # noqa: PLC0415
+    from quiver.cli.bulk import load as work  # noqa: PLC0415
+
+    if metadata is not None and fields is not None:
+        raise typer.BadParameter("--metadata and --fields exclude each other")
+    names = None if fields is None else tuple(name for name in fields.split(",") if name)
+    columns = Columns(key, vector, metadata if names is None else names)
+    output.run(
+        lambda url: work(url, bucket, index, files, columns, metric if create else None, as_json=as_json), root
+    )
+
+
+@app.command()
+def export(
+    bucket: Bucket,
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The Parquet file; one that exists is replaced.")],
+    root: RootOption = None,
+    compression: Annotated[Literal["zstd", "none"], typer.Option(help="Of the file.")] = "zstd",
+    as_json: AsJson = False,
+) -> None:
+    """Write every vector of an index, as of one moment, to a Parquet file. Servers may go on serving the root."""
+    from quiver.cli.bulk import export as work  # noqa: PLC0415
+
+    output.run(lambda url: work(url, bucket, index, file, compression, as_json=as_json), root)
+
+
+@app.command()
 def doctor(
     url: Root = None,
     rounds: Annotated[int, typer.Option(min=1, help="Races to run; more find rarer faults.")] = 60,
@@ -81,14 +275,20 @@ def inspect(url: Root = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def fsck(url: Root = None, as_json: AsJson = False) -> None:
+def fsck(
+    url: Root = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First rebuild segments whose index is missing or damaged.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Read everything that is stored and check it. Exit code 1 when anything is wrong.
 
     Run it on a root that nobody writes to: what changes meanwhile may be reported.
     """
     from quiver.cli.upkeep import fsck as work  # noqa: PLC0415
 
-    output.run(lambda root: work(root, as_json=as_json), url)
+    output.run(lambda root: work(root, rebuild=rebuild, as_json=as_json), url)
 
 
 @app.command()

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import typer
 
-from quiver.assemble import open_service
+from quiver.cli.opening import opened
 from quiver.cli.output import Exit, progress, show_json, show_table
-from quiver.model.runtime import SystemRuntime
-from quiver.settings import load
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from quiver.service.administration import Administration
 
 
 async def inspect(root: str, *, as_json: bool) -> Exit:
     """Show every index. Raises QuiverError, SettingsError, as all commands here do."""
     found: list[dict[str, Any]] = []
-    async with _administration(root) as administration:
+    async with opened(root) as open_root:
         with progress("Inspecting") as say:
-            async for stored, summary in administration.inspect():
+            async for stored, summary in open_root.administration.inspect():
                 say(stored.title)
                 found.append({"name": stored.title, **msgspec.to_builtins(summary)})
     if as_json:
@@ -41,6 +32,7 @@ async def inspect(root: str, *, as_json: bool) -> Exit:
             "objects": index["objects"],
             "garbage": index["garbage"],
             "bytes": index["nbytes"],
+            "written/accepted": f"{index['written'] / index['accepted']:.2f}" if index["accepted"] else "",
         }
         for index in found
     ]
@@ -50,18 +42,26 @@ async def inspect(root: str, *, as_json: bool) -> Exit:
     return Exit.OK
 
 
-async def fsck(root: str, *, as_json: bool) -> Exit:
-    """Check everything and show what is wrong."""
+async def fsck(root: str, *, rebuild: bool, as_json: bool) -> Exit:
+    """Check everything and show what is wrong, after rebuilding what can be."""
     checked: list[dict[str, Any]] = []
-    async with _administration(root) as administration:
+    rebuilt: list[dict[str, str]] = []
+    async with opened(root) as open_root:
+        if rebuild:
+            with progress("Rebuilding") as say:
+                async for name, segments in open_root.administration.rebuild():
+                    say(name)
+                    rebuilt += [{"name": name, "segment": segment} for segment in segments]
         with progress("Checking") as say:
-            async for name, findings in administration.check():
+            async for name, findings in open_root.administration.check():
                 say(name)
                 checked.append({"name": name, "findings": [finding._asdict() for finding in findings]})
     wrong = sum(len(each["findings"]) for each in checked)
     if as_json:
-        show_json({"root": root, "ok": wrong == 0, "checked": checked})
+        show_json({"root": root, "ok": wrong == 0, "rebuilt": rebuilt, "checked": checked})
         return Exit.PROBLEM if wrong else Exit.OK
+    for one in rebuilt:
+        typer.echo(f"{one['name']}: segment {one['segment']} was rebuilt from its rows")
     for each in checked:
         for finding in each["findings"]:
             typer.echo(f"{each['name']}: {finding['key']}: {finding['problem']}")
@@ -72,9 +72,9 @@ async def fsck(root: str, *, as_json: bool) -> Exit:
 async def compact(root: str, *, as_json: bool) -> Exit:
     """Flush and merge every index."""
     done: list[str] = []
-    async with _administration(root) as administration:
+    async with opened(root) as open_root:
         with progress("Compacting") as say:
-            async for index in administration.compact():
+            async for index in open_root.administration.compact():
                 done.append(f"{index.bucket}/{index.name}")
                 say(f"{done[-1]} done")
     if as_json:
@@ -87,9 +87,9 @@ async def compact(root: str, *, as_json: bool) -> Exit:
 async def collect(root: str, *, age: float, as_json: bool) -> Exit:
     """Remove garbage."""
     removed: list[dict[str, Any]] = []
-    async with _administration(root) as administration:
+    async with opened(root) as open_root:
         with progress("Collecting garbage") as say:
-            async for name, collected in administration.collect(age):
+            async for name, collected in open_root.administration.collect(age):
                 say(name)
                 removed.append({"name": name, **collected._asdict()})
     objects, nbytes = (sum(each[key] for each in removed) for key in ("objects", "nbytes"))
@@ -98,17 +98,3 @@ async def collect(root: str, *, age: float, as_json: bool) -> Exit:
     else:
         typer.echo(f"{objects:,} objects removed, {nbytes:,} bytes")
     return Exit.OK
-
-
-@contextlib.asynccontextmanager
-async def _administration(root: str) -> AsyncIterator[Administration]:
-    """The root's administration, with nothing going on in the background."""
-    runtime = SystemRuntime()
-    try:
-        opened = await open_service(load(os.environ, root=root), runtime, background=False)
-        try:
-            yield opened.administration
-        finally:
-            await opened.close()
-    finally:
-        runtime.close()

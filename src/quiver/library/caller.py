@@ -1,4 +1,4 @@
-"""What the library faces need of an open root: a way to call operations."""
+"""What the library faces need of an open root."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from quiver.service.bulk_operations import BulkOperations
     from quiver.service.service import Response
 
 
@@ -15,3 +16,15 @@ class Caller(Protocol):
 
     def __call__(self, operation: str, params: dict[str, Any], /) -> Awaitable[Response]:
         """`await caller("GetIndex", {...})`."""
+
+
+class Root(Protocol):
+    """An open root."""
+
+    @property
+    def bulk(self) -> BulkOperations:
+        """Loading and export."""
+
+    @property
+    def call(self) -> Caller:
+        """The operations of S3 Vectors."""

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from quiver.library.errors import Exceptions, client_error
 from quiver.library.plain import from_answer, to_model
+from quiver.library.structure import as_tags
 from quiver.library.sync import synchronous
 from quiver.model.errors import QuiverError
 from quiver.service.operations import OPERATIONS
+from quiver.service.structure_tags import CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 PAGINATED = ("list_indexes", "list_vector_buckets", "list_vectors", "query_vectors")
 """Methods whose answers come in pages (the paginators of the S3 Vectors model)."""
+
+
+_PLAIN: tuple[tuple[str, ...], Callable[[dict[str, Any]], dict[str, Any]]] = ((), dict)
+_EXTENDED = {"CreateIndex": (CHOICES, as_tags)}
+"""Arguments beyond those of the operation's input, and how they become such."""
 
 
 def method_name(operation: str) -> str:
@@ -52,7 +59,8 @@ class AsyncPaginator:
 class AsyncClient:
     """Every operation of S3 Vectors as a method. Close it, or use it as a context manager.
 
-    Arguments are those of boto3; a NumPy array may stand wherever a list of numbers may. Errors are
+    Arguments are those of boto3; a NumPy array may stand wherever a list of numbers may, and `create_index` takes
+    `partitioner`, `codec` and `recall` too, which are sent as the tags that choose the index structure. Errors are
     `client.exceptions.ClientError` and its subclasses, e.g. `client.exceptions.NotFoundException`.
     """
 
@@ -98,17 +106,19 @@ class AsyncClient:
 
 
 def _method(operation: Operation) -> Callable[..., Awaitable[dict[str, Any]]]:
-    known = frozenset(operation.input.members)
+    more, to_input = _EXTENDED.get(operation.name, _PLAIN)
+    arguments_taken = (*operation.input.members, *more)
+    known = frozenset(arguments_taken)
     name = method_name(operation.name)
 
     async def call(self: AsyncClient, /, **arguments: Any) -> dict[str, Any]:
         if unknown := arguments.keys() - known:
             raise TypeError(f"{name}() got an unexpected argument {min(unknown)!r}; it takes {', '.join(known)}")
-        return await self._call(operation.name, arguments)
+        return await self._call(operation.name, to_input(arguments))
 
     call.__name__ = name
     call.__qualname__ = f"AsyncClient.{name}"
-    call.__doc__ = f"{operation.name}. Arguments: {', '.join(operation.input.members)}."
+    call.__doc__ = f"{operation.name}. Arguments: {', '.join(arguments_taken)}."
     return call
 
 

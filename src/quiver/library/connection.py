@@ -7,21 +7,29 @@ service as HTTP does, so the rules of S3 Vectors (names, limits, filters, errors
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import orjson
 
+from quiver.bulk.columns import Columns
+from quiver.bulk.sources import open_source
 from quiver.library.batches import batches, by_count
 from quiver.library.plain import to_model
+from quiver.library.structure import as_tags
 from quiver.library.sync import synchronous
+from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from os import PathLike
 
     from numpy.typing import ArrayLike, NDArray
 
-    from quiver.library.caller import Caller
+    from quiver.bulk.parquet import Compression
+    from quiver.library.caller import Caller, Root
+    from quiver.model.progress import Progress
     from quiver.model.types import Float32Matrix, Metadata
 
 GET_LIMIT = 100
@@ -85,8 +93,8 @@ class IndexInfo:
 class AsyncIndex:
     """One vector index: a handle, made without asking whether the index exists."""
 
-    def __init__(self, caller: Caller, bucket: str, name: str) -> None:
-        self._caller = caller
+    def __init__(self, root: Root, bucket: str, name: str) -> None:
+        self._root = root
         self.bucket_name = bucket
         self.name = name
 
@@ -114,6 +122,62 @@ class AsyncIndex:
         """
         for batch in batches(keys, vectors, metadata):
             await self._call("PutVectors", vectors=batch)
+
+    async def put_many(
+        self,
+        source: Any,
+        *,
+        key: str | None = None,
+        vector: str | None = None,
+        metadata: str | Sequence[str] | None = None,
+        progress: Progress = no_progress,
+    ) -> int:
+        """Insert or replace any number of vectors at once: all of them become visible at the end, or none.
+
+        Args:
+            source: a tuple (keys, array of shape (n, dimension)) or (keys, array, metadata); Arrow data (a table,
+                a record batch, a reader, or what another library exports as an Arrow stream); the path of a
+                .parquet or .jsonl file, the latter perhaps gzipped, or of a directory of Parquet files; or a list
+                of paths.
+            key: the column of keys; by default "key", else "id".
+            vector: the column of vectors; by default "vector", else "data".
+            metadata: the column of metadata (JSON text, structures or maps), or the names of columns that become
+                metadata fields; by default the column "metadata", without one every column not named above.
+            progress: told the stage, rows done and rows in all.
+
+        Memory stays bounded. Of several rows with one key the last one counts. Returns: how many distinct keys.
+        Raises: ValidationError, which names the row; NotFoundError, BusyError, UnavailableError, OSError,
+        TypeError.
+        """
+        rows = open_source(source, Columns(key, vector, metadata))
+        return int((await self._root.bulk.load(self._named({}), rows, progress)).body["rows"])
+
+    async def export(
+        self,
+        path: str | PathLike[str],
+        *,
+        compression: Compression = "zstd",
+        progress: Progress = no_progress,
+    ) -> int:
+        """Write every vector, as of one moment, to a Parquet file; one that exists is replaced at the end.
+
+        Columns: `key`, `vector` (fixed-size list of float32) and `metadata` (JSON text), as `put_many` reads them.
+        Returns: how many rows. Raises: NotFoundError, UnavailableError, DataError, OSError.
+        """
+        from quiver.bulk.parquet import ParquetSink  # noqa: PLC0415 - Arrow is slow to load
+
+        answer = await self._root.bulk.export(
+            self._named({}), lambda dimension: ParquetSink(Path(path), dimension, compression), progress
+        )
+        return int(answer.body["rows"])
+
+    async def batches(self, rows: int = 4096) -> AsyncIterator[VectorRows]:
+        """Every vector, as of one moment, at most `rows` at a time and in no promised order.
+
+        Raises: NotFoundError, UnavailableError, DataError.
+        """
+        async for batch in self._root.bulk.scan(self._named({}), rows):
+            yield VectorRows(list(batch.keys), batch.vectors, [orjson.loads(text) for text in batch.metadata])
 
     async def query(
         self,
@@ -171,10 +235,10 @@ class AsyncIndex:
         return (row.key async for row in self.rows())
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return (await self._caller(operation, to_model(self._named(parameters)))).body
+        return (await self._root.call(operation, to_model(self._named(parameters)))).body
 
     def _pages(self, operation: str, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        return _pages(self._caller, operation, self._named(parameters), "vectors")
+        return _pages(self._root.call, operation, self._named(parameters), "vectors")
 
     def _named(self, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"vectorBucketName": self.bucket_name, "indexName": self.name, **parameters}
@@ -183,8 +247,8 @@ class AsyncIndex:
 class AsyncBucket:
     """One vector bucket: a handle, made without asking whether the bucket exists."""
 
-    def __init__(self, caller: Caller, name: str) -> None:
-        self._caller = caller
+    def __init__(self, root: Root, name: str) -> None:
+        self._root = root
         self.name = name
 
     def __repr__(self) -> str:
@@ -192,37 +256,58 @@ class AsyncBucket:
 
     def index(self, name: str) -> AsyncIndex:
         """A handle of an index."""
-        return AsyncIndex(self._caller, self.name, name)
+        return AsyncIndex(self._root, self.name, name)
 
     async def create_index(
-        self, name: str, *, dimension: int, metric: str = "cosine", non_filterable: Iterable[str] = ()
+        self,
+        name: str,
+        *,
+        dimension: int,
+        metric: str = "cosine",
+        non_filterable: Iterable[str] = (),
+        partitioner: str | None = None,
+        codec: str | None = None,
+        recall: float | None = None,
     ) -> AsyncIndex:
-        """Create an index. Metadata keys in `non_filterable` may hold long text but cannot be used in filters.
+        """Create an index.
 
+        Args:
+            name: unique in the bucket.
+            dimension: components of each vector, 1..4096.
+            metric: cosine or euclidean.
+            non_filterable: metadata keys that may hold long text but cannot be used in filters.
+            partitioner: kmeans, kdtree or single.
+            codec: rabitq, sq8, pq, lsh or flat.
+            recall: the part of the true nearest neighbours that a query should find, 0.5..1.
+
+        The last three choose the structure of its segments; None leaves the choice to Quiver (docs/operations.md).
         Raises: ConflictError when it exists, NotFoundError without the bucket, ValidationError.
         """
         asked: dict[str, Any] = {"dataType": "float32", "dimension": dimension, "distanceMetric": metric}
         if keys := list(non_filterable):
             asked["metadataConfiguration"] = {"nonFilterableMetadataKeys": keys}
-        await self._caller("CreateIndex", {"vectorBucketName": self.name, "indexName": name, **asked})
+        structure = as_tags({"partitioner": partitioner, "codec": codec, "recall": recall})
+        await self._root.call(
+            "CreateIndex", {"vectorBucketName": self.name, "indexName": name, **asked, **structure}
+        )
         return self.index(name)
 
     async def delete_index(self, name: str) -> None:
         """Delete an index with all its vectors. Raises NotFoundError."""
-        await self._caller("DeleteIndex", {"vectorBucketName": self.name, "indexName": name})
+        await self._root.call("DeleteIndex", {"vectorBucketName": self.name, "indexName": name})
 
     async def indexes(self, prefix: str = "") -> AsyncIterator[str]:
         """Names of the bucket's indexes."""
         asked = {"vectorBucketName": self.name, **({"prefix": prefix} if prefix else {})}
-        async for index in _pages(self._caller, "ListIndexes", asked, "indexes"):
+        async for index in _pages(self._root.call, "ListIndexes", asked, "indexes"):
             yield index["indexName"]
 
 
 class AsyncConnection:
     """An open root: the buckets in it. Close it, or use it as a context manager."""
 
-    def __init__(self, caller: Caller, close: Callable[[], Awaitable[None]]) -> None:
-        self._caller = caller
+    def __init__(self, root: Root, close: Callable[[], Awaitable[None]]) -> None:
+        self._root = root
         self._close = close
 
     async def __aenter__(self) -> Self:
@@ -237,21 +322,21 @@ class AsyncConnection:
 
     def bucket(self, name: str) -> AsyncBucket:
         """A handle of a bucket."""
-        return AsyncBucket(self._caller, name)
+        return AsyncBucket(self._root, name)
 
     async def create_bucket(self, name: str) -> AsyncBucket:
         """Create a bucket. Raises: ConflictError when it exists, ValidationError."""
-        await self._caller("CreateVectorBucket", {"vectorBucketName": name})
+        await self._root.call("CreateVectorBucket", {"vectorBucketName": name})
         return self.bucket(name)
 
     async def delete_bucket(self, name: str) -> None:
         """Delete an empty bucket. Raises: NotFoundError, ConflictError while it has indexes."""
-        await self._caller("DeleteVectorBucket", {"vectorBucketName": name})
+        await self._root.call("DeleteVectorBucket", {"vectorBucketName": name})
 
     async def buckets(self, prefix: str = "") -> AsyncIterator[str]:
         """Names of the buckets."""
         asked = {"prefix": prefix} if prefix else {}
-        async for bucket in _pages(self._caller, "ListVectorBuckets", asked, "vectorBuckets"):
+        async for bucket in _pages(self._root.call, "ListVectorBuckets", asked, "vectorBuckets"):
             yield bucket["vectorBucketName"]
 
 

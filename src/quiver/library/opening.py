@@ -15,12 +15,13 @@ from quiver.settings import load
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from quiver.library.caller import Caller
+    from quiver.library.caller import Root
 
 
 async def async_client(url: str, **settings: str | int) -> AsyncClient:
     """Open a root; the methods of boto3's `s3vectors` client as coroutines. See `client`."""
-    return AsyncClient(*await _open(url, settings))
+    root, close = await _open(url, settings)
+    return AsyncClient(root.call, close)
 
 
 async def async_connect(url: str, **settings: str | int) -> AsyncConnection:
@@ -49,7 +50,7 @@ def connect(url: str, **settings: str | int) -> Any:
     return open_synchronously(async_connect(url, **settings))
 
 
-async def _open(url: str, settings: dict[str, str | int]) -> tuple[Caller, Callable[[], Awaitable[None]]]:
+async def _open(url: str, settings: dict[str, str | int]) -> tuple[Root, Callable[[], Awaitable[None]]]:
     runtime = SystemRuntime()
     try:
         root = await open_service(load(os.environ, root=url, **settings), runtime)
@@ -61,4 +62,4 @@ async def _open(url: str, settings: dict[str, str | int]) -> tuple[Caller, Calla
         await root.close()
         runtime.close()
 
-    return root.call, close
+    return root, close

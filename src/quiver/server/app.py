@@ -8,24 +8,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quiver.model.errors import UnavailableError
+from quiver.server import loading
 from quiver.server.admission import ByteBudget
 from quiver.server.body import discard_body, read_body
 from quiver.server.errors import Reply, dump_json, error_reply, is_foreseen
 from quiver.server.framing import check_content, read_head
 from quiver.server.limits import ServerLimits
+from quiver.server.loading import Loading
 from quiver.server.logs import describe
 from quiver.server.metrics import Metrics
-from quiver.server.routes import HEALTH, Routes, query_values
+from quiver.server.routes import HEALTH, Routes, query_values, unprefixed
 from quiver.server.wire import read_fast, read_params
+from quiver.server.work_header import WORK, describe_work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
+    from quiver.engine.engine import SourceWork
     from quiver.model.runtime import Runtime
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.server.framing import Head
+    from quiver.server.loading import Loader
     from quiver.server.routes import Route, RoutedOperation
     from quiver.server.sigv4 import Authenticator, Principal
 
@@ -37,12 +42,14 @@ BODY_WEIGHT = 2
 
 
 class Answer(Protocol):
-    """What an operation returns: a body for orjson, and the commit number it was computed at."""
+    """What an operation returns: a body for orjson, the commit number it was computed at, and what a query did."""
 
     @property
     def body(self) -> dict[str, Any]: ...
     @property
     def commit(self) -> int | None: ...
+    @property
+    def work(self) -> Sequence[SourceWork]: ...
 
 
 class OpenService(Protocol):
@@ -50,6 +57,11 @@ class OpenService(Protocol):
 
     async def call(self, operation: str, params: dict[str, Any]) -> Answer:
         """Validate, authorize, do. Raises the errors of `quiver.model.errors`."""
+        ...
+
+    @property
+    def bulk(self) -> Loader:
+        """Loads rows in bulk."""
         ...
 
     def store_counts(self) -> StoreCounts:
@@ -103,6 +115,7 @@ class Application:
         self._log = log
         self._service: OpenService | None = None
         self._admission = ByteBudget(self.limits.admission_bytes, self.limits.admission_seconds)
+        self._loading = Loading(authenticator, runtime, self.limits)
         self._strict_reading = ByteBudget(self.limits.max_body, self.limits.admission_seconds)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -140,6 +153,8 @@ class Application:
         self._record(exchange, reply, self._runtime.monotonic() - started)
 
     async def _answer(self, scope: dict[str, Any], receive: Receive, exchange: Exchange) -> Reply:
+        if unprefixed(scope["raw_path"]) == loading.PATH:
+            return await self._loading.answer(scope, receive, exchange, lambda: self._ready().bulk)
         head = read_head(scope, self.limits)
         weight = (self.limits.max_body if head.length is None else head.length) * BODY_WEIGHT
         async with AsyncExitStack() as held:
@@ -190,7 +205,8 @@ class Application:
                 params[member] = values
         answer = await self._ready().call(route.operation, params)
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
-        return Reply(200, "OK", commit, dump_json(answer.body))
+        work = ((WORK, describe_work(answer.work)),) if answer.work else ()
+        return Reply(200, "OK", commit + work, dump_json(answer.body))
 
     def _ready(self) -> OpenService:
         if self._service is None:

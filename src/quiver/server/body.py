@@ -1,4 +1,4 @@
-"""Bodies: read whole, within size and time."""
+"""Bodies: read within size and time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from quiver.server.errors import Refusal, malformed
 from quiver.server.framing import too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from quiver.server.limits import ServerLimits
 
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-async def read_body(
-    receive: Callable[[], Awaitable[dict[str, Any]]], length: int | None, limits: ServerLimits
-) -> bytes:
+
+async def read_body(receive: Receive, length: int | None, limits: ServerLimits) -> bytes:
     """The whole body.
 
     Args:
@@ -27,28 +27,22 @@ async def read_body(
     Raises:
         Refusal: 400 too large or cut short, 408 too slow; the connection ends with each.
     """
-    parts: list[bytes] = []
-    await _consume(receive, length, limits, parts.append)
+    parts = [part async for part in body_parts(receive, length, limits)]
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def discard_body(
-    receive: Callable[[], Awaitable[dict[str, Any]]], length: int | None, limits: ServerLimits
-) -> None:
+async def discard_body(receive: Receive, length: int | None, limits: ServerLimits) -> None:
     """Read a body and keep nothing, so that the client hears the answer and can use the connection again.
 
     Raises:
         Refusal: as `read_body`.
     """
-    await _consume(receive, length, limits, lambda _: None)
+    async for _ in body_parts(receive, length, limits):
+        pass
 
 
-async def _consume(
-    receive: Callable[[], Awaitable[dict[str, Any]]],
-    length: int | None,
-    limits: ServerLimits,
-    keep: Callable[[bytes], None],
-) -> None:
+async def body_parts(receive: Receive, length: int | None, limits: ServerLimits) -> AsyncIterator[bytes]:
+    """The body as it comes. Arguments and errors as for `read_body`."""
     loop = asyncio.get_running_loop()
     allowed = limits.grace_seconds + (length or 0) / limits.min_rate
     end, total, more = loop.time() + allowed, 0, length != 0
@@ -63,12 +57,12 @@ async def _consume(
         if length is None:
             end += len(data) / limits.min_rate
         if data:
-            keep(data)
+            yield data
     if length is not None and total != length:
         raise malformed("The body is not as long as its Content-Length")
 
 
-async def _next(receive: Callable[[], Awaitable[dict[str, Any]]], patience: float) -> dict[str, Any]:
+async def _next(receive: Receive, patience: float) -> dict[str, Any]:
     try:
         async with asyncio.timeout(max(patience, 0)):
             message = await receive()

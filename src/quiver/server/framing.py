@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quiver.server.errors import Refusal, malformed
 from quiver.server.sigv4 import RequestParts
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 LENGTH = re.compile(rb"[0-9]{1,18}")
 JSON_TYPE = re.compile(rb"application/(?:json|x-amz-json-1\.[0-9])[ \t]*(?:;.*)?", re.IGNORECASE)
+
+
+class MediaType(NamedTuple):
+    """A kind of body."""
+
+    name: str
+    pattern: re.Pattern[bytes]
+
+
+JSON = MediaType("application/json", JSON_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ def read_head(scope: dict[str, Any], limits: ServerLimits) -> Head:
     return Head(parts, length)
 
 
-def check_content(parts: RequestParts) -> None:
+def check_content(parts: RequestParts, accepted: MediaType = JSON) -> None:
     """Judge what kind of body a sound head announces.
 
     Raises:
@@ -59,8 +69,8 @@ def check_content(parts: RequestParts) -> None:
         if encoding.strip().lower() not in (b"", b"identity"):
             raise _unsupported("Content-Encoding is not supported")
     for kind in parts.values(b"content-type"):
-        if kind.strip() and not JSON_TYPE.fullmatch(kind.strip()):
-            raise _unsupported("Content-Type must be application/json")
+        if kind.strip() and not accepted.pattern.fullmatch(kind.strip()):
+            raise _unsupported(f"Content-Type must be {accepted.name}")
 
 
 def too_large() -> Refusal:

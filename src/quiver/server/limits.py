@@ -13,6 +13,7 @@ class ServerLimits:
 
     Attributes:
         max_body: bytes of a request body, inclusive (the quota of S3 Vectors).
+        max_load: bytes of the body of a load, and of all loads under way in this process together.
         max_header_bytes: names and values of the header block together.
         max_headers: header lines.
         max_uri: bytes of path and query as sent.
@@ -28,6 +29,7 @@ class ServerLimits:
     """
 
     max_body: int = 20_971_520
+    max_load: int = 4096 * MIB
     max_header_bytes: int = 16 * 1024
     max_headers: int = 100
     max_uri: int = 8 * 1024

@@ -7,10 +7,15 @@ directory and the admin listener adds them up.
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from quiver.engine.native.workshop import Watcher
 from quiver.objectstore.metered_store import StoreCounts
+
+if TYPE_CHECKING:
+    from quiver.engine.native.workshop import Job
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BYTES = tuple(float(4**power) for power in range(4, 13))
@@ -60,6 +65,7 @@ class Metrics:
         self.store_sent = self._store_counter("sent_bytes", "Bytes sent to the object store.")
         self.store_received = self._store_counter("received_bytes", "Bytes received from the object store.")
         self._store_seen = StoreCounts()
+        self.maintenance = MaintenanceMetrics(self.registry)
 
     def _store_counter(self, name: str, text: str) -> Counter:
         return Counter(f"quiver_store_{name}", text, ["operation"], registry=self.registry)
@@ -84,3 +90,44 @@ class Metrics:
         self.seconds.labels(operation).observe(seconds)
         self.request_bytes.labels(operation).observe(received)
         self.response_bytes.labels(operation).observe(sent)
+
+
+class MaintenanceMetrics(Watcher):
+    """What upkeep leaves behind."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._stages: set[str] = set()
+        self.jobs = Counter(
+            "quiver_maintenance_jobs", "Upkeep jobs that ended.", ["job", "result"], registry=registry
+        )
+        self.seconds = Counter(
+            "quiver_maintenance_seconds", "Time that upkeep jobs took.", ["job"], registry=registry
+        )
+        self.running = Gauge(
+            "quiver_maintenance_running",
+            "Upkeep jobs under way.",
+            ["job"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self.rows = Gauge(
+            "quiver_maintenance_rows",
+            "Rows done of the stages under way.",
+            ["stage"],
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def started(self, job: Job) -> None:
+        self.running.labels(job.value).inc()
+
+    def ended(self, job: Job, seconds: float, *, done: bool) -> None:
+        self.running.labels(job.value).dec()
+        self.jobs.labels(job.value, "done" if done else "failed").inc()
+        self.seconds.labels(job.value).inc(seconds)
+        for stage in self._stages.copy():
+            self.rows.labels(stage).set(0)
+
+    def progress(self, stage: str, done: int, total: int) -> None:  # noqa: ARG002 - the total is no metric
+        self._stages.add(stage)
+        self.rows.labels(stage).set(done)

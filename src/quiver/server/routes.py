@@ -78,7 +78,7 @@ class Routes:
             Refusal: 404 UnknownOperationException; 405 for a known path with another method.
             SerializationError: a label that is not percent-encoded UTF-8.
         """
-        path = raw_path[len(PREFIX) - 1 :] if raw_path.startswith(PREFIX) else raw_path
+        path = unprefixed(raw_path)
         methods, labels = self._fixed.get(path), {}
         for pattern, candidates in self._labelled.items() if methods is None else ():
             if match := pattern.fullmatch(path):
@@ -92,6 +92,11 @@ class Routes:
         return methods[method]._replace(labels={name: decode_component(raw) for name, raw in labels.items()})
 
 
+def unprefixed(raw_path: bytes) -> bytes:
+    """The path without the prefix that some clients put before it."""
+    return raw_path[len(PREFIX) - 1 :] if raw_path.startswith(PREFIX) else raw_path
+
+
 def query_values(raw_query: bytes, name: str) -> list[str]:
     """Every value of one query parameter, in order. `+` is a plus.
 
@@ -100,6 +105,15 @@ def query_values(raw_query: bytes, name: str) -> list[str]:
     """
     pairs = (pair.partition(b"=") for pair in raw_query.split(b"&"))
     return [decode_component(value) for key, _, value in pairs if unquote_to_bytes(key) == name.encode()]
+
+
+def query_names(raw_query: bytes) -> set[str]:
+    """The names of all query parameters.
+
+    Raises:
+        SerializationError: a name that is not percent-encoded UTF-8.
+    """
+    return {decode_component(pair.partition(b"=")[0]) for pair in raw_query.split(b"&") if pair}
 
 
 def decode_component(raw: bytes) -> str:

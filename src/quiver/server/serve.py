@@ -23,7 +23,7 @@ from quiver.server.metrics import MULTIPROCESS_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WORKER = "quiver.server.worker:create"
+WORKER = "quiver.server.entry:create"
 DRAIN_SECONDS = 60
 
 

@@ -37,11 +37,13 @@ AUTHORIZATION = re.compile(
 SCOPE = re.compile(
     r"([A-Za-z0-9_.-]{1,128})/([0-9]{8})/([A-Za-z0-9-]{1,64})/([A-Za-z0-9-]{1,64})/([a-z0-9_]{1,32})"
 )
+SHA256 = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 QUERY_CREDENTIALS = frozenset(
     {b"x-amz-algorithm", b"x-amz-credential", b"x-amz-signature", b"x-amz-security-token"}
     | {b"awsaccesskeyid", b"signature"}
 )
+OTHER_BODY = "The x-amz-content-sha256 header is not the hash of the request body."
 DUMMY_SECRET = b"no such key: this only takes as long as one that exists"
 
 
@@ -86,7 +88,7 @@ class Claim:
         """
         for declared in self._parts.values(b"x-amz-content-sha256"):
             if not hmac.compare_digest(declared, body_sha256.encode()):
-                raise invalid_signature("The x-amz-content-sha256 header is not the hash of the request body.")
+                raise invalid_signature(OTHER_BODY)
         canonical = canonical_request(self._parts, self._signed, body_sha256)
         expected = sign(self._key, string_to_sign(self._timestamp, self._scope, canonical))
         if not hmac.compare_digest(expected, self._signature):
@@ -95,6 +97,20 @@ class Claim:
                 "Check your AWS Secret Access Key and signing method."
             )
         return Principal(self.key_id)
+
+    def verify_declared(self) -> tuple[Principal, str]:
+        """Check the signature before the body is there: against the hash that x-amz-content-sha256 declares.
+
+        Returns: the principal, and the hash that the body has to have.
+        Raises:
+            Refusal: 403 InvalidSignatureException.
+        """
+        declared = b"".join(self._parts.values(b"x-amz-content-sha256")).decode("latin-1")
+        if not SHA256.fullmatch(declared):
+            raise invalid_signature(
+                "The x-amz-content-sha256 header must be the hash of the request body, 64 hexadecimal digits."
+            )
+        return self.verify(declared), declared
 
 
 class Authenticator:

@@ -11,16 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 import simdjson
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from quiver.model.errors import SerializationError
+from quiver.model.strict_json import float32_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from numpy.typing import NDArray
 
 MAX_METADATA_OPENINGS = 32
 """Metadata with more brackets than this gets the full nesting check of the strict reading."""
@@ -84,17 +82,3 @@ def _vector(vector: _Vector, parser: simdjson.Parser, parse_metadata: Callable[[
             raise ValueError("metadata needs the nesting check")
         item["metadata"] = parse_metadata(metadata)
     return item
-
-
-def float32_array(text: bytes, parser: simdjson.Parser) -> NDArray[np.float32]:
-    """A JSON array of numbers as float32; components out of range become infinite, for the service to judge.
-
-    Raises:
-        ValueError, TypeError, RuntimeError: not a flat array of plain numbers.
-    """
-    if not text.startswith(b"[") or text.count(b"[") != 1 or b'"' in text or b"{" in text:
-        raise ValueError("not a flat array of numbers")
-    document: Any = parser.parse(text)
-    doubles = np.frombuffer(document.as_buffer(of_type="d"), np.float64)
-    with np.errstate(over="ignore"):
-        return doubles.astype(np.float32)

@@ -15,6 +15,7 @@ from quiver.server.credentials import Credentials
 from quiver.server.lifeline import stop_with_parent
 from quiver.server.limits import ServerLimits
 from quiver.server.logs import make_logger
+from quiver.server.metrics import Metrics
 from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
 from quiver.settings import load
@@ -31,11 +32,11 @@ def create() -> Application:
     """
     _raise_file_limit()
     settings = load(os.environ)
-    runtime = SystemRuntime()
+    runtime, metrics = SystemRuntime(), Metrics()
 
     async def start() -> OpenService:
         stop_with_parent()
-        service = await open_service(settings, runtime)
+        service = await open_service(settings, runtime, watcher=metrics.maintenance)
         gc.freeze()  # modules and tables live as long as the process: full collections need not visit them
         return service
 
@@ -47,7 +48,8 @@ def create() -> Application:
         Authenticator(credentials, settings.region, runtime.time),
         runtime,
         make_logger(settings.log_level),
-        ServerLimits(admission_bytes=settings.buffered_bytes),
+        ServerLimits(admission_bytes=settings.buffered_bytes, max_load=settings.load_bytes),
+        metrics,
     )
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quiver.engine.upkeep import Collected, Finding
 from quiver.format import paths
 from quiver.model.errors import DataError, NotFoundError
+from quiver.model.filter_parser import parse_filter
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from quiver.engine.upkeep import IndexSummary, Upkeep
+    from quiver.engine.upkeep import IndexSummary, RecallReport, Upkeep
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
     from quiver.service.catalog import Catalog
@@ -58,6 +59,23 @@ class Administration:
         deleted = sorted(index_id for index_id in listed if index_id is not None and index_id not in known)
         return [Stored(index.index_id, index) for index in named] + [Stored(name, None) for name in deleted]
 
+    async def index(self, bucket: str, name: str) -> Index:
+        """One index. Raises NotFoundError."""
+        for index in await self.indexes():
+            if (index.bucket, index.name) == (bucket, name):
+                return index
+        raise NotFoundError(f"there is no index {name} in a bucket {bucket}")
+
+    async def recall(
+        self, bucket: str, name: str, *, queries: int, limit: int, document: Any, seed: int
+    ) -> RecallReport:
+        """The recall of an index, for queries with this filter document. Raises NotFoundError, ValidationError."""
+        index = await self.index(bucket, name)
+        condition = None if document is None else parse_filter(document, index.spec.non_filterable)
+        return await self._upkeep.recall(
+            index.index_id, index.spec, queries=queries, limit=limit, condition=condition, seed=seed
+        )
+
     async def inspect(self) -> AsyncIterator[tuple[Stored, IndexSummary]]:
         """What each index consists of."""
         for stored in await self.stored():
@@ -73,6 +91,17 @@ class Administration:
         yield "catalog", []
         for index in indexes:
             yield f"{index.bucket}/{index.name}", await self._upkeep.check(index.index_id, index.spec)
+
+    async def rebuild(self) -> AsyncIterator[tuple[str, list[str]]]:
+        """For each index: the segments that were rebuilt from their rows.
+
+        One that is deleted meanwhile is passed over; damage that cannot be repaired is for `check` to report.
+        """
+        for index in await self.indexes():
+            rebuilt: list[str] = []
+            with suppress(NotFoundError, DataError):
+                rebuilt = await self._upkeep.rebuild(index.index_id, index.spec)
+            yield f"{index.bucket}/{index.name}", rebuilt
 
     async def compact(self) -> AsyncIterator[Index]:
         """Flush and merge each index; yields those done. One that is deleted meanwhile is passed over."""

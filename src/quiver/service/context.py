@@ -11,9 +11,9 @@ from quiver.model.errors import NotFoundError, ValidationError
 from quiver.service.catalog_commands import DropIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from quiver.engine.engine import Engine
+    from quiver.engine.engine import Engine, SourceWork
     from quiver.model.runtime import Runtime
     from quiver.service.arn import Home, IndexRef
     from quiver.service.catalog import Catalog
@@ -31,10 +31,12 @@ class Response:
         body: members of the output shape, for orjson: metadata are `orjson.Fragment`, vectors NumPy arrays, times
             whole seconds since the epoch.
         commit: the index's commit number the answer was computed at; None for operations on no vectors.
+        work: what a query did for it, for a response header.
     """
 
     body: dict[str, Any] = field(default_factory=dict)
     commit: int | None = None
+    work: Sequence[SourceWork] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,18 @@ class Context:
             return await action(now)
         except IndexSealedError:
             await self._finish_deletion(now)
+            raise
+
+    async def on_index_now(self, ref: IndexRef, action: Callable[[Index], Awaitable[T]]) -> T:
+        """Do `action`, once, on the index that the name stands for now: for work that cannot be begun again.
+
+        Raises: NotFoundError: the name stands for no index; and whatever `action` raises.
+        """
+        index = await self.catalog.index(ref)
+        try:
+            return await action(index)
+        except IndexSealedError:
+            await self._finish_deletion(index)
             raise
 
     async def _finish_deletion(self, sealed: Index) -> None:

@@ -15,6 +15,7 @@ from quiver.service.context import Response
 from quiver.service.encryption import choose_encryption
 from quiver.service.names import check_index_name, resolve_bucket, resolve_index
 from quiver.service.page_tokens import Scope
+from quiver.service.structure_tags import choose
 from quiver.service.tag_rules import check_tags
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class IndexOperations:
             bucket,
             name,
             self._context.runtime.new_id(),
-            _spec(params, configuration),
+            choose(_spec(params, configuration), tags),
             int(self._context.runtime.time()),
             choose_encryption(params.get("encryptionConfiguration"), self._context.runtime),
             configuration,

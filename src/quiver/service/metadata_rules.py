@@ -42,13 +42,16 @@ class _MetadataFault(Exception):
     """A broken rule; the record is named by who knows it."""
 
 
-def encode_all(keys: Sequence[str], documents: Iterable[Any], non_filterable: Collection[str] = ()) -> list[bytes]:
+def encode_all(
+    keys: Sequence[str], documents: Iterable[Any], non_filterable: Collection[str] = (), first: int = 0
+) -> list[bytes]:
     """Check the metadata of a batch, record by record.
 
     Args:
         keys: of the records, for messages.
         documents: metadata of each record as parsed JSON; None for none.
         non_filterable: metadata keys that do not count as filterable.
+        first: number of the first record, for paths.
 
     Returns:
         Each document as compact JSON in UTF-8, `b"{}"` for none.
@@ -63,9 +66,9 @@ def encode_all(keys: Sequence[str], documents: Iterable[Any], non_filterable: Co
             encoded.append(_encode(document, non_filterable))
         except _MetadataFault as fault:
             message = f"Invalid record for key '{keys[row]}': {fault}"
-            raise ValidationError(message, FieldError(f"vectors[{row}].metadata", message)) from None
+            raise ValidationError(message, FieldError(f"vectors[{first + row}].metadata", message)) from None
         except UnicodeEncodeError:
-            raise SerializationError(f"vectors[{row}].metadata is not valid Unicode text") from None
+            raise SerializationError(f"vectors[{first + row}].metadata is not valid Unicode text") from None
     return encoded
 
 

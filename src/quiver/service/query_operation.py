@@ -69,7 +69,7 @@ class QueryOperation:
         condition = None if document is None else parse_filter(document, index.spec.non_filterable)
         scope = Scope("QueryVectors", index.index_id, _digest(vector, document, top_k))
         place = self._open_token(scope, params.get("nextToken"))
-        after = None if place is None else Cursor(place.distance, place.key)
+        after = None if place is None else Cursor(place.distance, place.key, place.returned)
         returned = 0 if place is None else place.returned
         size = min(PAGE_RESULTS, top_k - returned)
         more = top_k - returned > size  # one hit beyond the page tells whether another page follows
@@ -82,7 +82,7 @@ class QueryOperation:
         if len(hits.keys) > size:
             last = _Place(float(hits.distances[size - 1]), hits.keys[size - 1], returned + size)
             body["nextToken"] = self._context.tokens.seal(scope, last)
-        return Response(body, hits.commit)
+        return Response(body, hits.commit, hits.work)
 
     def _open_token(self, scope: Scope, token: str | None) -> _Place | None:
         if token is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from quiver.service.bucket_operations import BucketOperations
+from quiver.service.bulk_operations import BulkOperations
 from quiver.service.context import Context, Response
 from quiver.service.index_operations import IndexOperations
 from quiver.service.operations import OPERATIONS
@@ -30,6 +31,8 @@ __all__ = ["Response", "Service"]
 class Service:
     """Every operation over one catalog and one engine. Neither is closed here: whoever made them closes them.
 
+    `bulk` loads and exports, which S3 Vectors has no operation for.
+
     Args:
         catalog: buckets and indexes.
         engine: vectors.
@@ -43,6 +46,7 @@ class Service:
     ) -> None:
         context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home)
         self._methods = _methods(context)
+        self.bulk = BulkOperations(context)
 
     async def call(self, operation: str, params: dict[str, Any]) -> Response:
         """Do one operation of `OPERATIONS`.

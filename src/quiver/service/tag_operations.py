@@ -10,6 +10,7 @@ from quiver.service.catalog_commands import TagResource, UntagResource
 from quiver.service.catalog_state import NO_RESOURCE
 from quiver.service.context import Response
 from quiver.service.names import resolve_resource
+from quiver.service.structure_tags import refuse_change
 from quiver.service.tag_rules import check_tags
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ class TagOperations:
         """TagResource."""
         bucket, index = self._names(params)
         check_tags(params["tags"])
+        if index is not None:
+            refuse_change({key: f"tags.{key}" for key in params["tags"]})
         await self._context.catalog.execute(TagResource(bucket, index, params["tags"]))
         return Response()
 
     async def untag(self, params: dict[str, Any]) -> Response:
         """UntagResource; keys that are not there are ignored."""
         bucket, index = self._names(params)
+        if index is not None:
+            refuse_change({key: f"tagKeys[{place}]" for place, key in enumerate(params["tagKeys"])})
         await self._context.catalog.execute(UntagResource(bucket, index, list(params["tagKeys"])))
         return Response()
 

@@ -29,20 +29,21 @@ _KEY_LENGTH = "Record key length exceeds the maximum allowed"
 _QUERY = "Query vector contains invalid values or is invalid for this index"
 
 
-def check_keys(paths: str, keys: Sequence[str]) -> None:
+def check_keys(paths: str, keys: Sequence[str], first: int = 0) -> None:
     """Check keys whose length in characters was validated.
 
     Args:
         paths: template of a key's path, such as `vectors[{}].key`.
         keys: vector keys.
+        first: number of the first of them.
 
     Raises:
         ValidationError: a key has more than 1,024 bytes in UTF-8.
         SerializationError: a key holds half of a surrogate pair.
     """
     for row, key in enumerate(keys):
-        if not key.isascii() and utf8_length(key, paths.format(row)) > MAX_KEY_BYTES:
-            raise ValidationError.at(paths.format(row), _KEY_LENGTH)
+        if not key.isascii() and utf8_length(key, paths.format(first + row)) > MAX_KEY_BYTES:
+            raise ValidationError.at(paths.format(first + row), _KEY_LENGTH)
 
 
 def last_of_each_key(keys: Sequence[str]) -> list[int]:
@@ -51,27 +52,36 @@ def last_of_each_key(keys: Sequence[str]) -> list[int]:
 
 
 def build_matrix(
-    keys: Sequence[str], rows: Sequence[Any], dimension: int, metric: DistanceMetric
+    keys: Sequence[str],
+    rows: Sequence[Any] | NDArray[Any],
+    dimension: int,
+    metric: DistanceMetric,
+    first: int = 0,
 ) -> Float32Matrix:
     """The vectors of a batch as one C-contiguous float32 matrix of shape (len(rows), dimension).
 
     Args:
         keys: of the records, for messages.
-        rows: n validated float lists: sequences of numbers, or one-dimensional arrays.
+        rows: n validated float lists: sequences of numbers, or one-dimensional arrays; or one array of shape
+            (n, components) of numbers.
         dimension: of the index.
         metric: of the index.
+        first: number of the first record, for paths.
 
     Raises:
         ValidationError: a vector has the wrong length, a component that is not finite in float32, or under the
             cosine metric none but zeros; the first such record is named.
     """
     matrix = np.empty((len(rows), dimension), np.float32)
-    for row, values in enumerate(rows):
-        if len(values) != dimension:
-            _refuse_first(keys, rows, dimension, metric)
-        _assign(matrix[row], values)
+    if isinstance(rows, np.ndarray) and rows.shape == matrix.shape:
+        _assign(matrix, rows)
+    else:
+        for row, values in enumerate(rows):
+            if len(values) != dimension:
+                _refuse_first(keys, rows, dimension, metric, first)
+            _assign(matrix[row], values)
     if _has_fault(matrix, metric):
-        _refuse_first(keys, rows, dimension, metric)
+        _refuse_first(keys, rows, dimension, metric, first)
     return matrix
 
 
@@ -126,9 +136,11 @@ def _fault(values: Any, dimension: int, metric: DistanceMetric) -> str | None:
     return _ZERO_NORM if _has_fault(vector, metric) else None
 
 
-def _refuse_first(keys: Sequence[str], rows: Sequence[Any], dimension: int, metric: DistanceMetric) -> None:
+def _refuse_first(
+    keys: Sequence[str], rows: Sequence[Any] | NDArray[Any], dimension: int, metric: DistanceMetric, first: int
+) -> None:
     """Raise for the first record at fault."""
     for row, values in enumerate(rows):
         fault = _fault(values, dimension, metric)
         if fault is not None:
-            raise ValidationError.at(f"vectors[{row}]", f"Invalid record for key '{keys[row]}': {fault}")
+            raise ValidationError.at(f"vectors[{first + row}]", f"Invalid record for key '{keys[row]}': {fault}")

@@ -1,0 +1,1 @@
+"""Rows from files and arrays, and to files."""

@@ -1,0 +1,110 @@
+"""`quiver explain` and `recall`: how queries of an index are answered, and how well."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+from quiver.cli.opening import opened
+from quiver.cli.output import Exit, progress, show_json, show_table
+from quiver.engine.engine import Query
+from quiver.model.errors import NotFoundError, ValidationError
+from quiver.model.filter_parser import parse_filter
+from quiver.service.vector_rules import check_query_vector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from quiver.engine.engine import Hits, Index
+
+_REPETITIONS = 5
+
+
+async def explain(
+    root: str,
+    bucket: str,
+    name: str,
+    *,
+    key: str | None,
+    vector: Any,
+    limit: int,
+    document: Any,
+    as_json: bool,
+) -> Exit:
+    """Show how one query is answered: the first time, as it was after opening, and the median of some more."""
+    async with opened(root) as open_root:
+        stored = await open_root.administration.index(bucket, name)
+        index = await open_root.engine.open(stored.index_id, stored.spec)
+        point = await _stored_vector(index, key) if vector is None else _given_vector(vector)
+        checked = check_query_vector(point, stored.spec.dimension, stored.spec.metric)
+        condition = None if document is None else parse_filter(document, stored.spec.non_filterable)
+        query = Query(checked, limit, condition)
+        before = open_root.store_counts()
+        hits, first = await _timed(index, query)
+        after = open_root.store_counts()
+        again = [(await _timed(index, query))[1] for _ in range(_REPETITIONS)]
+    requests = after.get.requests + after.list.requests - before.get.requests - before.list.requests
+    received = after.get.bytes_out - before.get.bytes_out
+    shown = {
+        "commit": hits.commit,
+        "recall": stored.spec.recall,
+        "hits": len(hits.keys),
+        "first_ms": round(1e3 * first, 3),
+        "median_ms": round(1e3 * float(np.median(again)), 3),
+        "requests": requests,
+        "received_bytes": received,
+        "work": [work._asdict() for work in hits.work],
+    }
+    if as_json:
+        show_json(shown)
+        return Exit.OK
+    if hits.work:
+        show_table([work._asdict() for work in hits.work])
+    typer.echo(
+        f"{len(hits.keys)} hits at commit {hits.commit}, recall target {stored.spec.recall:g}: "
+        f"{shown['first_ms']} ms after opening ({requests} store requests, {received:,} bytes), "
+        f"then {shown['median_ms']} ms"
+    )
+    return Exit.OK
+
+
+def _given_vector(document: Any) -> list[float]:
+    if not isinstance(document, list) or any(type(number) not in (int, float) for number in document):
+        raise ValidationError("the vector is not a JSON array of numbers")
+    return document
+
+
+async def _stored_vector(index: Index, key: str | None) -> NDArray[np.float32]:
+    if key is None:
+        raise ValidationError("name a stored vector with --key, or give one with --vector")
+    found = (await index.get([key], vectors=True, metadata=False)).rows
+    if not found or found[0].vector is None:
+        raise NotFoundError(f"there is no vector with the key {key}")
+    return found[0].vector
+
+
+async def _timed(index: Index, query: Query) -> tuple[Hits, float]:
+    began = time.perf_counter()
+    return await index.query(query), time.perf_counter() - began
+
+
+async def recall(
+    root: str, bucket: str, name: str, *, queries: int, limit: int, document: Any, seed: int, as_json: bool
+) -> Exit:
+    """Measure recall against exact search and show it with its interval."""
+    async with opened(root) as open_root:
+        with progress("Measuring"):
+            report = await open_root.administration.recall(
+                bucket, name, queries=queries, limit=limit, document=document, seed=seed
+            )
+    if as_json:
+        show_json(report._asdict())
+        return Exit.OK
+    typer.echo(
+        f"recall@{report.limit} {report.mean:.4f} (95 % interval {report.low:.4f} to {report.high:.4f}), "
+        f"target {report.target:g}, {report.queries} queries, commit {report.commit}"
+    )
+    return Exit.OK

@@ -1,0 +1,1 @@
+"""The maintenance process as its parent sees it."""

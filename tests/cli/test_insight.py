@@ -1,0 +1,112 @@
+"""`quiver explain` and `quiver recall`: what they say of exact and of partitioned segments."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import quiver
+from quiver.cli.main import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typer.testing import Result
+
+ROWS, DIMENSION = 6_000, 384  # just more than a segment that is scanned whole holds
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path: Path = tmp_path_factory.mktemp("insight") / "data"
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(40, DIMENSION))
+    rows = (centres[rng.integers(0, 40, ROWS)] + 0.7 * rng.normal(size=(ROWS, DIMENSION))).astype(np.float32)
+    keys = [f"k{number}" for number in range(ROWS)]
+    metadata = [{"part": number % 100} for number in range(ROWS)]
+    with quiver.connect(str(path)) as connection:
+        bucket = connection.create_bucket("demo")
+        bucket.create_index("coded", dimension=DIMENSION).put_many((keys, rows, metadata))
+    assert invoke("compact", str(path)).exit_code == 0
+    with quiver.connect(str(path)) as connection:
+        connection.bucket("demo").create_index("small", dimension=DIMENSION).put(keys[:50], rows[:50])
+    return str(path)
+
+
+def test_a_query_of_a_partitioned_segment_is_explained(root: str) -> None:
+    shown = invoke("explain", "demo", "coded", "--key", "k7", "--json", "--root", root)
+    assert shown.exit_code == 0, shown.output
+    answer = json.loads(shown.stdout)
+    (work,) = answer["work"]
+    assert (work["structure"], work["plan"], work["rows"], work["matches"]) == (
+        "kmeans+rabitq",
+        "probe",
+        ROWS,
+        ROWS,
+    )
+    assert 0 < work["probed"] < work["partitions"]
+    assert 0 < work["codes"] < ROWS
+    assert 10 <= work["vectors"] < ROWS
+    assert answer["hits"] == 10
+    assert answer["requests"] >= 1
+    assert answer["recall"] == 0.98
+
+
+def test_a_selective_filter_is_answered_exactly(root: str) -> None:
+    filtered = ("--filter", '{"part": 3}')
+    shown = invoke("explain", "demo", "coded", "--key", "k7", *filtered, "--json", "--root", root)
+    (work,) = json.loads(shown.stdout)["work"]
+    assert (work["plan"], work["matches"], work["vectors"], work["codes"]) == ("gather", 60, 60, 0)
+
+
+def test_an_explanation_for_people_has_a_line_for_each_source(root: str) -> None:
+    shown = invoke("explain", "demo", "small", "--vector", json.dumps([1.0] * DIMENSION), "--root", root)
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"^tail +rows +scan +50 +50 ", shown.stdout, re.MULTILINE)
+    assert re.search(r"^10 hits at commit 1, recall target 0.98: ", shown.stdout, re.MULTILINE)
+
+
+def test_recall_is_measured_with_its_interval(root: str) -> None:
+    shown = invoke("recall", "demo", "coded", "--queries", "60", "--json", "--root", root)
+    assert shown.exit_code == 0, shown.output
+    report = json.loads(shown.stdout)
+    assert (report["queries"], report["limit"], report["target"]) == (60, 10, 0.98)
+    assert report["low"] <= report["mean"] <= report["high"] <= 1
+    assert report["mean"] >= 0.9
+    again = json.loads(invoke("recall", "demo", "coded", "--queries", "60", "--json", "--root", root).stdout)
+    assert again == report
+
+
+def test_recall_of_what_is_searched_exactly_is_one(root: str) -> None:
+    shown = invoke("recall", "demo", "small", "--root", root)
+    assert shown.stdout.startswith("recall@10 1.0000 (95 % interval 1.0000 to 1.0000), target 0.98, 50 queries")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("explain", "demo", "absent", "--key", "k1"), 1, "there is no index absent in a bucket demo"),
+        (("explain", "demo", "small", "--key", "none"), 1, "there is no vector with the key none"),
+        (("explain", "demo", "small"), 1, "--key"),
+        (("explain", "demo", "small", "--vector", "[1"), 2, "not JSON"),
+        (("explain", "demo", "small", "--vector", "[1, 2]"), 1, "invalid for this index"),
+        (("explain", "demo", "small", "--vector", '{"a": 1}'), 1, "vector"),
+        (("explain", "demo", "small", "--key", "k1", "--filter", '{"$and": 3}'), 1, "filter"),
+        (("recall", "demo", "small", "--filter", '{"a": {"$no": 1}}'), 1, "filter"),
+        (("recall", "demo", "small", "--queries", "1"), 2, "queries"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(root: str, arguments: tuple[str, ...], code: int, message: str) -> None:
+    refused = invoke(*arguments, "--root", root)
+    assert refused.exit_code == code, refused.output
+    assert message in refused.output
+    assert "Traceback" not in refused.output

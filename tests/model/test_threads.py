@@ -1,0 +1,88 @@
+"""Thread limits of the numeric libraries: of the calling thread only, or of libraries that load under a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import pytest
+
+from cli.running import environment
+from quiver.model.runtime import SystemRuntime
+from quiver.model.threads import every_core, loading_for_one_thread, one_thread
+
+
+@pytest.fixture(autouse=True)
+def caller_keeps_its_threads() -> None:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)
+    yield
+    assert faiss.omp_get_max_threads() == 3
+    faiss.omp_set_num_threads(before)
+
+
+def test_a_thread_limits_itself_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+
+    def inside() -> list[int]:
+        seen = []
+        for limit in (one_thread, every_core, one_thread):
+            limit()
+            seen.append(faiss.omp_get_max_threads())
+        return seen
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(inside).result() == [1, 7, 1]
+
+
+@pytest.mark.parametrize("value", ["", "0", "many", "4,2"])
+def test_without_a_usable_limit_building_takes_every_core(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+
+    def inside() -> int:
+        every_core()
+        return int(faiss.omp_get_max_threads())
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(inside).result() == len(os.sched_getaffinity(0))
+
+
+def test_offloaded_work_starts_with_one_thread_even_after_building() -> None:
+    runtime = SystemRuntime(threads=1)
+
+    async def scenario() -> list[int]:
+        first = await runtime.offload(faiss.omp_get_max_threads)
+        await runtime.offload(every_core)
+        return [first, await runtime.offload(faiss.omp_get_max_threads)]
+
+    try:
+        assert asyncio.run(scenario()) == [1, 1]
+    finally:
+        runtime.close()
+
+
+def test_the_environment_is_as_before_and_what_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "5")
+    before = dict(os.environ)
+    with loading_for_one_thread():
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("1", "5")
+    assert dict(os.environ) == before
+
+
+def test_a_worker_process_uses_one_thread_for_each_query() -> None:
+    program = (
+        "import os\n"
+        "os.environ.update(QUIVER_ACCESS_KEY_ID='key', QUIVER_SECRET_ACCESS_KEY='a-secret-of-a-sensible-length')\n"
+        "from quiver.server.entry import create\n"
+        "create()\n"
+        "import faiss\n"
+        "print(faiss.omp_get_max_threads(), 'OMP_NUM_THREADS' in os.environ)\n"
+    )
+    given = {name: value for name, value in environment().items() if "NUM_THREADS" not in name}
+    done = subprocess.run([sys.executable, "-c", program], env=given, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 False\n"
