@@ -1,10 +1,13 @@
-"""`python -m benchmarks [NAME ...]`: runs the named benchmarks, or all, each in a process of its own.
+"""`python -m benchmarks [NAME ...] [options]`: runs the named benchmarks, or all, each in a process of its own.
 
-One BLAS thread each, servers included.
+One BLAS thread each, servers included. Options go to each of them. The comparisons with other systems (recall_qps,
+filtered, build_time, footprint, life, growth) run only when named: they take hours, and `pip install
+'quiverdb[bench]'`.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -18,13 +21,16 @@ NEEDS_DATA = {"main_job"}
 def main() -> None:
     """Run them in order; exits with 1 when one failed."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY / "src")}
+    arguments = sys.argv[1:]
+    names = list(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
+    options = arguments[len(names) :]
     failed = []
-    for name in sys.argv[1:] or ALL:
+    for name in names or ALL:
         print(f"\n== {name}", flush=True)
         if name in NEEDS_DATA and data_folder("debian") is None:
             print("left out: its data are not here (QUIVER_BENCH_DATA)")
             continue
-        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *options]
         if subprocess.run(command, env=environment, cwd=REPOSITORY, check=False).returncode:
             failed.append(name)
     if failed:

@@ -17,15 +17,18 @@ import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import orjson
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEYS = Credentials("BENCHMARK1", "a-secret-of-a-sensible-length")
@@ -248,8 +251,12 @@ def debian(folder: Path, name: str = "base") -> np.ndarray:
 
 
 def memory(pids: list[int]) -> dict[str, float]:
-    """MiB of processes together: `rss` (pages shared between them counted in each) and `pss` (counted once)."""
-    totals = {"Rss": 0, "Pss": 0}
+    """MiB of processes together.
+
+    `rss` counts pages shared between them in each, `pss` once; `anonymous` leaves out pages of files, such as
+    those of memory-mapped indexes, which the page cache may take back.
+    """
+    totals = {"Rss": 0, "Pss": 0, "Anonymous": 0}
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -289,13 +296,33 @@ def percentiles(seconds: list[float]) -> str:
     return f"{statistics.median(seconds) * 1e3:.2f} / {worst * 1e3:.2f}"
 
 
-def describe_machine() -> str:
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def disk_bytes(folder: Path) -> int:
+    """Bytes that the files under a folder take on disk; a file linked twice counts once."""
+    found = [path.lstat() for path in folder.rglob("*")]
+    return sum({(s.st_dev, s.st_ino): s.st_blocks * 512 for s in found}.values())
+
+
+def versions(packages: Iterable[str]) -> str:
+    """`name version` of those that are installed."""
+    found = []
+    for name in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
+
+
+def describe_machine(packages: Iterable[str] = ("numpy", "pyarrow", "granian", "pysimdjson")) -> str:
     """One line: interpreter, packages, processors, load."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "pyarrow", "granian", "pysimdjson"))
     load = os.getloadavg()[0]
     return (
-        f"Python {platform.python_version()}, {packages}; {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} cores; load before: {load:.1f}"
+        f"Python {platform.python_version()}, {versions(packages)}; {platform.system()} {platform.machine()}, "
+        f"{processor()}, {os.cpu_count()} cores; load before: {load:.1f}"
     )
 
 

@@ -1,0 +1,125 @@
+"""Quiver embedded: the library over a directory.
+
+A recall target is fixed when an index is created, so `prepare` makes one index for each, in a root of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import quiver
+from benchmarks.contenders.contract import Contender, Knob, Search
+from quiver.assemble import open_service
+from quiver.model.runtime import SystemRuntime
+from quiver.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.filters import Columns, Filter
+
+BUCKET, INDEX = "benchmark", "main"
+CHUNK = 50_000
+TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
+
+
+class QuiverLibrary(Contender):
+    """One connection, with an event loop of its own, for each searching thread."""
+
+    settings = "the default index (no tags); the tag quiver:recall by knob"
+
+    def build(self) -> None:
+        fill(self.folder / "root", {INDEX: None}, self.data.rows, self.data.metric, self.columns)
+
+    def prepare(self, knobs: list[Knob]) -> None:
+        names = {_name(knob): knob["recall"] for knob in knobs if knob["recall"] is not None}
+        fill(self.folder / "targets", names, self.data.rows, self.data.metric, self.columns)
+
+    def open(self) -> None:
+        self._connections: dict[tuple[Path, int], Any] = {}
+        self.use(self.usual(10))
+
+    def knobs(self, k: int) -> list[Knob]:  # noqa: ARG002
+        return [{"recall": target} for target in TARGETS]
+
+    def usual(self, k: int) -> Knob:  # noqa: ARG002
+        return {"recall": None}
+
+    def use(self, knob: Knob) -> None:
+        main = knob["recall"] is None
+        self.location = (self.folder / ("root" if main else "targets"), INDEX if main else _name(knob))
+
+    def searcher(self) -> Search:
+        index = self.index()
+
+        def search(query: np.ndarray, k: int, filter_: Filter | None) -> list[int]:
+            found = index.query(query, k, filter=filter_ and where(filter_), metadata=False)
+            return [int(key) for key in found.keys]
+
+        return search
+
+    def index(self) -> Any:
+        """The index by the calling thread's connection."""
+        root, name = self.location
+        at = (root, threading.get_ident())
+        if at not in self._connections:
+            self._connections[at] = quiver.connect(str(root))
+        return self._connections[at].bucket(BUCKET).index(name)
+
+    def disk_folder(self) -> Path:
+        return self.folder / "root"
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+
+
+def fill(
+    root: Path, recalls: dict[str, float | None], rows: np.ndarray, metric: str, columns: Columns | None
+) -> None:
+    """Make indexes of all rows, by name and recall target, and compact the root so that no tail is left."""
+    with quiver.connect(str(root)) as connection:
+        bucket = connection.create_bucket(BUCKET)
+        for name, recall in recalls.items():
+            index = bucket.create_index(name, dimension=rows.shape[1], metric=metric, recall=recall)
+            for start in range(0, len(rows), CHUNK):
+                part = np.asarray(rows[start : start + CHUNK])
+                load(index, range(start, start + len(part)), part, columns)
+    compact(root)
+
+
+def load(index: Any, ids: range, rows: np.ndarray, columns: Columns | None) -> None:
+    """Put rows by the fastest way that the library has."""
+    metadata = None
+    if columns:
+        metadata = [{name: int(column[row]) for name, column in columns.items()} for row in ids]
+    keys = [str(row) for row in ids]
+    getattr(index, "put_many", index.put)(keys, rows, metadata)
+
+
+def compact(root: Path) -> None:
+    """What `quiver compact` does, without the start of a process."""
+    asyncio.run(_compact(root))
+
+
+async def _compact(root: Path) -> None:
+    runtime = SystemRuntime()
+    opened = await open_service(Settings(root=str(root)), runtime, background=False)
+    async for _ in opened.administration.compact():
+        pass
+    await opened.close()
+    runtime.close()
+
+
+def where(filter_: Filter) -> dict[str, Any]:
+    """The filter in S3 Vectors' language."""
+    conditions = [{name: {"$in": values}} for name, values in filter_.items()]
+    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
+
+
+def _name(knob: Knob) -> str:
+    return f"recall-{str(knob['recall']).replace('.', '-')}"
