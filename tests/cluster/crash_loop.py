@@ -1,7 +1,8 @@
 """Kills a whole server again and again, and checks its promises: `python tests/cluster/crash_loop.py --cycles N`.
 
 A cycle starts the server, checks everything clients were told before the last kill, lets clients write, and kills
-every process of the server with SIGKILL: at a random moment, or when a worker has died at a named crash point.
+every process of the server with SIGKILL: at a random moment, or when a worker or its maintenance process has died
+at a named crash point.
 Then `quiver fsck` reads the root as the kill left it.
 """
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 CLIENTS = 3
 LOAD_SECONDS = 1.2
 POINT_SECONDS = 45
+INLINE = 0.25
+"""The part of all cycles in which workers do the upkeep themselves."""
 LOW_THRESHOLDS = {"QUIVER_FLUSH_ROWS": "25", "QUIVER_GARBAGE_AGE_SECONDS": "1"}
 
 
@@ -79,6 +82,8 @@ class CrashLoop:
                 if point:
                     wait_for_death(server, before, point)
                 else:
+                    if self._chance.random() < 0.5:
+                        self.totals["kills after maintenance began"] += wait_for_maintenance(server)
                     time.sleep(self._chance.uniform(0, LOAD_SECONDS))
                 server.kill()
         self.totals["cycles"] += 1
@@ -131,7 +136,9 @@ class CrashLoop:
         self.totals["clean checks"] += 1
 
     def _start(self, *, workers: int, point: str = "") -> Server:
-        changes = {"QUIVER_CRASH_AT": point} if point else {}
+        changes = {"QUIVER_MAINTENANCE": "inline" if self._chance.random() < INLINE else "process"}
+        if point:
+            changes["QUIVER_CRASH_AT"] = point
         log = self._directory / "server.log"
         log.unlink(missing_ok=True)
         scratch = {"TMPDIR": str(self._directory)}
@@ -172,12 +179,27 @@ class Load:
 
 
 def wait_for_death(server: Server, before: set[int], point: str) -> None:
-    """Until a worker of `before` has died. Raises Violation when none does."""
+    """Until a worker of `before`, or a maintenance process, has died. Raises Violation when none does.
+
+    None leaves by itself before `POINT_SECONDS` are over.
+    """
     give_up = time.monotonic() + POINT_SECONDS
-    while before <= server.workers():
+    maintainers: set[int] = set()
+    while before <= server.workers() and maintainers <= (running := server.maintainers()):
+        maintainers |= running
         if time.monotonic() > give_up:
             raise Violation(f"the crash point {point} is never reached")
         time.sleep(0.005)
+
+
+def wait_for_maintenance(server: Server) -> bool:
+    """Until there is a maintenance process; False when there is none soon."""
+    give_up = time.monotonic() + 2 * LOAD_SECONDS
+    while not server.maintainers():
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def schedule(cycles: int, points: tuple[str, ...] = CRASH_POINTS) -> list[str]:

@@ -11,6 +11,7 @@ CRASH_POINTS = (
     "log:before_put",
     "log:filled",
     "log:committed",
+    "segment:reserved",
     "segment:rows_written",
     "segment:written",
     "checkpoint:published",

@@ -113,13 +113,11 @@ class Server(Group):
 
     def workers(self) -> set[int]:
         """Process ids of the workers that run now."""
-        pid, found = self.process.pid, set()
-        with suppress(OSError):
-            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                with suppress(OSError):
-                    if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-                        found.add(int(child))
-        return found
+        return children(self.process.pid, "spawn_main")
+
+    def maintainers(self) -> set[int]:
+        """Process ids of the workers' maintenance processes that run now."""
+        return {pid for worker in self.workers() for pid in children(worker, "quiver.maintainer")}
 
     def stop(self) -> int:
         """SIGTERM, and the exit code; nothing is left running."""
@@ -128,6 +126,18 @@ class Server(Group):
             return self.process.wait(STOP_SECONDS)
         finally:
             self.kill()
+
+
+def children(pid: int, command: str) -> set[int]:
+    """Processes started by any thread of a process whose command line holds a text."""
+    found = set()
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in listed.read_text().split():
+                with suppress(OSError):
+                    if command in Path(f"/proc/{child}/cmdline").read_text():
+                        found.add(int(child))
+    return found
 
 
 class Moto(Group):

@@ -66,7 +66,7 @@ def test_links_to_other_files_lead_somewhere(page: Path) -> None:
 def test_commands_and_their_options_exist(page: Path) -> None:
     wrong = []
     for line in code(page.read_text()):
-        found = re.match(r"(?:\$ )?(?:\.venv/bin/)?quiver (\w+)(.*)", line)
+        found = re.match(r"(?:\$ )?(?:\.venv/bin/)?quiver ([\w-]+)(.*)", line)
         if found is None or found[1] == "COMMAND":
             continue
         options = set(re.findall(r"(?<!\S)--[\w-]+", found[2])) - {"--help"}
@@ -113,11 +113,20 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
 
 def test_every_command_is_documented() -> None:
     documented = table(OPERATIONS_PAGE.read_text(), "Commands")
-    assert {re.sub(r"^quiver (\w+).*", r"\1", name) for name in documented} == set(COMMANDS)
+    assert {re.sub(r"^quiver ([\w-]+).*", r"\1", name) for name in documented} == set(COMMANDS)
 
 
 def test_every_operation_is_documented() -> None:
     assert list(table(OPERATIONS_PAGE.read_text(), "Operations served")) == list(OPERATIONS)
+
+
+def test_every_index_structure_is_documented_with_the_default() -> None:
+    from quiver.model.structure import CODECS, DEFAULT_CODEC, DEFAULT_PARTITIONER, DEFAULT_RECALL, PARTITIONERS
+
+    text = OPERATIONS_PAGE.read_text().split("## Choosing the index structure\n")[1].split("\n## ")[0]
+    values = [row.split("|")[2].strip() for row in text.splitlines() if row.startswith("|")][2:]
+    assert values == [*(f"`{name}`" for name in PARTITIONERS + CODECS), "`0.5` to `1`"]
+    assert f"\nDefault: `{DEFAULT_PARTITIONER}` with `{DEFAULT_CODEC}`, recall {DEFAULT_RECALL}.\n" in text
 
 
 def test_the_library_example_of_the_readme_runs(
@@ -196,3 +205,36 @@ def test_locked_requirements_hold_what_the_project_asks_for() -> None:
         )
         missing = {re.match(r"[\w-]+", line)[0] for line in lines} - pinned.keys()  # type: ignore[index]
         assert missing == set(), file
+
+
+def bulk_example(name: str) -> str:
+    """The Python example of the page on bulk loading that mentions `name`."""
+    text = OPERATIONS_PAGE.read_text().split("## Bulk loading and export\n", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (example,) = [block for block in blocks if name in block]
+    return example
+
+
+def test_the_bulk_example_of_the_library_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(bulk_example("quiver.connect"), "operations.md", "exec"), {})
+    assert capsys.readouterr().out == "50000\n50000\n50000\n"
+
+
+@pytest.mark.slow
+def test_the_bulk_example_over_http_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunningServer(str(tmp_path / "data"), **KEYS) as server:
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name.replace("QUIVER", "AWS"), value)
+        client = server.client()
+        client.create_vector_bucket(vectorBucketName="demo")
+        client.create_index(
+            vectorBucketName="demo", indexName="words", dataType="float32", dimension=3, distanceMetric="cosine"
+        )
+        example = bulk_example("LoadVectors").replace("http://127.0.0.1:8080", server.url)
+        exec(compile(example, "operations.md", "exec"), {})
+    assert re.fullmatch(r"\{'rows': 1000, 'commit': \d+\}\n", capsys.readouterr().out)

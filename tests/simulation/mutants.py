@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import msgspec
+from pyroaring import BitMap
 
 from quiver.engine.engine import IndexSealedError
-from quiver.engine.native import compaction, flush
+from quiver.engine.native import compaction, flush, load, maintenance
 from quiver.engine.native.snapshot import OpenSegment, Snapshot, SnapshotSource
+from quiver.engine.native.state import contents_of
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, encode, make_payload
@@ -87,6 +89,11 @@ def busy(plan: Plan) -> Plan:
 def crowded(plan: Plan) -> Plan:
     """Several nodes, all appending and checkpointing as fast as they can."""
     return replace(plan, nodes=4, clients=6, think=0.2, maintenance=0.3, patience=60.0)
+
+
+def loading(plan: Plan) -> Plan:
+    """Many nodes, and a third of all requests loads."""
+    return replace(scenarios.many_maintainers(plan), loads=0.33, patience=120.0)
 
 
 # ------------------------------------------------------------------ the commit log
@@ -192,8 +199,8 @@ def with_cleanup_on_conflict() -> AbstractContextManager[Any]:
     """A flush or compaction that believes it lost deletes the segments it wrote."""
     publish = flush.publish
 
-    async def publish_and_clean_up(index: Any, draft: Any, segments: Any) -> bool:
-        won = await publish(index, draft, segments)
+    async def publish_and_clean_up(index: Any, draft: Any, segments: Any, *others: Any) -> bool:
+        won = await publish(index, draft, segments, *others)
         if not won:
             mine = [ref.id for ref in segments if ref.id.startswith(f"{draft.checkpoint.generation:016x}-")]
             await index.store.delete(
@@ -267,6 +274,55 @@ async def create_believing_409(store: Any, runtime: Any, key: str, parts: Any) -
             await runtime.sleep(0.1)
         else:
             return
+
+
+# ------------------------------------------------------------------ loads and merges
+
+
+def segments_only(checkpoint: Any) -> set[str]:
+    """Garbage collection that knows of no reservations."""
+    contents = contents_of(checkpoint)
+    return {ref.id for ref in contents.segments} if contents else set()
+
+
+def with_a_load_that_trusts_its_put() -> AbstractContextManager[Any]:
+    """A load takes a checkpoint that it could create for published. Rare: see test_late_load.py."""
+    publish = load.publish
+    won: dict[Any, bool] = {}
+
+    async def publish_and_note(index: Any, *others: Any, **named: Any) -> bool:
+        won[index] = await publish(index, *others, **named)
+        return won[index]
+
+    async def is_reserved(index: Any, segment: str) -> bool:
+        return not won[index]
+
+    return together(
+        patch.object(load, "publish", publish_and_note), patch.object(load, "is_reserved", is_reserved)
+    )
+
+
+def without_reservations() -> AbstractContextManager[Any]:
+    """Segments are collected while they are written, and published nevertheless."""
+    return together(
+        patch.object(maintenance, "references_of", segments_only),
+        patch.object(load, "check_reserved", lambda reserved, segment: None),
+        patch.object(compaction, "check_reserved", lambda reserved, segment: None),
+    )
+
+
+def without_moved_tombstones() -> AbstractContextManager[Any]:
+    """What died while a merge was under way comes back with it."""
+    return patch.object(compaction, "_moved_tombstones", lambda merge, segments: BitMap())
+
+
+def over_a_live_tail() -> AbstractContextManager[Any]:
+    """Rows of the tail stay beside the loaded rows of the same keys."""
+
+    async def store_all(index: Any, draft: Any, superseded: Any) -> Any:
+        return await flush.store_tail(index, draft)
+
+    return patch.object(load, "store_tail", store_all)
 
 
 # ------------------------------------------------------------------ the catalog
@@ -410,7 +466,7 @@ MUTANTS = [
     Mutant(
         "host clock in garbage collection by age",
         "Icechunk #2310",
-        in_garbage(_is_garbage=is_garbage_by_age, _store_time=host_time),
+        in_garbage(_is_garbage=is_garbage_by_age, store_time=host_time),
         scenarios.run_engine,
         Bias(scenarios.stalling_upkeep, scenarios.many_maintainers, min_age=300.0),
     ),
@@ -428,6 +484,34 @@ MUTANTS = [
         lambda: patch.object(segment_writer, "_create", create_believing_409),
         scenarios.run_engine,
         Bias(conflicts, busy),
+    ),
+    Mutant(
+        "garbage collection knows of no reservations",
+        "a merge or load that lost a race names a segment that was collected",
+        without_reservations,
+        scenarios.run_engine,
+        Bias(scenarios.stalling_upkeep, loading, min_age=0.0),
+    ),
+    Mutant(
+        "a load leaves the tail's rows alone",
+        "an overwritten row is found beside the loaded one",
+        over_a_live_tail,
+        scenarios.run_engine,
+        Bias(plan=loading),
+    ),
+    Mutant(
+        "a load leaves older segments alone",
+        "an overwritten row is found beside the loaded one",
+        lambda: patch.object(load, "_supersede", lambda segments, reader: segments),
+        scenarios.run_engine,
+        Bias(plan=loading),
+    ),
+    Mutant(
+        "a merge forgets what died meanwhile",
+        "a deleted row comes back",
+        without_moved_tombstones,
+        scenarios.run_engine,
+        Bias(scenarios.stalling_upkeep, scenarios.many_maintainers),
     ),
     Mutant(
         "the name goes before the seal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,9 +16,10 @@ from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.commit_log import CommitLog, LogSettings, Machine
 from simulation.checkers.history import Violation
 from simulation.replica import CLASSES, Answer, Replica
+from simulation.timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from quiver.format.checkpoint import Checkpoint
     from simulation.store import Backing
@@ -71,10 +73,10 @@ class RegisterReplica(Replica):
     async def list(self) -> Answer:
         return await self.log.observe(lambda: Answer(dict(self.machine.values), self.log.slot))
 
-    async def query(self, value_class: int | None) -> Answer:
+    async def query(self, value_class: int | None, limit: int | None = None) -> Answer:
         values, commit = await self.list()
-        chosen = {k: v for k, v in values.items() if value_class is None or v % CLASSES == value_class}
-        return Answer(chosen, commit)
+        chosen = [(k, v) for k, v in values.items() if value_class is None or v % CLASSES == value_class]
+        return Answer(dict(chosen[:limit]), commit)
 
     async def flush(self) -> None:
         draft = await self.log.observe(
@@ -109,22 +111,30 @@ class RegisterReplica(Replica):
             await self.store.delete(doomed)
 
 
-def replay(backing: Backing) -> dict[int, dict[str, int]]:
-    """The state after each commit, from every log object ever created: the truth answers are compared with."""
-    states: dict[int, dict[str, int]] = {0: {}}
+def replay(backing: Backing) -> Timeline:
+    """What every log object ever created says: the truth answers are compared with."""
+    changes = []
     applied: dict[str, int] = {}
-    values: dict[str, int] = {}
     for slot in range(1, len(backing.log) + 1):
         key = paths.log_key(ROOT, slot)
         if key not in backing.log:
             raise Violation(f"slot {slot} of the log was skipped")
         identity, payload = decode(EnvelopeKind.LOG_ENTRY, key, INDEX_ID, backing.log[key][0])
+        parts = []
         if applied.get(identity.writer, 0) < identity.sequence:
             applied[identity.writer] = identity.sequence
-            for part in log_entry.decode(key, payload):
-                keys, value = msgspec.msgpack.decode(part.body)
-                values = {k: v for k, v in values.items() if k not in keys}
-                if value is not None:
-                    values.update(dict.fromkeys(keys, value))
-        states[slot] = values
-    return states
+            parts = [msgspec.msgpack.decode(part.body) for part in log_entry.decode(key, payload)]
+        changes.append(partial(after_parts, parts))
+    return Timeline(changes)
+
+
+def after_parts(parts: Sequence[tuple[list[str], int | None]], values: Mapping[str, int]) -> Mapping[str, int]:
+    """What the parts of one log entry make of the values."""
+    changed = dict(values)
+    for keys, value in parts:
+        for key in keys:
+            if value is None:
+                changed.pop(key, None)
+            else:
+                changed[key] = value
+    return changed

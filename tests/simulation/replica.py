@@ -22,6 +22,9 @@ class Replica(ABC):
     Every method may raise what the engine contract names.
     """
 
+    loads = False
+    """Whether it can load."""
+
     @abstractmethod
     async def put(self, keys: Sequence[str], value: int) -> int:
         """Write one batch; the commit number."""
@@ -39,8 +42,15 @@ class Replica(ABC):
         """Everything, by listing."""
 
     @abstractmethod
-    async def query(self, value_class: int | None) -> Answer:
-        """Everything (or all of one class, `value % CLASSES`), by a search whose ranking has been checked."""
+    async def query(self, value_class: int | None, limit: int | None = None) -> Answer:
+        """Everything (or all of one class, `value % CLASSES`), by a search whose ranking has been checked.
+
+        With a limit, that many of them, or all when there are fewer.
+        """
+
+    async def load(self, keys: Sequence[str], value: int) -> None:
+        """Write one batch without the log. Only where `loads` is true."""
+        raise NotImplementedError
 
     @abstractmethod
     async def flush(self) -> None:

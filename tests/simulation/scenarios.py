@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,21 +12,24 @@ from quiver.engine.native.settings import NativeSettings
 from quiver.objectstore.retrying_store import RetryingStore
 from quiver.service.catalog import CatalogSettings
 from quiver.storage.commit_log import LogSettings
+from quiver.storage.segment_builder import EXACT_FLOATS
 from simulation import registers, vectors
 from simulation.catalog_judge import judge_catalog
 from simulation.catalog_node import CatalogNode
 from simulation.catalog_workload import CatalogWorkload
 from simulation.checkers.history import Violation
+from simulation.eager import probing
 from simulation.faults import Faults
 from simulation.judge import judge
 from simulation.workload import Plan, Workload
 from simulation.world import Node, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from simulation.replica import Replica
+    from simulation.timeline import Timeline
 
 
 @dataclass
@@ -92,6 +96,7 @@ def draw_native_settings(world: World, bias: Bias) -> NativeSettings:
         merge_bytes=random.choice([1, 1 << 20]),
         garbage_age=draw_min_age(world, bias),
         memory_bytes=random.choice([1 << 10, 1 << 20]),
+        exact_floats=random.choice([0, EXACT_FLOATS, EXACT_FLOATS]),
         background=random.random() < 0.5,
         log=draw_log_settings(world),
     )
@@ -107,13 +112,14 @@ def run_engine(seed: int, bias: Bias = NO_BIAS) -> Report:
             engine = NativeEngine(store, node.runtime, settings)
             return vectors.VectorReplica(await engine.open(vectors.INDEX_ID, spec), world.random)
 
-        def states() -> Mapping[int, Mapping[str, int]]:
+        def states() -> Timeline:
             lost = vectors.dangling(world.backing)
             if lost:
                 raise Violation(f"the newest checkpoint names objects that are gone: {lost}")
             return vectors.replay(world.backing, spec.dimension)
 
-        return run_workload(world, bias, open_replica, states)
+        with nullcontext() if settings.exact_floats else probing():
+            return run_workload(world, bias, open_replica, states)
 
 
 def biased_world(seed: int, bias: Bias) -> World:
@@ -127,9 +133,9 @@ def run_workload(
     world: World,
     bias: Bias,
     open_replica: Callable[[Node], Coroutine[Any, Any, Replica]],
-    replay: Callable[[], Mapping[int, Mapping[str, int]]],
+    replay: Callable[[], Timeline],
 ) -> Report:
-    """Clients that write and read keys, judged by the replayed log."""
+    """Clients that write and read keys, judged by the replayed log and the loads."""
     workload = Workload(world, draw_plan(world, bias), open_replica)
     return run_and_judge(world, workload, lambda: judge(workload.history, replay()))
 

@@ -63,7 +63,8 @@ class EventHash:
 
 class Backing:
     """The truth all connections share. `log` keeps every log object ever created, for the replay checker, and
-    `log_time` the virtual time at which each was created first."""
+    `log_time` the virtual time at which each was created first; `first` keeps the first bytes and time of every
+    other object."""
 
     def __init__(self, loop: VirtualLoop, random: Random, faults: Faults, events: EventHash) -> None:
         self.loop = loop
@@ -74,6 +75,7 @@ class Backing:
         self.objects: dict[str, StoredObject] = {}
         self.log: dict[str, list[bytes]] = {}
         self.log_time: dict[str, float] = {}
+        self.first: dict[str, tuple[bytes, float]] = {}
         self.requests = 0
         self._outside = Context()
 
@@ -94,6 +96,8 @@ class Backing:
         if "/log/" in key:
             self.log.setdefault(key, []).append(body)
             self.log_time.setdefault(key, self.loop.time())
+        else:
+            self.first.setdefault(key, (body, self.loop.time()))
         return True
 
     def remove(self, key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,13 @@ from quiver.format.envelope import decode
 from quiver.format.log_entry import PartKind
 from quiver.model.filter import In
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+from quiver.storage.segment_reader import SegmentReader
 from simulation.checkers.history import Violation
 from simulation.replica import CLASSES, Answer, Replica
+from simulation.timeline import Load, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from random import Random
 
     from quiver.engine.native.index import NativeIndex
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 INDEX_ID = "b" * 32
 ROOT = paths.index_root(INDEX_ID)
 EVERYTHING = 1_000
+NEVER = 0
+"""The value of no batch that counts."""
 PAGES = 40
 """More pages than a listing two by two can have."""
 
@@ -62,6 +67,8 @@ def brute_force(vector: np.ndarray, key: str, value: int, spec: IndexSpec) -> fl
 
 class VectorReplica(Replica):
     """One open index of a native engine."""
+
+    loads = True
 
     def __init__(self, index: NativeIndex, random: Random) -> None:
         self.index = index
@@ -103,10 +110,20 @@ class VectorReplica(Replica):
         if len(seen) != len(set(seen)):
             raise Violation(f"a listing shows a key twice: {seen}")
 
-    async def query(self, value_class: int | None) -> Answer:
+    async def load(self, keys: Sequence[str], value: int) -> None:
+        """The keys one by one, each once more with another value before, which must not be seen."""
+
+        async def batches() -> AsyncIterator[VectorBatch]:
+            yield batch_of(keys, NEVER, self._spec.dimension)
+            for key in keys:
+                yield batch_of([key], value, self._spec.dimension)
+
+        await self.index.load(batches())
+
+    async def query(self, value_class: int | None, limit: int | None = None) -> Answer:
         asked = np.array([self._random.gauss(0, 1) for _ in range(self._spec.dimension)], np.float32)
         condition = None if value_class is None else In("class", (value_class,))
-        hits = await self.index.query(Query(asked, EVERYTHING, condition, metadata=True))
+        hits = await self.index.query(Query(asked, limit or EVERYTHING, condition, metadata=True))
         values = {}
         for key, metadata in zip(hits.keys, hits.metadata or [], strict=True):
             if key in values:
@@ -147,15 +164,36 @@ class VectorReplica(Replica):
         await self.index.maintenance.collect()
 
 
-def replay(backing: Backing, dimension: int) -> dict[int, dict[str, int]]:
-    """The state after each commit, from every log object ever created."""
-    states: dict[int, dict[str, int]] = {0: {}}
-    values: dict[str, int] = {}
-    for slot, parts in entries(backing, ROOT, INDEX_ID):
-        for part in parts:
-            values = after_part(values, part, dimension)
-        states[slot] = values
-    return states
+def replay(backing: Backing, dimension: int) -> Timeline:
+    """What every log object and every checkpoint ever created says."""
+    changes = [partial(after_parts, parts, dimension) for _, parts in entries(backing, ROOT, INDEX_ID)]
+    return Timeline(changes, loads(backing))
+
+
+def loads(backing: Backing) -> list[Load]:
+    """The loads that checkpoints published. Of several objects under one name, the first counts: those that come
+    after it was collected are drafts that stalled."""
+    found = []
+    known: set[str] = set()
+    for key in sorted(key for key in backing.first if key.startswith(paths.checkpoint_prefix(ROOT))):
+        body, created = backing.first[key]
+        _, payload = decode(EnvelopeKind.CHECKPOINT, key, INDEX_ID, body)
+        checkpoint = checkpoint_format.decode(key, payload)
+        reserved = decode_checkpoint(checkpoint.state).reserved if checkpoint.state else []
+        for one in reserved:
+            if one.published and one.segment not in known:
+                known.add(one.segment)
+                found.append(Load(checkpoint.slot, created, values_of(backing, one.segment)))
+    return found
+
+
+def values_of(backing: Backing, segment: str) -> dict[str, int]:
+    """The values by key of a segment that may be gone."""
+    bodies = (
+        backing.first[paths.segment_key(ROOT, segment, part)][0] for part in (paths.SEGMENT_INDEX, paths.ROWS)
+    )
+    reader = SegmentReader(ROOT, INDEX_ID, segment, *map(memoryview, bodies))
+    return {reader.key(row): orjson.loads(reader.metadata_of(row))["value"] for row in range(reader.rows)}
 
 
 def entries(backing: Backing, root: str, owner: str) -> Iterator[tuple[int, list[log_entry.Part]]]:
@@ -172,7 +210,14 @@ def entries(backing: Backing, root: str, owner: str) -> Iterator[tuple[int, list
         yield slot, [] if repeated else log_entry.decode(key, payload)
 
 
-def after_part(values: dict[str, int], part: log_entry.Part, dimension: int) -> dict[str, int]:
+def after_parts(parts: Sequence[log_entry.Part], dimension: int, values: Mapping[str, int]) -> Mapping[str, int]:
+    """What one log entry makes of the values."""
+    for part in parts:
+        values = after_part(values, part, dimension)
+    return values
+
+
+def after_part(values: Mapping[str, int], part: log_entry.Part, dimension: int) -> Mapping[str, int]:
     """What one part of a log entry makes of the values."""
     if part.kind is PartKind.PUT:
         batch = rows.decode_put(part.body, dimension)

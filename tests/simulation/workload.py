@@ -29,12 +29,20 @@ ZOMBIES_HAVE_LANDED = 30.0
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One answer of many keys: `scope` are the keys it would have shown, of class `value_class` if not None."""
+    """One answer of many keys, asked for at `call` and given at `end`.
+
+    Attributes:
+        scope: the keys it would have shown, of class `value_class` if not None.
+        limit: how many of them were asked for, None for all.
+    """
 
     answer: Answer
     scope: tuple[str, ...]
     value_class: int | None
+    limit: int | None
     source: str
+    call: float
+    end: float
 
 
 @dataclass
@@ -43,6 +51,7 @@ class History:
 
     operations: list[Operation] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+    loaded: set[str] = field(default_factory=set)
     values: int = 0
     requests: int = 0
     unknown: int = 0
@@ -54,15 +63,18 @@ class History:
     def wrote(
         self, kind: Kind, keys: Sequence[str], value: int | None, call: float, end: float, commit: int | None
     ) -> None:
-        self.unknown += commit is None
+        self.unknown += end == UNKNOWN
         self.operations += [Operation(call, end, kind, value, key, commit) for key in keys]
 
-    def read(self, snapshot: Snapshot, call: float, end: float) -> None:
+    def read(self, snapshot: Snapshot) -> None:
         self.snapshots.append(snapshot)
         values, commit = snapshot.answer
+        whole = snapshot.value_class is None and snapshot.limit is None
         for key in snapshot.scope:
-            if snapshot.value_class is None or key in values:
-                self.operations.append(Operation(call, end, Kind.GET, values.get(key), key, commit))
+            if whole or key in values:
+                self.operations.append(
+                    Operation(snapshot.call, snapshot.end, Kind.GET, values.get(key), key, commit)
+                )
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,7 @@ class Plan:
         think: mean seconds between a client's requests.
         patience: seconds after which a client gives an answer up.
         maintenance: mean seconds between a node's flushes, compactions and collections.
+        loads: the part of all requests that are loads, where the system has them.
     """
 
     nodes: int
@@ -82,6 +95,7 @@ class Plan:
     think: float
     patience: float
     maintenance: float
+    loads: float
 
     @classmethod
     def draw(cls, world: World) -> Plan:
@@ -93,6 +107,7 @@ class Plan:
             think=random.choice([0.3, 1.0, 2.0]),
             patience=random.uniform(5, 45),
             maintenance=random.choice([0.5, 2.0, 6.0]),
+            loads=0.04,
         )
 
 
@@ -188,6 +203,8 @@ class Workload:
             keys, deletable = self._draw_keys()
             if deletable and draw < 0.12:
                 await self.write(node, Kind.DELETE, keys, None)
+            elif replica.loads and draw < 0.12 + self.plan.loads:
+                await self.write(node, Kind.PUT, keys, self.history.new_value(), load=True)
             else:
                 await self.write(node, Kind.PUT, keys, self.history.new_value())
         elif draw < 0.75:
@@ -197,7 +214,8 @@ class Workload:
             await self.read(node, replica.list, KEYS, None, "list")
         else:
             value_class = random.choice([None, random.randrange(CLASSES)])
-            await self.read(node, lambda: replica.query(value_class), KEYS, value_class, "query")
+            limit = random.choice([None, None, 1, 2, 4])
+            await self.read(node, lambda: replica.query(value_class, limit), KEYS, value_class, "query", limit)
 
     def _draw_keys(self) -> tuple[tuple[str, ...], bool]:
         random = self.world.random
@@ -208,12 +226,18 @@ class Workload:
             return tuple(random.sample(REGISTERS, random.randint(1, len(REGISTERS)))), True
         return tuple(random.sample(REGISTERS + UNIQUE, random.randint(1, 4))), False
 
-    async def write(self, node: Node, kind: Kind, keys: Sequence[str], value: int | None) -> bool | None:
+    async def write(
+        self, node: Node, kind: Kind, keys: Sequence[str], value: int | None, *, load: bool = False
+    ) -> bool | None:
         """One write, recorded; True when it was acknowledged, False when refused, None when unknown."""
         replica, history, loop = self._replicas[node], self.history, self.world.loop
         call = loop.time()
         history.requests += 1
-        work = replica.delete(keys) if value is None else replica.put(keys, value)
+        if load:
+            history.loaded.update(keys)
+            work: Coroutine[None, None, int | None] = replica.load(keys, value)
+        else:
+            work = replica.delete(keys) if value is None else replica.put(keys, value)
         try:
             async with asyncio.timeout(self.plan.patience):
                 commit = await node.call(work)
@@ -235,6 +259,7 @@ class Workload:
         scope: tuple[str, ...],
         value_class: int | None,
         source: str,
+        limit: int | None = None,
     ) -> bool:
         """One read, recorded when answered; whether it was."""
         call = self.world.loop.time()
@@ -246,7 +271,7 @@ class Workload:
             self._note("no answer", source, type(error).__name__)
             return False
         self._note(source, scope, value_class, sorted(answer.values.items()), answer.commit)
-        self.history.read(Snapshot(answer, scope, value_class, source), call, self.world.loop.time())
+        self.history.read(Snapshot(answer, scope, value_class, limit, source, call, self.world.loop.time()))
         return True
 
     def _note(self, *what: object) -> None:
