@@ -7,6 +7,7 @@ Costs are in units of one row scanned in float32, in a row of memory. They were 
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Shape(NamedTuple):
     refined: bool
 
 
+@lru_cache(maxsize=1024)
 def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: bool) -> Plan:
     """How to find the `limit` nearest of `matches` rows of a segment.
 

@@ -1,0 +1,212 @@
+"""Tests of searching one segment: each way of doing it finds what it must."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from pyroaring import BitMap
+
+from quiver.engine.native import segment_search
+from quiver.engine.native.planner import Method, Plan
+from quiver.engine.native.segment_search import make_target, search_segment
+from quiver.engine.native.snapshot import OpenSegment
+from quiver.format import paths
+from quiver.model.filter_parser import parse_filter
+from quiver.model.runtime import SystemRuntime
+from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+from quiver.objectstore.memory import MemoryStore
+from quiver.storage.row_source import BatchSource
+from quiver.storage.segment_builder import BuildOptions, build_segment
+from quiver.storage.segment_reader import SegmentReader
+from quiver.storage.segment_writer import write_segment
+
+ROWS, DIMENSION, CLUSTERS = 20_000, 16, 20
+ROOT, OWNER, SEGMENT = paths.index_root("a" * 32), "a" * 32, paths.segment_id(1, 1, "b" * 32)
+
+
+def sample() -> tuple[np.ndarray, np.ndarray]:
+    """Clustered rows, and the cluster of each."""
+    rng = np.random.default_rng(5)
+    centres = 4 * rng.normal(size=(CLUSTERS, DIMENSION))
+    cluster = rng.integers(CLUSTERS, size=ROWS)
+    return (centres[cluster] + rng.normal(size=(ROWS, DIMENSION))).astype(np.float32), cluster
+
+
+VECTORS, CLUSTER = sample()
+
+
+def open_segment(partitioner: str, codec: str) -> SegmentReader:
+    """A segment of the sample; `n` is the row's number, `cluster` its cluster."""
+    spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN, partitioner=partitioner, codec=codec)
+    metadata = [b'{"cluster":%d,"n":%d}' % (cluster, n) for n, cluster in enumerate(CLUSTER.tolist())]
+    batch = VectorBatch([f"k{n}" for n in range(ROWS)], VECTORS, metadata)
+    built = build_segment(BatchSource(batch), spec, BuildOptions(exact_floats=0))
+    runtime = SystemRuntime(threads=1)
+    store = MemoryStore(runtime)
+
+    async def write_and_open() -> SegmentReader:
+        await write_segment(store, runtime, ROOT, OWNER, SEGMENT, built)
+        return await SegmentReader.open(store, ROOT, OWNER, SEGMENT)
+
+    return asyncio.run(write_and_open())
+
+
+@pytest.fixture(scope="module", params=[("kmeans", "rabitq"), ("kmeans", "flat"), ("kdtree", "lsh")], ids="+".join)
+def reader(request: pytest.FixtureRequest) -> SegmentReader:
+    return open_segment(*request.param)
+
+
+def look(reader, row, *, limit=10, recall=0.98, text=None, dead=()):
+    """What a search near a row finds: the numbers of the best candidates, and the work."""
+    spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN)
+    query = VECTORS[row] + np.float32(0.01)
+    target = make_target(query, spec, limit, recall, parse_filter(text) if text else None)
+    found = search_segment(OpenSegment(reader, BitMap(dead)), target)
+    keys = [int(reader.key(n)[1:]) for n in found.candidates.rows.tolist()]
+    squares = np.square(VECTORS[keys].astype(np.float64) - query).sum(axis=1)
+    assert len(set(keys)) == len(keys)
+    assert (found.candidates.low <= squares * (1 + 1e-6)).all()
+    assert (squares <= found.candidates.high * (1 + 1e-6)).all()
+    return [keys[n] for n in np.argsort(squares)[:limit]], found.work
+
+
+def true(row, allowed, limit=10):
+    squares = np.square(VECTORS.astype(np.float64) - (VECTORS[row] + np.float32(0.01))).sum(axis=1)
+    squares[~allowed] = np.inf
+    return np.argsort(squares)[: min(limit, int(allowed.sum()))].tolist()
+
+
+def recall_of(reader, rows, allowed, **asked) -> tuple[float, list]:
+    shares, works = [], []
+    for row in rows:
+        found, work = look(reader, row, **asked)
+        due = true(row, allowed, asked.get("limit", 10))
+        assert len(found) == len(due)
+        shares.append(len(set(found) & set(due)) / len(due))
+        works.append(work)
+    return float(np.mean(shares)), works
+
+
+PROBES = range(0, ROWS, 997)
+
+
+def test_unfiltered_probes_look_into_few_partitions_and_find_nearly_all(reader):
+    share, works = recall_of(reader, PROBES, np.ones(ROWS, bool))
+    assert share >= 0.95
+    assert {work.plan for work in works} == {"probe"}
+    assert np.mean([work.probed for work in works]) < 0.5 * works[0].partitions
+
+
+def test_a_filter_that_is_independent_of_the_query_costs_no_recall(reader):
+    allowed = np.arange(ROWS) < ROWS // 2
+    share, _ = recall_of(reader, PROBES, allowed, text={"n": {"$lt": ROWS // 2}})
+    assert share >= 0.95
+
+
+def test_a_filter_that_pushes_the_matches_away_finds_them_all_the_same(reader):
+    """Everything but the query's own cluster: calibration tells nothing about where the matches are."""
+    shares = []
+    for row in PROBES:
+        cluster = int(CLUSTER[row])
+        allowed = cluster != CLUSTER
+        share, (work,) = recall_of(reader, [row], allowed, text={"cluster": {"$ne": cluster}})
+        shares.append(share)
+        assert work.matches == allowed.sum()
+    assert np.mean(shares) >= 0.95
+
+
+def test_every_partition_that_holds_a_match_is_scanned_when_the_nearest_hold_too_few(reader, monkeypatch):
+    """One far cluster matches: however few partitions are planned, all that hold some of it are looked into."""
+    row = 0
+    far = int(np.argmax([np.square(VECTORS[n == CLUSTER].mean(0) - VECTORS[row]).sum() for n in range(CLUSTERS)]))
+    allowed = far == CLUSTER
+    monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, 1, 400, None))
+    keys = [int(reader.key(n)[1:]) for n in range(ROWS)]
+    holding = sum(
+        bool(allowed[keys[start:end]].any())
+        for start, end in zip(reader.codes.starts.tolist(), reader.codes.ends.tolist(), strict=True)
+    )
+    share, (work,) = recall_of(reader, [row], allowed, text={"cluster": far})
+    assert share >= 0.9
+    assert work.probed == holding
+    assert work.codes >= allowed.sum() if reader.codes.scanner is not None else True
+
+
+def test_a_handful_of_matches_is_gathered(reader):
+    chosen = list(range(3, ROWS, ROWS // 25))
+    allowed = np.isin(np.arange(ROWS), chosen)
+    share, works = recall_of(reader, [5, 500], allowed, text={"n": {"$in": chosen}})
+    assert share == 1
+    assert {(work.plan, work.matches, work.vectors) for work in works} == {("gather", len(chosen), len(chosen))}
+
+
+def test_nothing_matches(reader):
+    found, work = look(reader, 0, text={"n": -1})
+    assert (found, work.plan, work.matches, work.vectors) == ([], "none", 0, 0)
+
+
+def test_dead_rows_are_never_found(reader):
+    numbers = [int(reader.key(n)[1:]) for n in range(ROWS)]
+    dead = [n for n in range(ROWS) if numbers[n] % 3]
+    allowed = np.arange(ROWS) % 3 == 0
+    share, works = recall_of(reader, list(PROBES)[:8], allowed, dead=dead)
+    assert share >= 0.9
+    assert all(work.matches == allowed.sum() for work in works)
+    found, _ = look(reader, 4, dead=dead, text={"n": {"$lt": 3000}}, recall=1.0)
+    assert found == true(4, allowed & (np.arange(ROWS) < 3000))
+
+
+def test_a_recall_of_one_is_exact(reader):
+    share, works = recall_of(reader, list(PROBES)[:6], np.ones(ROWS, bool), recall=1.0, limit=50)
+    assert share == 1
+    assert {work.plan for work in works} == {"scan"}
+
+
+def test_there_are_never_fewer_than_match(reader, monkeypatch):
+    monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, 1, 5000, None))
+    row = 7
+    for limit in (10, 3000):
+        found, work = look(reader, row, limit=limit)
+        assert len(found) == limit
+        assert work.probed >= 1
+
+
+def test_many_codes_are_sifted_by_int8_and_the_right_rows_kept(monkeypatch):
+    reader = open_segment("kmeans", "rabitq")
+    assert reader.codes.refiner is not None
+    everything = np.ones(ROWS, bool)
+    whole = len(reader.codes.ends)
+
+    def with_keep(keep):
+        monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, whole, 2000, keep))
+        return recall_of(reader, PROBES, everything, limit=20)
+
+    unrefined, works = with_keep(None)
+    assert {work.vectors for work in works} == {2000}
+    refined, works = with_keep(56)
+    assert {work.vectors for work in works} == {56}
+    assert refined >= unrefined - 0.01
+    assert refined >= 0.98
+
+
+def test_the_reach_tells_which_partitions_may_hold_a_nearer_row():
+    """Of those that hold a true neighbour nearly all are within the reach of its distance; most others are not."""
+    reader = open_segment("kmeans", "flat")
+    codes, calibration = reader.codes, reader.codes.calibration
+    keys = np.array([int(reader.key(n)[1:]) for n in range(ROWS)])
+    inside, excluded = [], []
+    for row in PROBES:
+        spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN)
+        target = make_target(VECTORS[row], spec, 20, 0.98, None)
+        plan = Plan(Method.PROBE, 1, 40, None)
+        probe = segment_search._Probe(reader, target, target.point, plan, calibration, None, ROWS, filtered=True)
+        squares = np.square(VECTORS[keys].astype(np.float64) - VECTORS[row]).sum(axis=1)
+        nearest = np.argsort(squares)[:20]
+        within = probe._can_hold(np.arange(len(codes.ends)), float(squares[nearest[-1]]))
+        holders = np.searchsorted(codes.ends, nearest, "right")
+        inside.append(within[holders].mean())
+        excluded.append(1 - within.mean())
+    assert np.mean(inside) >= 0.97
+    assert np.mean(excluded) >= 0.5
