@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import os
@@ -106,10 +107,11 @@ class Server:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [self.process.pid, *map(int, children)]
 
-    def request(self, operation: str, params: dict | bytes) -> Request:
-        """A signed request; `params` as JSON text is taken as it is."""
+    def request(self, operation: str, params: dict | bytes, content: str = "application/json") -> Request:
+        """A signed request; `params` as bytes is taken as it is. `operation` may carry query parameters."""
         body = params if isinstance(params, bytes) else orjson.dumps(params, option=orjson.OPT_SERIALIZE_NUMPY)
-        headers = {"content-type": "application/json", "host": f"127.0.0.1:{self.port}"}
+        headers = {"content-type": content, "host": f"127.0.0.1:{self.port}"}
+        headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
         unsigned = AWSRequest("POST", f"{self.url}/{operation}", headers=headers, data=body)
         SigV4Auth(KEYS, "s3vectors", "us-east-1").add_auth(unsigned)
         lines = [f"{name}: {value}" for name, value in unsigned.headers.items()]

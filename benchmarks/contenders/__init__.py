@@ -21,6 +21,7 @@ class Place(NamedTuple):
 CONTENDERS = {
     "quiver": Place("quiver_library", "QuiverLibrary", ("quiver",)),
     "quiver-server": Place("quiver_server", "QuiverServer", ("quiver", "boto3")),
+    "quiver-arrow-server": Place("quiver_arrow", "QuiverArrowServer", ("quiver", "boto3")),
     "faiss-flat": Place("faiss_flat", "FaissFlat", ("faiss",)),
     "faiss-rabitq": Place("faiss_rabitq", "FaissRabitq", ("faiss",)),
     "hnswlib": Place("hnsw", "Hnswlib", ("hnswlib",)),

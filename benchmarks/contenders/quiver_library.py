@@ -9,8 +9,6 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import quiver
 from benchmarks.contenders.contract import Contender, Knob, Search
 from quiver.assemble import open_service
@@ -20,10 +18,11 @@ from quiver.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from benchmarks.filters import Columns, Filter
 
 BUCKET, INDEX = "benchmark", "main"
-CHUNK = 50_000
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
 
 
@@ -81,24 +80,25 @@ class QuiverLibrary(Contender):
 def fill(
     root: Path, recalls: dict[str, float | None], rows: np.ndarray, metric: str, columns: Columns | None
 ) -> None:
-    """Make indexes of all rows, by name and recall target, and compact the root so that no tail is left."""
+    """Make indexes of all rows, by name and recall target, and compact the root so that no tail is left.
+
+    A load too small to become a segment is a log entry until then.
+    """
     with quiver.connect(str(root)) as connection:
         bucket = connection.create_bucket(BUCKET)
         for name, recall in recalls.items():
             index = bucket.create_index(name, dimension=rows.shape[1], metric=metric, recall=recall)
-            for start in range(0, len(rows), CHUNK):
-                part = np.asarray(rows[start : start + CHUNK])
-                load(index, range(start, start + len(part)), part, columns)
+            load(index, range(len(rows)), rows, columns)
     compact(root)
 
 
 def load(index: Any, ids: range, rows: np.ndarray, columns: Columns | None) -> None:
-    """Put rows by the fastest way that the library has."""
+    """Put rows by the fastest way that the library has: all at once."""
     metadata = None
     if columns:
         metadata = [{name: int(column[row]) for name, column in columns.items()} for row in ids]
     keys = [str(row) for row in ids]
-    getattr(index, "put_many", index.put)(keys, rows, metadata)
+    index.put_many((keys, rows, metadata))
 
 
 def compact(root: Path) -> None:
