@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from asynchronous import asynchronous
+from asynchronous import asynchronous as on_a_loop
 from engine.reference import Model, make_batch
 from quiver.engine.engine import (
     Cursor,
@@ -26,7 +27,7 @@ from quiver.model.filter_parser import parse_filter
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from pathlib import Path
 
     from quiver.engine.engine import Hits
@@ -77,6 +78,19 @@ class Nodes(ABC):
     async def close(self) -> None:
         for engine in self._engines:
             await engine.close()
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test of the contract on an event loop, and close its nodes on the same."""
+
+    @wraps(test)
+    async def closing(self: EngineContract, nodes: Nodes, **others: Any) -> None:
+        try:
+            await test(self, nodes, **others)
+        finally:
+            await nodes.close()
+
+    return on_a_loop(closing)
 
 
 def random_batch(rng: np.random.Generator, names: list[str], dimension: int) -> VectorBatch:
@@ -215,10 +229,8 @@ class EngineContract(ABC):
         """An empty store."""
 
     @pytest.fixture
-    def nodes(self, tmp_path: Path) -> Iterator[Nodes]:
-        nodes = self.new_nodes(tmp_path)
-        yield nodes
-        asyncio.run(nodes.close())
+    def nodes(self, tmp_path: Path) -> Nodes:
+        return self.new_nodes(tmp_path)
 
     # ------------------------------------------------------------ single rows
 

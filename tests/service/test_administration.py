@@ -91,3 +91,24 @@ async def test_a_check_names_what_is_damaged_and_nothing_else():
         found = {title: problems async for title, problems in root.administration.check()}
         assert found["catalog"] == found["bucket/sound"] == []
         assert key in {problem.key for problem in found["bucket/damaged"]}
+
+
+@asynchronous
+async def test_rebuilding_names_the_segments_of_each_index_and_passes_over_what_it_cannot_repair():
+    async with root_with("broken", "rows", "sound") as root:
+        _ = [each async for each in root.administration.compact()]
+        segments = {}
+        for each in await root.administration.indexes():
+            (segments[each.name],) = [
+                key for key in await objects_of(root, each.index_id) if key.endswith("/index")
+            ]
+        await root.store.delete([segments["broken"]])
+        await root.store.delete([segments["rows"], segments["rows"].removesuffix("index") + paths.ROWS])
+        rebuilt = {title: found async for title, found in root.administration.rebuild()}
+        assert rebuilt == {
+            "bucket/broken": [segments["broken"].split("/")[-2]],
+            "bucket/rows": [],
+            "bucket/sound": [],
+        }
+        wrong = [title async for title, problems in root.administration.check() if problems]
+        assert wrong == ["bucket/rows"]

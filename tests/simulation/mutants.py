@@ -96,6 +96,11 @@ def loading(plan: Plan) -> Plan:
     return replace(scenarios.many_maintainers(plan), loads=0.33, patience=120.0)
 
 
+def loading_over_tails(plan: Plan) -> Plan:
+    """The same, where little is flushed."""
+    return replace(loading(plan), maintenance=20.0)
+
+
 # ------------------------------------------------------------------ the commit log
 
 
@@ -497,7 +502,7 @@ MUTANTS = [
         "an overwritten row is found beside the loaded one",
         over_a_live_tail,
         scenarios.run_engine,
-        Bias(plan=loading),
+        Bias(plan=loading_over_tails),
     ),
     Mutant(
         "a load leaves older segments alone",

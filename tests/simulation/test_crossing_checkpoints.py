@@ -23,6 +23,12 @@ async def open_on(node):
     return vectors.VectorReplica(await engine.open(vectors.INDEX_ID, SPEC), node.world.random)
 
 
+async def pause_of(node):
+    """Until it stands still where it was told to."""
+    while node.pause_at:
+        await asyncio.sleep(0.05)
+
+
 async def cross(world):
     """Compaction drafts first, a flush drafts later and stalls longer; what is missing in the end, and a read."""
     compactor, flusher, other = (world.start_node() for _ in range(3))
@@ -30,15 +36,18 @@ async def cross(world):
     for value in (1, 2):
         await compactor.call(a.put([f"k{value}"], value))
         await compactor.call(a.flush())
-    await other.call(c.put(["k3"], 3))
+    for _ in range(3):  # so that slots are ahead of generations
+        await other.call(c.put(["k3"], 3))
     await compactor.call(a.get(["k1"]))
     inputs = [ref.id for ref in a.index.state.segments]
-    compactor.pause_at, flusher.pause_at = {"segment:rows_written": 3}, {"segment:rows_written": 10}
+    compactor.pause_at, flusher.pause_at = {"segment:written": 1}, {"segment:rows_written": 10}
     compaction = asyncio.ensure_future(compactor.call(compact(a.index, inputs)))
-    await asyncio.sleep(1)  # the compaction has drafted as of slot 3
+    await pause_of(compactor)  # the merged segment is written
+    compactor.pause_at = {"segment:rows_written": 3}
+    await pause_of(compactor)  # the tail is: the compaction has drafted as of slot 5
     await other.call(c.put(["k4"], 4))
     flush = asyncio.ensure_future(flusher.call(b.flush()))
-    await asyncio.sleep(1)  # the flush has drafted as of slot 4, from the same base
+    await asyncio.sleep(1)  # the flush has drafted as of slot 6, from the same base
     await compaction
     await asyncio.sleep(1.1)
     await other.call(c.collect_garbage())

@@ -16,7 +16,7 @@ CHUNKS = {"registers": (8, 25), "engine": (12, 25), "upkeep": (4, 25), "catalog"
 """By scenario: how many chunks of how many seeds."""
 
 KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
-CATALOG_CHECKS = {"replayed snapshots": 15, "placed creations": 8, "placed writes": 4, "dropped indexes": 0.5}
+CATALOG_CHECKS = {"replayed snapshots": 15, "placed creations": 8, "placed writes": 3, "dropped indexes": 0.5}
 """More than so many checks a seed are made."""
 
 

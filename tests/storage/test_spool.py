@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiver.storage.spool import Spool
+from quiver.storage.spool import Spool, release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +65,18 @@ def test_what_is_small_is_in_memory_and_what_is_large_in_the_directory_that_was_
     with pytest.raises(FileNotFoundError):
         Spool(str(tmp_path / "nowhere"), 1000).open(1001)
     assert not list(tmp_path.iterdir())
+
+
+@PLACES
+def test_pages_that_were_let_go_of_are_read_again(memory_bytes):
+    file = Spool(memory_bytes=memory_bytes).open(100_000)
+    file.write(b"0123456789" * 10_000)
+    view = file.view()
+    before = bytes(view)
+    release(view)
+    release(view)
+    assert bytes(view) == before == b"0123456789" * 10_000
+    release(memoryview(b""))
 
 
 def test_a_view_cannot_be_written_to():

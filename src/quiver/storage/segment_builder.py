@@ -25,6 +25,7 @@ from quiver.format.keys import key_hashes
 from quiver.format.metadata_columns import MetadataColumnsBuilder
 from quiver.format.rows_parquet import RowsWriter, rows_per_group
 from quiver.model.progress import Progress, no_progress
+from quiver.model.threads import every_core
 from quiver.storage.spool import Spool, release
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ EXACT_FLOATS = 1 << 21
 
 _SEED = 7  # partitioners and codecs learn the same from the same rows on every node
 _SAMPLE_BYTES = 256 << 20
-_SAMPLE_PER_PARTITION = 256
+_SAMPLE_PER_PARTITION = 128
 _BALANCE = 4  # no partition holds more than this many times the mean
 _DIVIDE_SAMPLE = 16_384
 _LEAST_ROWS = 2  # a row alone has no neighbour to calibrate with
@@ -83,6 +84,7 @@ class BuiltSegment(NamedTuple):
 
 def build_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | None = None) -> BuiltSegment:
     """Build from a source of at least one row. CPU and page-ins only; may take minutes."""
+    every_core()
     return _Builder(source, spec, options or BuildOptions()).build()
 
 

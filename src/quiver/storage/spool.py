@@ -13,15 +13,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+MEMORY_BYTES = 64 << 20
+"""A sequence up to this size stays in memory."""
+
 
 def release(view: memoryview) -> None:
     """Let go of the pages of a mapped view, which stay in the page cache; nothing for a view of memory."""
     if isinstance(view.obj, mmap.mmap):
         view.obj.madvise(mmap.MADV_DONTNEED)
-
-
-MEMORY_BYTES = 64 << 20
-"""A sequence up to this size stays in memory."""
 
 
 class Spool:

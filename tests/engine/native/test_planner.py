@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 from quiver.engine.native.planner import Method, Shape, plan
 
 
-@dataclass
 class Table:
     """A calibration whose answers are simple: a partition per thousand nearest rows, three codes per row."""
 

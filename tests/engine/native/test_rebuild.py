@@ -229,6 +229,38 @@ async def test_a_segment_that_was_merged_away_meanwhile_is_left_alone(runtime, m
     assert await everything(await fresh(index)) == before
 
 
+class Crash(Exception):
+    """The node is gone."""
+
+
+@pytest.mark.parametrize(
+    "point", ["segment:reserved", "segment:rows_written", "segment:written", "checkpoint:published"]
+)
+@pytest.mark.parametrize("times", [1, 2])
+@asynchronous
+async def test_after_a_crash_it_is_done_again(runtime, monkeypatch, point, times):
+    index = await filled(runtime)
+    before, old = await everything(index), segment_ids(index)
+    for segment in old:
+        await damage(index, segment, paths.SEGMENT_INDEX)
+    reached = []
+
+    def reach(name: str) -> None:
+        reached.append(name)
+        if reached.count(point) == times:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "reach", reach)
+        with pytest.raises(Crash):
+            await rebuild(await fresh(index))
+    node = await fresh(index)
+    assert set(await rebuild(node)) <= set(old)
+    assert not set(old) & set(segment_ids(node))
+    assert await is_sound(index)
+    assert await everything(await fresh(index)) == before
+
+
 @asynchronous
 async def test_a_deleted_index_is_refused(runtime):
     index = await filled(runtime)

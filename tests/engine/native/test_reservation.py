@@ -132,9 +132,11 @@ async def test_a_reservation_that_was_dropped_makes_publication_fail(monkeypatch
         task, go, reserved = await held_before_publication(index, monkeypatch, *work(index))
         later(patient, AGE - 60)
         await drop_forgotten(patient)
+        await patient.log.refresh()
         assert reserved in {one.segment for one in patient.state.reserved}
         later(other, AGE + 60)
         await drop_forgotten(other)
+        await other.log.refresh()
         assert other.state.reserved == []
         await other.maintenance.collect()
         assert reserved not in await stored_segments(other)
@@ -144,6 +146,21 @@ async def test_a_reservation_that_was_dropped_makes_publication_fail(monkeypatch
         for node in (index, other, await open_index(index.store, index.runtime)):
             assert await everything(node) == before
             assert reserved not in segment_ids(node)
+
+
+@asynchronous
+async def test_collection_drops_the_reservations_of_the_dead_and_takes_their_segments(monkeypatch):
+    async with fresh_nodes(2) as (index, other):
+        await two_segments(index)
+        task, _, reserved = await held_before_publication(index, monkeypatch, *a_load(index))
+        task.cancel()
+        await other.maintenance.collect()
+        assert reserved in await stored_segments(other)
+        later(other, AGE + 60)
+        await other.maintenance.collect()
+        assert await stored_segments(other) == set(segment_ids(other))
+        await other.log.refresh()
+        assert other.state.reserved == []
 
 
 @asynchronous

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from quiver.engine.engine import IndexSealedError
 from quiver.engine.native.compaction import choose, compact, groups
 from quiver.engine.native.flush import flush
+from quiver.engine.native.reservation import drop_forgotten
 from quiver.engine.native.state import references_of
 from quiver.engine.native.workshop import Job
 from quiver.engine.upkeep import Collected
@@ -184,6 +185,7 @@ class Maintenance:
     async def collect(self) -> Collected:
         """Remove what nothing needs any more."""
         index = self._index
+        await drop_forgotten(index)
         return await collect_index(index.store, index.runtime, index.index_id, index.settings.garbage_age)
 
 

@@ -97,7 +97,6 @@ async def _replace(index: NativeIndex, old: SegmentRef, rows: SegmentReader) -> 
     options = BuildOptions(index.settings.spool, index.settings.exact_floats, progress=index.progress)
     built = await index.runtime.offload(build_segment, source, index.spec, options)
     new = await store_segment(index, await reserve(index), built)
-    index.runtime.reach("rebuild:written")
     while (outcome := await _publish(index, old.id, new, built)) is None:
         pass
     if not outcome:

@@ -12,6 +12,7 @@ change in the newest checkpoint, and tries again when it is not there.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,7 +91,8 @@ async def drop_forgotten(index: NativeIndex) -> None:
         return
     now = await _now(index)
     if any(now - one.since > AGE for one in index.state.reserved):
-        await _change(index, lambda kept, _: _unforgotten(kept, now))
+        with suppress(IndexSealedError):  # deleted meanwhile
+            await _change(index, lambda kept, _: _unforgotten(kept, now))
 
 
 def _unforgotten(reserved: Sequence[Reservation], now: float) -> list[Reservation]:
