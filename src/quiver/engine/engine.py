@@ -66,6 +66,8 @@ class Query:
         after: only hits after this place in the ranking.
         metadata: whether to return metadata.
         recall: the share of the true nearest to find, 1 for an exact answer; None for what the index is set to.
+        total: how many hits all pages of the query may have together, so that each page looks as far as the last;
+            0 for this page alone.
     """
 
     vector: NDArray[np.float32]
@@ -74,6 +76,7 @@ class Query:
     after: Cursor | None = None
     metadata: bool = False
     recall: float | None = None
+    total: int = 0
 
 
 class SourceWork(NamedTuple):

@@ -80,7 +80,8 @@ class QueryOperation:
         size = min(PAGE_RESULTS, top_k - returned)
         more = top_k - returned > size  # one hit beyond the page tells whether another page follows
         opened = await self._context.engine.open(index.index_id, index.spec)
-        hits = await opened.query(Query(vector, size + more, condition, after, metadata))
+        query = Query(vector, size + more, condition, after, metadata, total=top_k)
+        hits = await opened.query(query)
         body: dict[str, Any] = {
             "vectors": _shown(hits, size, distances=bool(params.get("returnDistance"))),
             "distanceMetric": index.spec.metric.value,

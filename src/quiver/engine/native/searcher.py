@@ -33,7 +33,7 @@ _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
 
 def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     """Answer a query at the snapshot's commit. CPU and page-ins only. Raises DataError."""
-    limit = query.limit + (query.after.returned if query.after is not None else 0)
+    limit = max(query.limit + (query.after.returned if query.after is not None else 0), query.total)
     recall = spec.recall if query.recall is None else query.recall
     target = make_target(query.vector, spec, limit, recall, query.filter)
     found = [search_segment(segment, target) for segment in snapshot.segments]
