@@ -22,7 +22,7 @@ CRASH_POINTS = (
 """Those that writes, deletions and upkeep come by: the crash loop kills at each."""
 
 POINTS_ELSEWHERE = ("load:written", "load:published")
-"""Those of bulk loads, where the simulator kills."""
+"""Those of bulk loads: tests/cluster/test_load_kills.py and the simulator kill there."""
 
 
 def points_in_source() -> set[str]:

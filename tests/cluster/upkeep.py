@@ -1,4 +1,4 @@
-"""`quiver fsck` in this process, on a root that no server uses."""
+"""`quiver fsck` and `quiver compact` in this process, on a root that no server uses."""
 
 from __future__ import annotations
 
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
 def findings(root: str | Path) -> list[str]:
     """Everything that is wrong with a root; [] when it is sound."""
     return asyncio.run(_findings(str(root)))
+
+
+def compact(root: str | Path) -> None:
+    """Flush and merge everything."""
+    asyncio.run(_compact(str(root)))
+
+
+async def _compact(root: str) -> None:
+    runtime = SystemRuntime(threads=2)
+    try:
+        opened = await open_service(Settings(root=root), runtime, background=False)
+        async for _ in opened.administration.compact():
+            pass
+        await opened.close()
+    finally:
+        runtime.close()
 
 
 async def _findings(root: str) -> list[str]:
