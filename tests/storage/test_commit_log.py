@@ -112,9 +112,16 @@ async def test_reads_see_every_commit_acknowledged_before_they_began(store, runt
 
 
 @asynchronous
-async def test_concurrent_reads_share_replays(store, runtime):
+async def test_concurrent_reads_share_replays_that_take_time(store, runtime, monkeypatch):
     node = Node(store, runtime)
     await node.write(b"a")
+    at_once = store.get
+
+    async def slow(*where):
+        await asyncio.sleep(0)
+        return await at_once(*where)
+
+    monkeypatch.setattr(store, "get", slow)
     before = len(store.gets)
     assert await asyncio.gather(*(node.read() for _ in range(100))) == [[b"a"]] * 100
     assert len(store.gets) - before <= 2

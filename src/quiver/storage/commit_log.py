@@ -162,6 +162,10 @@ class CommitLog:
         slot that was collected. Calls share work: one that arrives during a replay joins the next replay.
         Raises StoreUnavailableError, DataError.
         """
+        if not self._observers and not self._replay_lock.locked():  # nobody to share with: no task is needed
+            async with self._replay_lock:
+                await self._replay()
+                return capture()
         observer = _Observer(capture, asyncio.get_running_loop().create_future())
         self._observers.append(observer)
         if len(self._observers) == 1:

@@ -166,7 +166,11 @@ class SegmentReader:
         if not 0 <= offset <= len(self._data) - _LENGTH.size:
             raise CorruptObjectError(f"{self._rows_key}: offset {offset} is out of bounds")
         (length,) = _LENGTH.unpack_from(self._data, offset)  # verified with the rest, or not used
-        return bytes(self._bytes(offset, _LENGTH.size + length)[_LENGTH.size :])
+        if self._unverified:
+            self._bytes(offset, _LENGTH.size + length)
+        elif offset + _LENGTH.size + length > len(self._data):
+            raise CorruptObjectError(f"{self._rows_key}: a text at {offset} is out of bounds")
+        return bytes(self._data[offset + _LENGTH.size : offset + _LENGTH.size + length])
 
     def key(self, row: int) -> str:
         """The key of a row."""

@@ -13,6 +13,7 @@ from quiver.engine.native.load import load
 from quiver.engine.native.lookup import look_up
 from quiver.engine.native.maintenance import Maintenance
 from quiver.engine.native.searcher import search
+from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
 from quiver.format import paths, rows
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
 
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
-_CODED = 1 / 16  # what a row costs where codes are scanned, and only those of some partitions
 
 
 class NativeIndex(Index):
@@ -152,9 +152,6 @@ class NativeIndex(Index):
                 yield await self.runtime.offload(read)
 
     def _work(self, snapshot: Snapshot) -> float:
-        """Float operations that a query takes, about."""
-        held = sum(
-            segment.reader.rows * (_CODED if segment.reader.codes.code_size else 1)
-            for segment in snapshot.segments
-        )
+        """Float operations that a query without a filter takes, about."""
+        held = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
         return (held + snapshot.tail.rows) * self.spec.dimension

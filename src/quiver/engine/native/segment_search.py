@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from quiver.storage.segment_reader import SegmentReader
 
 _THIN = 0.7  # matches this much rarer among the nearest partitions than everywhere are pushed away by the filter
+_CODE_SHARE = 1 / 8  # of the cost of a float32 row
 _FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
 
 
@@ -74,6 +75,15 @@ def score_rows(
     """Exact bounds; `rows` are the row numbers of `vectors`."""
     low, high = score_bounds(target.vector, target.norm, vectors, norms, target.metric)
     return Candidates(source, rows, low, high)
+
+
+def expected_rows(reader: SegmentReader, recall: float) -> float:
+    """How many rows' worth of float32 scores a small query without a filter costs, about."""
+    codes = reader.codes
+    if codes.calibration is None or recall >= 1:
+        return reader.rows
+    share = codes.calibration.partitions_for(10, recall) / len(codes.ends)
+    return len(codes.ends) + reader.rows * share * (_CODE_SHARE if codes.code_size else 1)
 
 
 def search_segment(segment: OpenSegment, target: Target) -> Found:
@@ -192,11 +202,17 @@ class _Probe:
         return Found(candidates, work)
 
     def _rank(self) -> NDArray[np.int64]:
-        """All partitions, the most promising first."""
+        """All partitions: the most promising first, in order as far as they are probed without a filter."""
         partitioner = self._reader.codes.partitioner
         if partitioner is None:
             return np.zeros(1, np.int64)
-        return np.argsort(partitioner.rank(self._point))
+        ranks = partitioner.rank(self._point)
+        probed = self._plan.partitions
+        if self._filtered or 2 * probed > len(ranks):
+            return np.argsort(ranks)
+        ranked = np.argpartition(ranks, probed - 1)
+        ranked[:probed] = ranked[:probed][np.argsort(ranks[ranked[:probed]])]
+        return ranked
 
     def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
         """The best codes of some partitions."""

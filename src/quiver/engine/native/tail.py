@@ -239,6 +239,8 @@ class SegmentMask:
 
     def hidden(self, commit: int) -> BitMap:
         """Rows hidden from a reader at `commit`."""
+        if not len(self._rows[0]):
+            return BitMap()
         return BitMap(self._rows[0][self._slots[0] <= commit].astype(np.uint32))
 
 
