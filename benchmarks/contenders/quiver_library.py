@@ -27,7 +27,7 @@ TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 class QuiverLibrary(Contender):
-    """One connection, with an event loop of its own, for each searching thread."""
+    """One connection, which all searching threads share."""
 
     settings = "the default index (no tags); the tag quiver:recall by knob"
 
@@ -39,7 +39,8 @@ class QuiverLibrary(Contender):
         fill(self.folder / "targets", names, self.data.rows, self.data.metric, self.columns)
 
     def open(self) -> None:
-        self._connections: dict[tuple[Path, int], Any] = {}
+        self._connections: dict[Path, Any] = {}
+        self._opening = threading.Lock()
         self.use(self.usual(10))
 
     def knobs(self, k: int) -> list[Knob]:  # noqa: ARG002
@@ -62,12 +63,12 @@ class QuiverLibrary(Contender):
         return search
 
     def index(self) -> Any:
-        """The index by the calling thread's connection."""
+        """The index by the connection."""
         root, name = self.location
-        at = (root, threading.get_ident())
-        if at not in self._connections:
-            self._connections[at] = quiver.connect(str(root))
-        return self._connections[at].bucket(BUCKET).index(name)
+        with self._opening:
+            if root not in self._connections:
+                self._connections[root] = quiver.connect(str(root))
+        return self._connections[root].bucket(BUCKET).index(name)
 
     def disk_folder(self) -> Path:
         return self.folder / "root"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _THIN = 0.7  # matches this much rarer among the nearest partitions than everywhere are pushed away by the filter
 _CODE_SHARE = 1 / 8  # of the cost of a float32 row
+_FAR_DEPTH = 8  # times as many codes are kept then: from afar all rows are about as distant, and codes tell little
 _FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
 
 
@@ -178,7 +179,9 @@ class _Probe:
         self._reader = reader
         self._target = target
         self._point = point
-        self._plan = chosen
+        self._partitions = chosen.partitions
+        self._depth = chosen.depth
+        self._keep = chosen.keep
         self._calibration = calibration
         self._mask = mask
         self._matches = matches
@@ -190,7 +193,7 @@ class _Probe:
 
     def run(self) -> Found:
         ranked = self._rank()
-        scanned = self._scan_filtered(ranked) if self._filtered else self._scan(ranked[: self._plan.partitions])
+        scanned = self._scan_filtered(ranked) if self._filtered else self._scan(ranked[: self._partitions])
         best = self._refine(scanned.rows)
         wanted = min(self._target.limit, self._matches)
         if len(best) < wanted and self._probed < len(ranked):  # never fewer than there are
@@ -207,7 +210,7 @@ class _Probe:
         if partitioner is None:
             return np.zeros(1, np.int64)
         ranks = partitioner.rank(self._point)
-        probed = self._plan.partitions
+        probed = self._partitions
         if self._filtered or 2 * probed > len(ranks):
             return np.argsort(ranks)
         ranked = np.argpartition(ranks, probed - 1)
@@ -223,7 +226,7 @@ class _Probe:
         if codes.scanner is None:
             return self._scan_rows(partitions)
         codes.verify_partitions(partitions)
-        return codes.scanner.scan(self._point, partitions, self._plan.depth, self._mask)
+        return codes.scanner.scan(self._point, partitions, self._depth, self._mask)
 
     def _scan_rows(self, partitions: NDArray[np.int64]) -> Estimates:
         """The same where the rows themselves are the codes."""
@@ -231,12 +234,12 @@ class _Probe:
         for start, end in zip(codes.starts[partitions].tolist(), codes.ends[partitions].tolist(), strict=True):
             parts += _scan(self._reader, self._mask, self._target, start, end)
         scored = Candidates.join(parts)
-        order = np.argsort(scored.low, kind="stable")[: self._plan.depth]
+        order = np.argsort(scored.low, kind="stable")[: self._depth]
         return Estimates(scored.rows[order], scored.low[order])
 
     def _refine(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of rows with good codes, those to score exactly."""
-        keep, codes = self._plan.keep, self._reader.codes
+        keep, codes = self._keep, self._reader.codes
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
         scores = codes.refiner.score(self._point, codes.int8_rows(rows))
@@ -254,8 +257,10 @@ class _Probe:
         found = np.add.reduceat(np.append(mask, False), codes.starts, dtype=np.int64)
         found[codes.sizes == 0] = 0
         holding = ranked[found[ranked] > 0]
-        near = ranked[: self._plan.partitions]
+        near = ranked[: self._partitions]
         if found[near].sum() < _THIN * self._matches / self._reader.rows * codes.sizes[near].sum():
+            self._depth *= _FAR_DEPTH
+            self._keep = _FAR_DEPTH * (2 * limit + 16) if codes.refiner is not None else None
             return self._scan(holding)
         enough = int(np.searchsorted(np.cumsum(found[holding]), 2 * limit)) + 1
         first = max(enough, self._calibration.partitions_for(limit, _FIRST_WAVE))
@@ -267,7 +272,7 @@ class _Probe:
             second = second[self._can_hold(second, float(np.partition(scores, place)[place]))]
         more = self._scan(second)
         estimates = np.concatenate([best.scores, more.scores])
-        order = np.argsort(estimates, kind="stable")[: self._plan.depth]
+        order = np.argsort(estimates, kind="stable")[: self._depth]
         return Estimates(np.concatenate([best.rows, more.rows])[order], estimates[order])
 
     def _can_hold(self, partitions: NDArray[np.int64], score: float) -> NDArray[np.bool_]:
