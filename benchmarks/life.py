@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,7 @@ from benchmarks.contenders.quiver_library import BUCKET, INDEX, fill
 from benchmarks.datasets import SEED, exact_distances, load
 from benchmarks.figures import estimate, percentile, recall
 from benchmarks.side_by_side import say
+from quiver.model.errors import BusyError
 
 if TYPE_CHECKING:
     import argparse
@@ -118,6 +120,17 @@ def shifted(rows: np.ndarray, count: int, metric: str, generator: np.random.Gene
     return moved / np.linalg.norm(moved, axis=1, keepdims=True) if metric == "cosine" else moved
 
 
+def until_taken(write: Callable[[], object]) -> None:
+    """Write again while the index is busy, as boto3 does after 429."""
+    while True:
+        try:
+            write()
+        except BusyError:
+            time.sleep(0.05)
+        else:
+            return
+
+
 class Life:
     """One data set's index, its history, and the queries that were asked."""
 
@@ -190,7 +203,7 @@ class Life:
         for start in range(0, len(gone), BATCH):
             part = gone[start : start + BATCH]
             sent = time.perf_counter()
-            self.index.delete([str(id_) for id_ in part])
+            until_taken(partial(self.index.delete, [str(id_) for id_ in part]))
             self.history.delete(part, sent, time.perf_counter())
 
     def add(self) -> None:
@@ -207,7 +220,7 @@ class Life:
             part = range(start, min(start + BATCH, versions.stop))
             keys = [str(id_) for id_ in self.history.ids[part].tolist()]
             sent = time.perf_counter()
-            self.index.put(keys, self.history.vectors[part])
+            until_taken(partial(self.index.put, keys, self.history.vectors[part]))
             self.history.put(part, sent, time.perf_counter())
 
 
