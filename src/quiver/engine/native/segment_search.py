@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _THIN = 0.7  # matches this much rarer among the nearest partitions than everywhere are pushed away by the filter
 _CODE_SHARE = 1 / 8  # of the cost of a float32 row
+_TELLING = 50  # matches to be expected among the nearest partitions before their number says anything
 _FAR_DEPTH = 8  # times as many codes are kept then: from afar all rows are about as distant, and codes tell little
 _FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
 
@@ -257,13 +258,16 @@ class _Probe:
         found = np.add.reduceat(np.append(mask, False), codes.starts, dtype=np.int64)
         found[codes.sizes == 0] = 0
         holding = ranked[found[ranked] > 0]
-        near = ranked[: self._partitions]
-        if found[near].sum() < _THIN * self._matches / self._reader.rows * codes.sizes[near].sum():
+        wave = self._calibration.partitions_for(limit, _FIRST_WAVE)
+        density = self._matches / self._reader.rows
+        telling = int(np.searchsorted(np.cumsum(codes.sizes[ranked]), _TELLING / density)) + 1
+        near = ranked[: max(wave, min(telling, self._partitions))]
+        if found[near].sum() < _THIN * density * codes.sizes[near].sum():
             self._depth *= _FAR_DEPTH
             self._keep = _FAR_DEPTH * (2 * limit + 16) if codes.refiner is not None else None
             return self._scan(holding)
         enough = int(np.searchsorted(np.cumsum(found[holding]), 2 * limit)) + 1
-        first = max(enough, self._calibration.partitions_for(limit, _FIRST_WAVE))
+        first = max(enough, wave)
         best = self._scan(holding[:first])
         second = holding[first:]
         if len(best.rows) >= limit:
