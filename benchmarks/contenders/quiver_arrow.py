@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.common import Server
 from benchmarks.contenders.contract import Ingest
 from benchmarks.contenders.quiver_library import INDEX
-from benchmarks.contenders.quiver_server import NAMES, QuiverServer, connect
+from benchmarks.contenders.quiver_server import NAMES, QuiverServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.common import Connection, Request
+    from benchmarks.common import Connection, Request, Server
 
 BATCH = 5_000
 PATH = f"quiver/LoadVectors?vectorBucketName={NAMES['vectorBucketName']}&indexName={INDEX}"
@@ -32,16 +31,7 @@ class QuiverArrowServer(QuiverServer):
 
     @contextmanager
     def ingesting(self, *, bodies: bool) -> Iterator[Ingest]:
-        with Server(root=self.folder / "root") as server:
-            client = connect(server)
-            client.create_vector_bucket(**NAMES)
-            client.create_index(
-                **NAMES,
-                indexName=INDEX,
-                dataType="float32",
-                dimension=self.data.dimension,
-                distanceMetric=self.data.metric,
-            )
+        with self.with_index() as server:
             make = partial(self._arrow, server)
             if bodies:
                 yield Ingest(BATCH, make, lambda: partial(_send, server.connect()))

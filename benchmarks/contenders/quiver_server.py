@@ -37,7 +37,8 @@ class QuiverServer(Contender):
         compact(self.folder / "root")
 
     @contextmanager
-    def ingesting(self, *, bodies: bool) -> Iterator[Ingest]:
+    def with_index(self) -> Iterator[Server]:
+        """A server with an empty index."""
         with Server(root=self.folder / "root") as server:
             client = connect(server)
             client.create_vector_bucket(**NAMES)
@@ -48,6 +49,11 @@ class QuiverServer(Contender):
                 dimension=self.data.dimension,
                 distanceMetric=self.data.metric,
             )
+            yield server
+
+    @contextmanager
+    def ingesting(self, *, bodies: bool) -> Iterator[Ingest]:
+        with self.with_index() as server:
             if bodies:
                 yield Ingest(BATCH, partial(self._request, server), lambda: partial(_send, server.connect()))
             else:
