@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 import numpy as np
 from pyroaring import BitMap
 
 from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
 from quiver.engine.native.reservation import check_reserved, is_there, release, reserve, without
+from quiver.engine.native.snapshot import row_numbers
 from quiver.storage.row_source import SegmentsSource
 from quiver.storage.segment_builder import build_segment
 
@@ -96,7 +96,7 @@ async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
 
 
 def _merge(opened: Sequence[OpenSegment], spec: IndexSpec, options: BuildOptions) -> Merge:
-    live = [np.flatnonzero(~_marked(reader.rows, dead)) for reader, dead in opened]
+    live = [segment.live() for segment in opened]
     mapping = {reader.segment: np.full(reader.rows, -1, np.int64) for reader, _ in opened}
     source = SegmentsSource([reader for reader, _ in opened], live, spec.dimension)
     if not source.rows:
@@ -111,12 +111,6 @@ def _merge(opened: Sequence[OpenSegment], spec: IndexSpec, options: BuildOptions
     return Merge(built, mapping)
 
 
-def _marked(rows: int, dead: BitMap) -> NDArray[np.bool_]:
-    mask = np.zeros(rows, bool)
-    mask[np.array(dead, np.int64)] = True
-    return mask
-
-
 async def _publish(index: NativeIndex, merge: Merge, merged: SegmentRef | None) -> bool | None:
     """Publish as of the newest commit; None when another checkpoint came first and it has to be tried again."""
     async with index.maintenance.publishing:
@@ -129,8 +123,7 @@ async def _publish(index: NativeIndex, merge: Merge, merged: SegmentRef | None) 
         if merged is not None:
             check_reserved(reserved, merged.id)
             reserved = without(reserved, merged.id)
-            dead = _moved_tombstones(merge, draft.snapshot.segments)
-            added.append(msgspec.structs.replace(merged, tombstones=dead.serialize() if dead else b""))
+            added.append(merged.with_dead(_moved_tombstones(merge, draft.snapshot.segments)))
         added += await store_tail(index, draft)
         won = await publish(index, draft, kept + added, added, reserved)
         if merged is not None:
@@ -143,6 +136,6 @@ def _moved_tombstones(merge: Merge, segments: Sequence[OpenSegment]) -> BitMap:
     dead = BitMap()
     for reader, hidden in segments:
         if reader.segment in merge.rows:
-            became = merge.rows[reader.segment][np.array(hidden, np.int64)]
+            became = merge.rows[reader.segment][row_numbers(hidden)]
             dead |= BitMap(became[became >= 0].astype(np.uint32))
     return dead

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quiver.engine.native.flush import tail_rows
-from quiver.engine.native.segment_search import numbers
 from quiver.model.types import VectorBatch
 from quiver.storage.row_source import BatchSource, SegmentsSource
 
@@ -31,8 +30,7 @@ def batches_of(snapshot: Snapshot, dimension: int, rows: int) -> Iterator[Callab
 def sources_of(snapshot: Snapshot, dimension: int) -> list[RowSource]:
     """The live rows of each segment, and of the tail."""
     sources: list[RowSource] = [
-        SegmentsSource([reader], [numbers(dead.flip(0, reader.rows))], dimension)
-        for reader, dead in snapshot.segments
+        SegmentsSource([segment.reader], [segment.live()], dimension) for segment in snapshot.segments
     ]
     return [*sources, BatchSource(tail_rows(snapshot))]
 

@@ -121,7 +121,7 @@ def bury(segments: list[SegmentRef], snapshot: Snapshot) -> list[SegmentRef]:
     buried = []
     for ref, (_, dead) in zip(segments, snapshot.segments, strict=True):
         if len(dead) < ref.rows:
-            buried.append(msgspec.structs.replace(ref, tombstones=dead.serialize() if dead else b""))
+            buried.append(ref.with_dead(dead))
     return buried
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from pyroaring import BitMap
 
 from quiver.engine.engine import IndexSealedError
 from quiver.engine.native.flush import store_segment
 from quiver.engine.native.reservation import check_reserved, is_there, release, reserve, without
+from quiver.engine.native.snapshot import row_numbers
 from quiver.engine.native.state import IndexCheckpoint, SegmentRef, encode_checkpoint
 from quiver.format import paths
 from quiver.model.errors import CorruptObjectError
@@ -132,5 +132,5 @@ def _draft(index: NativeIndex, old: str, new: SegmentRef, built: BuiltSegment) -
 
 def _in_place_of(old: SegmentRef, new: SegmentRef, built: BuiltSegment) -> SegmentRef:
     """The new segment with the tombstones of the old one, whose rows it has in another order."""
-    dead = BitMap(np.flatnonzero(np.isin(built.order, np.array(old.dead(), np.int64))).astype(np.uint32))
-    return msgspec.structs.replace(new, tombstones=dead.serialize() if dead else b"")
+    dead = np.flatnonzero(np.isin(built.order, row_numbers(old.dead())))
+    return new.with_dead(BitMap(dead.astype(np.uint32)))

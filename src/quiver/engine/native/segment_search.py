@@ -15,6 +15,7 @@ from quiver.ann.space import query_to_space
 from quiver.engine.engine import SourceWork
 from quiver.engine.native.candidates import Candidates
 from quiver.engine.native.planner import Method, Plan, Shape, plan
+from quiver.engine.native.snapshot import row_numbers
 from quiver.model.types import DistanceMetric
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
         )
         return probe.run()
     if chosen.method is Method.GATHER:
-        candidates = _gather(reader, numbers(dead.flip(0, reader.rows) if allowed is None else allowed), target)
+        candidates = _gather(reader, segment.live() if allowed is None else row_numbers(allowed), target)
     elif chosen.method is Method.SCAN:
         candidates = Candidates.join(_scan(reader, _row_mask(reader.rows, allowed, dead), target))
     else:
@@ -129,13 +130,8 @@ def _row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.boo
     if allowed is None and not dead:
         return None
     mask = np.full(rows, allowed is None)
-    mask[numbers(dead if allowed is None else allowed)] = allowed is not None
+    mask[row_numbers(dead if allowed is None else allowed)] = allowed is not None
     return mask
-
-
-def numbers(rows: BitMap) -> NDArray[np.int64]:
-    """The members of a bitmap, ascending; NumPy alone would take them one by one."""
-    return np.frombuffer(rows.to_array(), np.uint32).astype(np.int64)
 
 
 def _gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Candidates:

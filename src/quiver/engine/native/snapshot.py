@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from quiver.engine.engine import IndexSealedError
 from quiver.model.errors import CorruptObjectError, MissingObjectError
 from quiver.objectstore.store import ObjectNotFoundError
@@ -12,6 +14,7 @@ from quiver.objectstore.store import ObjectNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from numpy.typing import NDArray
     from pyroaring import BitMap
 
     from quiver.engine.native.segment_pool import SegmentPool
@@ -27,6 +30,15 @@ class OpenSegment(NamedTuple):
 
     reader: SegmentReader
     dead: BitMap
+
+    def live(self) -> NDArray[np.int64]:
+        """Numbers of the rows that are not dead, ascending."""
+        return row_numbers(self.dead.flip(0, self.reader.rows))
+
+
+def row_numbers(rows: BitMap) -> NDArray[np.int64]:
+    """The members of a bitmap, ascending; NumPy alone would take them one by one."""
+    return np.frombuffer(rows.to_array(), np.uint32).astype(np.int64)
 
 
 class Snapshot(NamedTuple):

@@ -36,6 +36,10 @@ class SegmentRef(msgspec.Struct, frozen=True):
     nbytes: int
     tombstones: bytes = b""
 
+    def with_dead(self, dead: BitMap) -> SegmentRef:
+        """The same segment with these tombstones."""
+        return msgspec.structs.replace(self, tombstones=dead.serialize() if dead else b"")
+
     def dead(self) -> BitMap:
         """The tombstones. Raises CorruptObjectError."""
         if not self.tombstones:
