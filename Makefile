@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
 
-.PHONY: help venv serve test check bench soak lock clean
+.PHONY: help venv serve test check bench soak azurite lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -56,6 +56,12 @@ bench: $(TEST) ## run the benchmarks
 soak: $(TEST) ## the simulator over many seeds, then many kill -9 cycles (SEEDS=5000, CYCLES=2000)
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
+
+azurite: tests/stores/azurite/node_modules ## install the emulator of Azure Blob Storage for the tests (needs node)
+
+tests/stores/azurite/node_modules: tests/stores/azurite/package-lock.json
+	npm --prefix $(@D) ci
+	@touch $@
 
 lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \

@@ -109,14 +109,7 @@ class Server:
 
     def request(self, operation: str, params: dict | bytes, content: str = "application/json") -> Request:
         """A signed request; `params` as bytes is taken as it is. `operation` may carry query parameters."""
-        body = params if isinstance(params, bytes) else orjson.dumps(params, option=orjson.OPT_SERIALIZE_NUMPY)
-        headers = {"content-type": content, "host": f"127.0.0.1:{self.port}"}
-        headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
-        unsigned = AWSRequest("POST", f"{self.url}/{operation}", headers=headers, data=body)
-        SigV4Auth(KEYS, "s3vectors", "us-east-1").add_auth(unsigned)
-        lines = [f"{name}: {value}" for name, value in unsigned.headers.items()]
-        lines = [f"POST /{operation} HTTP/1.1", *lines, f"content-length: {len(body)}", "", ""]
-        return Request("\r\n".join(lines).encode(), body)
+        return signed(self.port, operation, params, content)
 
     def connect(self) -> Connection:
         """A kept connection."""
@@ -138,6 +131,18 @@ class Server:
                     return
             time.sleep(0.1)
         raise TimeoutError("the server did not start")
+
+
+def signed(port: int, operation: str, params: dict | bytes, content: str = "application/json") -> Request:
+    """See Server.request."""
+    body = params if isinstance(params, bytes) else orjson.dumps(params, option=orjson.OPT_SERIALIZE_NUMPY)
+    headers = {"content-type": content, "host": f"127.0.0.1:{port}"}
+    headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
+    unsigned = AWSRequest("POST", f"http://127.0.0.1:{port}/{operation}", headers=headers, data=body)
+    SigV4Auth(KEYS, "s3vectors", "us-east-1").add_auth(unsigned)
+    lines = [f"{name}: {value}" for name, value in unsigned.headers.items()]
+    lines = [f"POST /{operation} HTTP/1.1", *lines, f"content-length: {len(body)}", "", ""]
+    return Request("\r\n".join(lines).encode(), body)
 
 
 class Connection:

@@ -6,6 +6,7 @@ contender prints goes to standard error. An answer is {"ok": ...} or {"error": "
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from benchmarks.contenders.contract import Contender, Knob, Search
     from benchmarks.filters import Case, Filter
 
-WARM_UP = 10
+WARM_UP, WARM_UP_SECONDS = 10, 1.0
+"""Queries that do not count, and seconds after which no more of them are asked."""
 
 
 class Session:
@@ -36,15 +38,18 @@ class Session:
     def __init__(self, contender: Contender) -> None:
         self._contender = contender
         self._opened = False
+        self._cases: dict[int, list[Case]] = {}
 
     def build(self) -> dict[str, Any]:
         """Build; seconds, peak memory in MiB of this process and of the greatest it started, bytes on disk."""
+        watch = Watch()
         start = time.perf_counter()
         self._contender.build()
         seconds = time.perf_counter() - start
         return {
             "seconds": seconds,
             "peak MiB": peak_memory([os.getpid()]),
+            "peak anonymous MiB": watch.stop(),
             "children MiB": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
             "bytes": disk_bytes(self._contender.disk_folder()),
         }
@@ -65,23 +70,53 @@ class Session:
         """The settings that trace its curve, and the usual one."""
         return {"curve": self._contender.knobs(k), "usual": self._contender.usual(k)}
 
+    def use(self, knob: Knob) -> None:
+        """Search with this setting from now on."""
+        self._contender.use(knob)
+
     def measure(
-        self, knob: Knob, k: int, threads: int, queries: int, seconds: float, case: int | None = None
+        self,
+        knob: Knob,
+        k: int,
+        threads: int,
+        queries: int,
+        seconds: float,
+        case: int | None = None,
+        least: float = 0.0,
+        share: tuple[int, int] | None = None,
+        begin: float = 0.0,
     ) -> dict[str, Any]:
-        """Search with the first queries, one at a time by each thread, for at most so long.
+        """Search with the first queries, one at a time by each thread.
 
         Args:
+            seconds: at most so long.
             case: the place in `filters.cases` of the filters to search with.
+            least: over and over, for at least so long.
+            share: this process's number and how many of them share the queries; it has one core to itself.
+            begin: not before this time by time.perf_counter, which all processes share.
+
+        With a share there is more in the figures: the recall of each query, when it began and when it ended.
         """
         data = self._contender.data
         self._contender.use(knob)
-        _use_cores(threads, self._contender.pids())
+        number, count = share or (0, 1)
+        _use_cores(threads, number, self._contender.pids())
         wanted = data.queries[:queries]
-        filtered = None if case is None else filters.cases(data, queries)[case]
+        filtered = None if case is None else self._case(queries, case)
         asked = [None] * len(wanted) if filtered is None else filtered.filters
-        times, found, wall = _search(self._contender, wanted, asked, k, threads, seconds)
+        lanes = [range(number + count * lane, len(wanted), count * threads) for lane in range(threads)]
+        run = _Run(self._contender, wanted, asked, k, seconds, least, begin)
+        run.search(lanes)
         answers = truth(data) if filtered is None else filtered.truth
-        return _figures(times, found, wall, answers, k) | self._faults(found, filtered, k)
+        figures = _figures(run, answers) | self._faults(run.found, filtered, k)
+        if share is not None:
+            figures |= {"recalls": run.recalls(answers), "begun": run.begun, "ended": run.ended}
+        return figures
+
+    def _case(self, queries: int, place: int) -> Case:
+        if queries not in self._cases:
+            self._cases[queries] = filters.cases(self._contender.data, queries)
+        return self._cases[queries][place]
 
     def memory(self) -> dict[str, float]:
         """MiB of the processes that serve, now."""
@@ -109,68 +144,120 @@ class Session:
         }
 
 
-def _search(
-    contender: Contender, queries: np.ndarray, asked: list[Filter | None], k: int, threads: int, seconds: float
-) -> tuple[list[float], dict[int, list[int]], float]:
-    """Seconds of each query, ids by the query's place, and seconds in all."""
-    times: list[float] = []
-    found: dict[int, list[int]] = {}
-    begun: list[float] = []
-    ended: list[float] = []
-    failures: list[BaseException] = []
-    ready = threading.Barrier(threads)
+class _Run:
+    """Threads that search; then `times` in seconds, `found` ids by the query's place, `begun` and `ended`."""
 
-    def run(first: int) -> None:
+    def __init__(
+        self,
+        contender: Contender,
+        queries: np.ndarray,
+        asked: list[Filter | None],
+        k: int,
+        seconds: float,
+        least: float,
+        begin: float,
+    ) -> None:
+        self.times: list[float] = []
+        self.found: dict[int, list[int]] = {}
+        self.begun, self.ended = 0.0, 0.0
+        self._contender = contender
+        self._queries, self._asked, self._k = queries, asked, k
+        self._seconds, self._least, self._begin = seconds, least, begin
+        self._failures: list[BaseException] = []
+
+    def search(self, lanes: list[range]) -> None:
+        """A thread for each lane, which are places of queries."""
+        self._ready = threading.Barrier(len(lanes), action=self._start)
+        workers = [threading.Thread(target=self._guarded, args=(lane,)) for lane in lanes]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def recalls(self, answers: Truth) -> list[float]:
+        """Of each query that was asked."""
+        return [
+            recall(ids, answers.ids[place], answers.distances[place], self._k) for place, ids in self.found.items()
+        ]
+
+    def _start(self) -> None:
+        time.sleep(max(0.0, self._begin - time.perf_counter()))
+        self.begun = time.perf_counter()
+
+    def _guarded(self, lane: range) -> None:
         try:
-            search: Search = contender.searcher()
-            for place in range(min(WARM_UP, len(queries))):
-                search(queries[place], k, asked[place])
-            ready.wait()
-            begun.append(time.perf_counter())
-            for place in range(first, len(queries), threads):
-                start = time.perf_counter()
-                found[place] = search(queries[place], k, asked[place])
-                now = time.perf_counter()
-                times.append(now - start)
-                if now > begun[0] + seconds:
-                    break
-            ended.append(time.perf_counter())
+            self._drive(lane)
         except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
-            failures.append(error)
-            ready.abort()
+            self._failures.append(error)
+            self._ready.abort()
 
-    workers = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if failures:
-        raise failures[0]
-    return times, found, max(ended) - min(begun)
+    def _drive(self, lane: range) -> None:
+        search: Search = self._contender.searcher()
+        self._warm_up(search, lane)
+        self._ready.wait()
+        for asked, place in enumerate(itertools.cycle(lane), 1):
+            start = time.perf_counter()
+            self.found[place] = search(self._queries[place], self._k, self._asked[place])
+            now = time.perf_counter()
+            self.times.append(now - start)
+            passed = now - self.begun
+            if passed > self._seconds or (asked >= len(lane) and passed > self._least):
+                break
+        self.ended = max(self.ended, time.perf_counter())
+
+    def _warm_up(self, search: Search, lane: range) -> None:
+        limit = time.perf_counter() + WARM_UP_SECONDS
+        for place in lane[:WARM_UP]:
+            search(self._queries[place], self._k, self._asked[place])
+            if time.perf_counter() > limit:
+                break
 
 
-def _figures(
-    times: list[float], found: dict[int, list[int]], wall: float, answers: Truth, k: int
-) -> dict[str, Any]:
-    recalls = [recall(ids, answers.ids[place], answers.distances[place], k) for place, ids in found.items()]
-    mean, half = estimate(recalls)
+class Watch:
+    """A thread that notes the most anonymous memory that this process has."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._peak = 0.0
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float:
+        """MiB."""
+        self._stopped.set()
+        self._thread.join()
+        return self._peak
+
+    def _look(self) -> None:
+        while not self._stopped.wait(0.2):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+            self._peak = max(self._peak, now / 1024)
+
+
+def _figures(run: _Run, answers: Truth) -> dict[str, Any]:
+    mean, half = estimate(run.recalls(answers))
     return {
         "recall": mean,
         "half": half,
-        "qps": len(times) / wall,
-        "p50 ms": percentile(times, 0.5) * 1e3,
-        "p95 ms": percentile(times, 0.95) * 1e3,
-        "queries": len(times),
+        "qps": len(run.times) / (run.ended - run.begun),
+        "p50 ms": percentile(run.times, 0.5) * 1e3,
+        "p95 ms": percentile(run.times, 0.95) * 1e3,
+        "queries": len(run.found),
+        "asked": len(run.times),
     }
 
 
-def _use_cores(count: int, pids: list[int]) -> None:
-    """Let this process use so many cores from now on, whatever threads it has; servers keep all."""
+def _use_cores(count: int, first: int, pids: list[int]) -> None:
+    """Let this process use `count` cores from now on, whatever threads it has; servers keep all."""
     if pids != [os.getpid()]:
         return
-    cores = sorted(os.sched_getaffinity(os.getppid()))[-count:]
+    cores = sorted(os.sched_getaffinity(os.getppid()), reverse=True)
+    chosen = {cores[(first + number) % len(cores)] for number in range(count)}
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), cores)
+        os.sched_setaffinity(int(thread.name), chosen)
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def measure(name: str, dataset: str, folder: Path, options: argparse.Namespace) 
 
 def main() -> None:
     """Every data set in turn."""
-    names = tuple(contenders.CONTENDERS)
+    names = contenders.SEARCHED
     options = side_by_side.parse(side_by_side.arguments(__doc__, data=("debian", "mnist"), names=names))
     for dataset in options.data:
         compare(dataset, options)

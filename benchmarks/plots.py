@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "quiver": "#c1121f",
+    "quiver-kdtree-lsh": "#f28482",
     "quiver-server": "#e07a5f",
     "faiss-flat": "#8d99ae",
     "faiss-rabitq": "#2b2d42",
@@ -27,14 +28,15 @@ COLOURS = {
 
 
 def recall_against_speed(runs: list[dict[str, Any]], dataset: str, folder: Path) -> None:
-    """`recall_qps-DATASET.svg`: the best points of every contender, a panel for each number of threads."""
-    figure, axes = _figure(len({run["threads"] for run in runs}))
-    for panel, threads in zip(axes, sorted({run["threads"] for run in runs}), strict=True):
+    """`recall_qps-DATASET.svg`: every contender's best points, a panel for each number of threads or processes."""
+    modes = list(dict.fromkeys(run["mode"] for run in runs))
+    figure, axes = _figure(len(modes))
+    for panel, mode in zip(axes, modes, strict=True):
         for name in dict.fromkeys(run["name"] for run in runs):
-            points = best(_medians([r for r in runs if r["name"] == name and r["threads"] == threads]))
+            points = best(_medians([r for r in runs if r["name"] == name and r["mode"] == mode]))
             _line(panel, name, [p.recall for p in points], [p.qps for p in points])
         panel.set_xlim(0.8, 1.003)
-        panel.set(title=f"{dataset}, {threads} thread{'s' * (threads > 1)}", xlabel="recall@10", yscale="log")
+        panel.set(title=f"{dataset}, {mode}", xlabel="recall@10", yscale="log")
         panel.set_ylabel("queries per second")
     _save(figure, axes, folder / f"recall_qps-{dataset}.svg")
 
@@ -53,13 +55,13 @@ def filtered_recall(rows: list[dict[str, Any]], dataset: str, folder: Path) -> N
         _save(figure, axes, folder / f"filtered-{what}-{dataset}.svg")
 
 
-def growth(sizes: list[int], series: dict[str, list[float]], folder: Path) -> None:
-    """`growth.svg`: milliseconds or seconds by the number of rows."""
+def growth(sizes: list[int], series: dict[str, list[float]], path: Path) -> None:
+    """Milliseconds or seconds by the number of rows."""
     figure, axes = _figure(1)
     for label, values in series.items():
         axes[0].plot(sizes, values, marker="o", label=label)
     axes[0].set(title="growth", xlabel="rows", xscale="log", yscale="log")
-    _save(figure, axes, folder / "growth.svg")
+    _save(figure, axes, path)
 
 
 def life(timeline: list[tuple[float, float]], stages: list[tuple[float, str]], dataset: str, folder: Path) -> None:

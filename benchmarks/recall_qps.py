@@ -1,24 +1,28 @@
-"""Comparison 1: recall@10 against queries per second, Quiver and its peers side by side, one thread and two.
+"""Comparison 1: recall@10 against queries per second, Quiver and its peers; one thread, two, two processes.
 
 Run: python -m benchmarks recall_qps [--small] [--data NAME ...] [--contenders NAME ...] [--repeats N] [--reuse]
 The figures of the report: python -m benchmarks recall_qps --data debian mnist clustered-300000x384 --reuse
-(about 10, 35 and 120 minutes on 2 cores, building included, most of it LanceDB's, zvec's and Chroma's building).
+(about 20, 45 and 150 minutes on 2 cores, building included, most of it LanceDB's, zvec's and Chroma's building).
 
-Every contender is built, then opened in a process of its own; then all take turns: in each repeat every one runs
-all its settings with one thread on one core, and with two threads on two. Servers and their client share both
-cores. Speed at a recall is read between the best points of a repeat; ratios are of the same repeat.
+Every contender is built, then opened in two processes of its own; then all take turns: in each repeat every one
+runs all its settings with one thread on one core, with two threads of one process on two, and with two processes
+that each have one thread and one core and share the queries. Two processes open one index, if the contender can:
+Quiver maps it, so they share its pages; memory is what both have together. Servers and their client share both
+cores, and have no two processes here. Queries are asked over and over for at least --least seconds. Speed at a
+recall is read between the best points of a repeat; ratios are of the same repeat.
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import contenders, plots, side_by_side
 from benchmarks.common import spread
 from benchmarks.datasets import load, truth
-from benchmarks.figures import Point, qps_at
+from benchmarks.figures import Point, estimate, qps_at
 from benchmarks.side_by_side import ContenderError, Process, say, title
 
 if TYPE_CHECKING:
@@ -28,7 +32,26 @@ if TYPE_CHECKING:
 
 K = 10
 TARGETS = (0.95, 0.99)
-THREADS = (1, 2)
+AHEAD_SECONDS = 1.2
+"""How long before they begin processes that begin together are told: they warm up meanwhile."""
+
+
+class Mode(NamedTuple):
+    """How many search at once."""
+
+    name: str
+    threads: int
+    processes: int
+
+
+MODES = (Mode("1 thread", 1, 1), Mode("2 threads", 2, 1), Mode("2 processes", 1, 2))
+
+
+class Opened(NamedTuple):
+    """A contender's processes, at least one, and the settings of its curve."""
+
+    processes: list[Process]
+    knobs: list[dict[str, Any]]
 
 
 def compare(dataset: str, options: argparse.Namespace) -> None:
@@ -37,7 +60,7 @@ def compare(dataset: str, options: argparse.Namespace) -> None:
     truth(load(dataset))
     names, left_out = side_by_side.available(options.contenders)
     with side_by_side.index_folder(dataset, reuse=options.reuse) as folder, ExitStack() as stack:
-        opened: dict[str, tuple[Process, list[dict[str, Any]]]] = {}
+        opened: dict[str, Opened] = {}
         built: dict[str, Any] = {}
         for name in names:
             try:
@@ -55,14 +78,20 @@ def compare(dataset: str, options: argparse.Namespace) -> None:
     plots.recall_against_speed(runs, dataset, options.out)
 
 
-def start(
-    name: str, dataset: str, folder: Path, options: argparse.Namespace, stack: ExitStack
-) -> tuple[Process, list[dict[str, Any]]]:
-    """A contender, opened, with the settings of its curve. Raises ContenderError."""
-    process = stack.enter_context(Process(name, dataset, folder / name))
-    process.call("open")
-    knobs = process.call("knobs", k=K)["curve"]
-    return process, ends(knobs) if options.small else knobs
+def start(name: str, dataset: str, folder: Path, options: argparse.Namespace, stack: ExitStack) -> Opened:
+    """A contender, opened twice where it can be, with the settings of its curve. Raises ContenderError."""
+    first = stack.enter_context(Process(name, dataset, folder / name))
+    first.call("open")
+    knobs = first.call("knobs", k=K)["curve"]
+    processes = [first]
+    if name not in contenders.SERVERS:
+        second = stack.enter_context(Process(name, dataset, folder / name))
+        try:
+            second.call("open")
+            processes.append(second)
+        except ContenderError as error:
+            say(f"{name}: no two processes, {error}")
+    return Opened(processes, ends(knobs) if options.small else knobs)
 
 
 def ends(knobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -71,35 +100,78 @@ def ends(knobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def measure(
-    opened: dict[str, tuple[Process, list[dict[str, Any]]]], options: argparse.Namespace, left_out: dict[str, str]
+    opened: dict[str, Opened], options: argparse.Namespace, left_out: dict[str, str]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """All runs, and MiB of each contender at the end."""
+    """All runs, and MiB of each contender's processes at the end."""
     runs: list[dict[str, Any]] = []
     for repeat in range(options.repeats):
-        for threads in THREADS:
-            for name, (process, knobs) in opened.items():
-                if name in left_out:
+        for mode in MODES:
+            for name, contender in opened.items():
+                if name in left_out or len(contender.processes) < mode.processes:
                     continue
                 try:
-                    for knob in knobs:
-                        figures = process.call("measure", **_asked(options, knob, threads))
-                        runs.append({"name": name, "repeat": repeat, "threads": threads, "knob": knob, **figures})
+                    for knob in contender.knobs:
+                        figures = search(contender.processes, mode, knob, options)
+                        runs.append({"name": name, "repeat": repeat, "mode": mode.name, "knob": knob, **figures})
                 except ContenderError as error:
                     left_out[name] = str(error)
                     say(f"{name}: stopped, {error}")
-            say(f"repeat {repeat + 1} of {options.repeats}, {threads} threads: done")
-    return runs, {name: p.call("memory") for name, (p, _) in opened.items() if name not in left_out}
+            say(f"repeat {repeat + 1} of {options.repeats}, {mode.name}: done")
+    memory = {
+        name: [process.call("memory") for process in contender.processes]
+        for name, contender in opened.items()
+        if name not in left_out
+    }
+    return runs, memory
 
 
-def _asked(options: argparse.Namespace, knob: dict[str, Any], threads: int) -> dict[str, Any]:
-    return {"knob": knob, "k": K, "threads": threads, "queries": options.queries, "seconds": options.seconds}
+def search(
+    processes: list[Process], mode: Mode, knob: dict[str, Any], options: argparse.Namespace
+) -> dict[str, Any]:
+    """The figures of one setting. Raises ContenderError."""
+    asked = {"knob": knob, "k": K, "threads": mode.threads, "queries": options.queries}
+    asked |= {"seconds": options.seconds, "least": options.least}
+    if mode.processes == 1:
+        return processes[0].call("measure", **asked)
+    for process in processes:
+        process.call("use", knob=knob)  # which may take long
+    begin = time.perf_counter() + AHEAD_SECONDS
+    for number, process in enumerate(processes):
+        process.ask("measure", **asked, share=[number, len(processes)], begin=begin)
+    found, errors = [], []
+    for process in processes:
+        try:
+            found.append(process.answer("measure"))
+        except ContenderError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return together(found)
+
+
+def together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of processes that searched at once: recall of all queries, speed over all time, worst latency."""
+    mean, half = estimate([one for part in parts for one in part["recalls"]])
+    asked = sum(part["asked"] for part in parts)
+    begun, ended = min(part["begun"] for part in parts), max(part["ended"] for part in parts)
+    return {
+        "recall": mean,
+        "half": half,
+        "qps": asked / (ended - begun),
+        "p50 ms": max(part["p50 ms"] for part in parts),
+        "p95 ms": max(part["p95 ms"] for part in parts),
+        "queries": sum(part["queries"] for part in parts),
+        "asked": asked,
+        "short": sum(part["short"] for part in parts),
+        "wrong": sum(part["wrong"] for part in parts),
+    }
 
 
 def report(runs: list[dict[str, Any]], memory: dict[str, Any], built: dict[str, Any]) -> None:
     """Print the settings' figures, and the speeds and ratios at the target recalls."""
-    for threads in THREADS:
-        side_by_side.table(curve_rows([run for run in runs if run["threads"] == threads]))
-        side_by_side.table(target_rows(runs, threads, memory, built))
+    for mode in MODES:
+        side_by_side.table(curve_rows([run for run in runs if run["mode"] == mode.name]))
+        side_by_side.table(target_rows(runs, mode, memory, built))
 
 
 def curve_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -111,7 +183,7 @@ def curve_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "contender": name,
             "setting": setting,
-            "threads": same[0]["threads"],
+            "by": same[0]["mode"],
             "recall@10": f"{same[0]['recall']:.4f} ± {same[0]['half']:.4f}",
             "queries/s": spread([run["qps"] for run in same], digits=0),
             "p50 ms": f"{statistics.median(run['p50 ms'] for run in same):.2f}",
@@ -122,27 +194,28 @@ def curve_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def target_rows(
-    runs: list[dict[str, Any]], threads: int, memory: dict[str, Any], built: dict[str, Any]
+    runs: list[dict[str, Any]], mode: Mode, memory: dict[str, Any], built: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """A row for each contender: queries per second at each target, and Quiver's multiple of it."""
-    names = list(dict.fromkeys(run["name"] for run in runs))
-    speeds = {(name, target): speeds_at(runs, name, threads, target) for name in names for target in TARGETS}
+    names = list(dict.fromkeys(run["name"] for run in runs if run["mode"] == mode.name))
+    speeds = {(name, target): speeds_at(runs, name, mode, target) for name in names for target in TARGETS}
     rows = []
     for name in names:
         ours = "quiver-server" if name in contenders.SERVERS else "quiver"
-        row: dict[str, Any] = {"contender": name, "threads": threads, "built s": f"{built[name]['seconds']:.1f}"}
+        row: dict[str, Any] = {"contender": name, "by": mode.name, "built s": f"{built[name]['seconds']:.1f}"}
         for target in TARGETS:
             own, quiver = speeds[name, target], speeds.get((ours, target), [])
             row[f"queries/s at {target}"] = _spread(own)
             row[f"Quiver's multiple at {target}"] = _spread(multiples(quiver, own), digits=2)
-        row["anonymous MiB"] = f"{memory[name]['anonymous']:.0f}" if name in memory else ""
+        serving = memory.get(name, [])[: mode.processes]
+        row["anonymous MiB"] = f"{sum(each['anonymous'] for each in serving):.0f}" if serving else ""
         rows.append(row)
     return rows
 
 
-def speeds_at(runs: list[dict[str, Any]], name: str, threads: int, target: float) -> list[float | None]:
+def speeds_at(runs: list[dict[str, Any]], name: str, mode: Mode, target: float) -> list[float | None]:
     """Queries per second at a recall, for each repeat."""
-    mine = [run for run in runs if run["name"] == name and run["threads"] == threads]
+    mine = [run for run in runs if run["name"] == name and run["mode"] == mode.name]
     repeats = sorted({run["repeat"] for run in mine})
     curves = [[Point(run["recall"], run["qps"]) for run in mine if run["repeat"] == repeat] for repeat in repeats]
     return [qps_at(curve, target) for curve in curves]
@@ -160,8 +233,9 @@ def _spread(values: Sequence[float | None], digits: int = 0) -> str:
 
 def main() -> None:
     """Every data set in turn."""
-    sets = ("debian", "mnist")
-    options = side_by_side.parse(side_by_side.arguments(__doc__, data=sets, names=tuple(contenders.CONTENDERS)))
+    parser = side_by_side.arguments(__doc__, data=("debian", "mnist"), names=contenders.SEARCHED)
+    parser.add_argument("--least", type=float, default=0.3, help="seconds, for one setting of one contender")
+    options = side_by_side.parse(parser)
     for dataset in options.data:
         compare(dataset, options)
 

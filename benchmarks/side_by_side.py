@@ -91,11 +91,19 @@ class Process:
 
     def call(self, do: str, timeout: float = 600, **arguments: Any) -> Any:
         """One command. Raises: ContenderError when it failed, ended or took longer than `timeout` seconds."""
+        self.ask(do, **arguments)
+        return self.answer(do, timeout)
+
+    def ask(self, do: str, **arguments: Any) -> None:
+        """Send a command; its `answer` must be taken before the next. Raises: ContenderError."""
         try:
             self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise ContenderError(self._ended(do)) from None
+
+    def answer(self, do: str, timeout: float = 600) -> Any:
+        """What the last command answered. Raises: ContenderError."""
         with selectors.DefaultSelector() as waiting:
             waiting.register(self._process.stdout, selectors.EVENT_READ)
             if not waiting.select(timeout):

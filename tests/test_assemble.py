@@ -2,14 +2,16 @@
 
 import ast
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from objectstore.conftest import BUCKET, Moto, fresh_path, moto  # noqa: F401 - fixtures
 from objectstore.test_probe import IgnoresTheCondition
 from quiver import assemble
-from quiver.assemble import open_service, open_store
+from quiver.assemble import create_commit_table, open_service, open_store
 from quiver.model.errors import NotFoundError, UnavailableError
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.metered_store import MeteredStore
@@ -45,7 +47,11 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> None:
         ("s3://bucket/prefix", "s3://bucket/prefix"),
         ("s3://bucket/prefix/", "s3://bucket/prefix"),
         ("gs://bucket/prefix", "gs://bucket/prefix"),
-        ("az://account/container/prefix", "az://account/container/prefix"),
+        ("s3://bucket/prefix?endpoint=http://127.0.0.1:9&style=virtual", "s3://bucket/prefix"),
+        ("s3://bucket--use1-az4--x-s3/prefix", "s3://bucket--use1-az4--x-s3/prefix"),
+        ("s3://bucket/prefix?commit=dynamodb://table", "s3://bucket/prefix"),
+        ("az://container/prefix", "az://container/prefix"),
+        ("abfss://container@account.dfs.core.windows.net/p", "abfss://container@account.dfs.core.windows.net/p"),
     ],
 )
 def test_each_form_of_a_root_opens_its_store(root: str, url: str, runtime: SystemRuntime) -> None:
@@ -59,7 +65,7 @@ def test_paths_and_file_urls_open_the_same_directory(tmp_path: Path, runtime: Sy
 
 
 @pytest.mark.parametrize(
-    "root", ["ftp://host/x", "http://host/x", "s3://", "s3://key:secret@bucket/x", "memory:x"]
+    "root", ["ftp://host/x", "http://host/x", "s3://", "s3://key:secret@bucket/x", "s3://b?k=secret@", "memory:x"]
 )
 def test_other_roots_are_refused_without_their_secrets(root: str, runtime: SystemRuntime) -> None:
     with pytest.raises(SettingsError, match="QUIVER_ROOT") as refusal:
@@ -111,7 +117,8 @@ def test_the_memory_budget_reaches_the_engine(runtime: SystemRuntime) -> None:
 
 def test_no_other_file_names_a_concrete_class() -> None:
     source = Path(assemble.__file__).parent
-    chosen = {"LocalStore", "MemoryStore", "RemoteStore", "MeteredStore", "RetryingStore", "NativeEngine"}
+    stores = {"LocalStore", "MemoryStore", "RemoteStore", "MeteredStore", "RetryingStore", "CommitStore"}
+    chosen = stores | {"DynamoTable", "NativeEngine"}
     importing = [
         str(file.relative_to(source))
         for file in source.rglob("*.py")
@@ -147,3 +154,41 @@ async def opened(root: str) -> None:
         await (await assemble.open_service(Settings(root=root), runtime)).close()
     finally:
         runtime.close()
+
+
+def test_a_commit_store_without_boto3_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, runtime: SystemRuntime
+) -> None:
+    monkeypatch.delitem(sys.modules, "quiver.objectstore.dynamodb", raising=False)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(SettingsError, match=r"quiverdb\[aws\]"):
+        open_store("s3://bucket?commit=dynamodb://table", runtime)
+
+
+def test_a_root_opened_through_a_commit_store_works(
+    moto: Moto,  # noqa: F811
+    fresh_path: Any,  # noqa: F811
+    runtime: SystemRuntime,
+) -> None:
+    options = f"endpoint={moto.endpoint}&commit=dynamodb://assembled&commit_endpoint={moto.endpoint}"
+    root = f"s3://{BUCKET}/{fresh_path()}?{options}"
+    name = {"vectorBucketName": "demo"}
+
+    async def scenario() -> None:
+        with pytest.raises(UnavailableError, match="--create-table"):
+            await assemble.open_metered_store(root, runtime).get("format")
+        assert await create_commit_table(root, runtime) is True
+        assert await create_commit_table(root, runtime) is False
+        first = await open_service(Settings(root=root), runtime)
+        await first.call("CreateVectorBucket", name)
+        await first.close()
+        second = await open_service(Settings(root=root), runtime)
+        assert (await second.call("GetVectorBucket", name)).body["vectorBucket"]["vectorBucketName"] == "demo"
+        await second.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("root", ["memory:", "s3://bucket/prefix", "./directory"])
+def test_only_a_root_that_names_one_has_a_commit_table(root: str, runtime: SystemRuntime) -> None:
+    assert asyncio.run(create_commit_table(root, runtime)) is None

@@ -20,6 +20,7 @@ class Place(NamedTuple):
 
 CONTENDERS = {
     "quiver": Place("quiver_library", "QuiverLibrary", ("quiver",)),
+    "quiver-kdtree-lsh": Place("quiver_library", "QuiverTree", ("quiver",)),
     "quiver-server": Place("quiver_server", "QuiverServer", ("quiver", "boto3")),
     "quiver-arrow-server": Place("quiver_arrow", "QuiverArrowServer", ("quiver", "boto3")),
     "faiss-flat": Place("faiss_flat", "FaissFlat", ("faiss",)),
@@ -34,6 +35,8 @@ CONTENDERS = {
 }
 
 EMBEDDED = tuple(name for name in CONTENDERS if not name.endswith("-server"))
+SEARCHED = tuple(name for name in CONTENDERS if name != "quiver-arrow-server")
+"""Where queries are compared: by Arrow rows are put faster, but not found faster."""
 SERVERS = tuple(name for name in CONTENDERS if name.endswith("-server"))
 
 

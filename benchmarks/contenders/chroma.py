@@ -12,7 +12,6 @@ import sys
 import time
 from abc import abstractmethod
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from chromadb.api.shared_system_client import SharedSystemClient
 from chromadb.config import Settings
 
 from benchmarks.common import free_port
-from benchmarks.contenders.contract import Contender, Ingest, Knob, Search, batches
+from benchmarks.contenders.contract import Address, Client, Contender, Knob, Search, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +41,7 @@ class Chroma(Contender):
     def build(self) -> None:
         collection = self._create(self._connect())
         for part in batches(len(self.data.rows), BATCH):
-            self._add(collection, part)
+            self.add(collection, part)
         collection.query(query_embeddings=[self.data.queries[0]], n_results=1, include=[])
         self.close()
 
@@ -51,7 +50,7 @@ class Chroma(Contender):
         configuration = {"hnsw": {"space": space}}
         return client.create_collection(NAME, configuration=configuration, embedding_function=None)
 
-    def _add(self, collection: Collection, part: range) -> None:
+    def add(self, collection: Collection, part: range) -> None:
         """Add these rows of the data set."""
         table = self.columns or {}
         metadata = [{name: int(column[row]) for name, column in table.items()} for row in part] if table else None
@@ -125,31 +124,16 @@ class ChromaServer(Chroma):
             self._process = None
 
     @contextmanager
-    def ingesting(self, *, bodies: bool) -> Iterator[Ingest]:
+    def serving(self) -> Iterator[Address]:
         try:
             collection = self._create(self._connect())
-            if bodies:
-                path = f"/api/v2/tenants/default_tenant/databases/default_database/collections/{collection.id}/add"
-                connect = partial(http.client.HTTPConnection, "127.0.0.1", self._port, timeout=300)
-                yield Ingest(BATCH, self._body, lambda: partial(_post, connect(), path))
-            else:
-                yield Ingest(BATCH, lambda part: part, lambda: partial(self._add, self._opened()))
+            yield {"port": self._port, "collection": str(collection.id)}
         finally:
             self.close()
 
-    def _body(self, part: range) -> bytes:
-        """An add request as its client writes it, with embeddings in base64."""
-        rows = np.ascontiguousarray(self.data.rows[part.start : part.stop], "<f4")
-        encoded = [base64.b64encode(row.tobytes()).decode() for row in rows]
-        return orjson.dumps({"ids": [str(row) for row in part], "embeddings": encoded})
-
-    def _opened(self) -> Collection:
-        return self._client().get_collection(NAME, embedding_function=None)
-
-    def _client(self) -> chromadb.ClientAPI:
-        """Another client of the running server."""
-        settings = Settings(anonymized_telemetry=False)
-        return chromadb.HttpClient("127.0.0.1", self._port, settings=settings)
+    def client(self, address: Address, *, bodies: bool) -> Client:
+        collection = http_client(address["port"]).get_collection(NAME, embedding_function=None)
+        return BodyClient(self, collection, address) if bodies else ChromaClient(self, collection)
 
     def _start(self) -> None:
         self._port = free_port()
@@ -166,19 +150,59 @@ class ChromaServer(Chroma):
         deadline = time.monotonic() + 60
         while True:
             try:
-                return self._client()
+                return http_client(self._port)
             except Exception:  # whatever it raises until it listens
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise
                 time.sleep(0.2)
 
 
-def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> None:
-    connection.request("POST", path, body, {"content-type": "application/json"})
-    answer = connection.getresponse()
-    text = answer.read()
-    if answer.status not in (200, 201):
-        raise RuntimeError(f"status {answer.status}: {text[:200]!r}")
+class ChromaClient(Client):
+    """Chroma's own client."""
+
+    size = BATCH
+
+    def __init__(self, server: ChromaServer, collection: Collection) -> None:
+        self._server = server
+        self._collection = collection
+
+    def make(self, part: range) -> range:
+        return part
+
+    def send(self, made: range) -> None:
+        self._server.add(self._collection, made)
+
+    def query(self, query: np.ndarray, k: int) -> list[int]:
+        found = self._collection.query(query_embeddings=[query], n_results=k, include=[])
+        return [int(key) for key in found["ids"][0]]
+
+
+class BodyClient(ChromaClient):
+    """Add requests made beforehand, as its own client writes them."""
+
+    def __init__(self, server: ChromaServer, collection: Collection, address: Address) -> None:
+        super().__init__(server, collection)
+        self._connection = http.client.HTTPConnection("127.0.0.1", address["port"], timeout=300)
+        place = "/api/v2/tenants/default_tenant/databases/default_database/collections"
+        self._path = f"{place}/{address['collection']}/add"
+
+    def make(self, part: range) -> bytes:
+        """With embeddings in base64."""
+        rows = np.ascontiguousarray(self._server.data.rows[part.start : part.stop], "<f4")
+        encoded = [base64.b64encode(row.tobytes()).decode() for row in rows]
+        return orjson.dumps({"ids": [str(row) for row in part], "embeddings": encoded})
+
+    def send(self, made: bytes) -> None:
+        self._connection.request("POST", self._path, made, {"content-type": "application/json"})
+        answer = self._connection.getresponse()
+        text = answer.read()
+        if answer.status not in (200, 201):
+            raise RuntimeError(f"status {answer.status}: {text[:200]!r}")
+
+
+def http_client(port: int) -> chromadb.ClientAPI:
+    """A client of a running server."""
+    return chromadb.HttpClient("127.0.0.1", port, settings=Settings(anonymized_telemetry=False))
 
 
 def where(filter_: Filter) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,18 +24,30 @@ Knob: TypeAlias = dict[str, Any]
 """Settings of a search, or of an index where a contender fixes them there."""
 
 
-class Ingest(NamedTuple):
-    """How to add rows to a running server.
+Address: TypeAlias = dict[str, Any]
+"""How a client in another process finds a running server and its index: plain values."""
+
+
+class Client(ABC):
+    """One client of a running server, for one thread.
 
     Attributes:
         size: rows in a batch.
-        make: turns a run of the data set's rows into what a client sends; not part of what ingest costs.
-        connect: makes another client: a function that sends one of these and returns when it was confirmed.
     """
 
     size: int
-    make: Callable[[range], Any]
-    connect: Callable[[], Callable[[Any], object]]
+
+    @abstractmethod
+    def make(self, part: range) -> Any:
+        """What is sent for a run of the data set's rows, or what its own client makes that from."""
+
+    @abstractmethod
+    def send(self, made: Any) -> None:
+        """Add what `make` made; returns when it was confirmed."""
+
+    @abstractmethod
+    def query(self, query: np.ndarray, k: int) -> list[int]:
+        """Row numbers, nearest first."""
 
 
 Search: TypeAlias = "Callable[[np.ndarray, int, Filter | None], list[int]]"
@@ -83,14 +95,22 @@ class Contender(ABC):
     def searcher(self) -> Search:
         """A search function for one thread."""
 
-    def ingesting(self, *, bodies: bool) -> AbstractContextManager[Ingest]:
-        """A server with an empty index in the folder, to add rows to; only servers have it.
+    def serving(self) -> AbstractContextManager[Address]:
+        """A server with an empty index in the folder; only servers have it."""
+        raise NotImplementedError
+
+    def client(self, address: Address, *, bodies: bool) -> Client:
+        """A client of the server; only servers have it.
 
         Args:
-            bodies: requests are JSON made beforehand, so that only the server's work counts; otherwise its own
-                client makes them.
+            bodies: `make` makes whole requests, so that `send` costs next to nothing but the server's work;
+                otherwise its makers' client makes them in `send`.
         """
         raise NotImplementedError
+
+    def progress(self, address: Address) -> dict[str, float]:  # noqa: ARG002 - most have nothing to tell
+        """What the server has done in the background so far, by name; `busy` is not 0 while it does something."""
+        return {}
 
     def pids(self) -> list[int]:
         """The processes whose memory serves the index."""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.contenders.contract import Ingest
-from benchmarks.contenders.quiver_library import INDEX
-from benchmarks.contenders.quiver_server import NAMES, QuiverServer
+from benchmarks.common import Request, signed
+from benchmarks.contenders.quiver_library import INDEX, record_batch
+from benchmarks.contenders.quiver_server import NAMES, QuiverServer, RequestClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from benchmarks.contenders.contract import Address, Client
 
-    from benchmarks.common import Connection, Request, Server
-
-BATCH = 5_000
 PATH = f"quiver/LoadVectors?vectorBucketName={NAMES['vectorBucketName']}&indexName={INDEX}"
 CONTENT = "application/vnd.apache.arrow.stream"
 
@@ -29,28 +24,30 @@ class QuiverArrowServer(QuiverServer):
 
     settings = "quiver serve, 1 worker; Arrow in batches of 5,000"
 
-    @contextmanager
-    def ingesting(self, *, bodies: bool) -> Iterator[Ingest]:
-        with self.with_index() as server:
-            make = partial(self._arrow, server)
-            if bodies:
-                yield Ingest(BATCH, make, lambda: partial(_send, server.connect()))
-            else:
-                yield Ingest(BATCH, lambda part: part, lambda: partial(_make_and_send, make, server.connect()))
+    def client(self, address: Address, *, bodies: bool) -> Client:
+        kind = ArrowClient if bodies else MakingArrowClient
+        return kind(self.data, self.columns, address["port"])
 
-    def _arrow(self, server: Server, part: range) -> Request:
-        rows = np.asarray(self.data.rows[part.start : part.stop], np.float32)
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-        table = pa.table({"key": [str(row) for row in part], "vector": vectors})
+
+class ArrowClient(RequestClient):
+    """Streams made beforehand."""
+
+    size = 5_000
+
+    def make(self, part: range) -> Request:
+        rows = np.asarray(self._data.rows[part.start : part.stop])
+        batch = record_batch(part, rows)
         body = io.BytesIO()
-        with pa.ipc.new_stream(body, table.schema) as writer:
-            writer.write_table(table)
-        return server.request(PATH, body.getvalue(), CONTENT)
+        with pa.ipc.new_stream(body, batch.schema) as writer:
+            writer.write_batch(batch)
+        return signed(self._port, PATH, body.getvalue(), CONTENT)
 
 
-def _send(connection: Connection, request: Request) -> None:
-    connection.send(request).json()
+class MakingArrowClient(ArrowClient):
+    """Streams made as they are sent."""
 
+    def make(self, part: range) -> range:
+        return part
 
-def _make_and_send(make: partial[Request], connection: Connection, part: range) -> None:
-    _send(connection, make(part))
+    def send(self, made: range) -> None:
+        super().send(super().make(made))

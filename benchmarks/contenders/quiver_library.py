@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
 
 import quiver
 from benchmarks.contenders.contract import Contender, Knob, Search
@@ -16,14 +19,14 @@ from quiver.model.runtime import SystemRuntime
 from quiver.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    import numpy as np
 
     from benchmarks.filters import Columns, Filter
 
 BUCKET, INDEX = "benchmark", "main"
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
+BATCH = 20_000
 
 
 class QuiverLibrary(Contender):
@@ -31,12 +34,19 @@ class QuiverLibrary(Contender):
 
     settings = "the default index (no tags); the tag quiver:recall by knob"
 
+    structure: ClassVar[dict[str, str]] = {}
+    """Partitioner and codec, where they are not the default."""
+
     def build(self) -> None:
-        fill(self.folder / "root", {INDEX: None}, self.data.rows, self.data.metric, self.columns)
+        self._fill("root", {INDEX: None})
 
     def prepare(self, knobs: list[Knob]) -> None:
         names = {_name(knob): knob["recall"] for knob in knobs if knob["recall"] is not None}
-        fill(self.folder / "targets", names, self.data.rows, self.data.metric, self.columns)
+        self._fill("targets", names)
+
+    def _fill(self, root: str, recalls: dict[str, float | None]) -> None:
+        rows, metric = self.data.rows, self.data.metric
+        fill(self.folder / root, recalls, rows, metric, self.columns, **self.structure)
 
     def open(self) -> None:
         self._connections: dict[Path, Any] = {}
@@ -78,8 +88,20 @@ class QuiverLibrary(Contender):
             connection.close()
 
 
+class QuiverTree(QuiverLibrary):
+    """The same with a kd-tree and sign hashes instead of k-means and RaBitQ."""
+
+    settings = "quiver:partitioner kdtree, quiver:codec lsh; the tag quiver:recall by knob"
+    structure: ClassVar[dict[str, str]] = {"partitioner": "kdtree", "codec": "lsh"}
+
+
 def fill(
-    root: Path, recalls: dict[str, float | None], rows: np.ndarray, metric: str, columns: Columns | None
+    root: Path,
+    recalls: dict[str, float | None],
+    rows: np.ndarray,
+    metric: str,
+    columns: Columns | None,
+    **structure: str,
 ) -> None:
     """Make indexes of all rows, by name and recall target, and compact the root so that no tail is left.
 
@@ -88,18 +110,30 @@ def fill(
     with quiver.connect(str(root)) as connection:
         bucket = connection.create_bucket(BUCKET)
         for name, recall in recalls.items():
-            index = bucket.create_index(name, dimension=rows.shape[1], metric=metric, recall=recall)
-            load(index, range(len(rows)), rows, columns)
+            index = bucket.create_index(name, dimension=rows.shape[1], metric=metric, recall=recall, **structure)
+            index.put_many(stream(rows, columns))
     compact(root)
 
 
-def load(index: Any, ids: range, rows: np.ndarray, columns: Columns | None) -> None:
-    """Put rows by the fastest way that the library has: all at once."""
-    metadata = None
-    if columns:
-        metadata = [{name: int(column[row]) for name, column in columns.items()} for row in ids]
-    keys = [str(row) for row in ids]
-    index.put_many((keys, rows, metadata))
+def stream(rows: np.ndarray, columns: Columns | None = None) -> pa.RecordBatchReader:
+    """Row numbers as keys, rows and columns, made part by part, so that rows may be a large memory map."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(rows), BATCH):
+            part = range(start, min(start + BATCH, len(rows)))
+            yield record_batch(part, np.asarray(rows[part.start : part.stop]), columns)
+
+    return pa.RecordBatchReader.from_batches(record_batch(range(0), rows[:0], columns).schema, batches())
+
+
+def record_batch(part: range, rows: np.ndarray, columns: Columns | None = None) -> pa.RecordBatch:
+    """Rows with these numbers, of shape (len(part), dimension), as Quiver takes them."""
+    flat = pa.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
+    fields = {"key": pa.array(map(str, part), pa.string())}
+    fields["vector"] = pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+    for name, column in (columns or {}).items():
+        fields[name] = pa.array(column[part.start : part.stop], pa.int32())
+    return pa.record_batch(fields)
 
 
 def compact(root: Path) -> None:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
+import urllib.request
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import numpy as np
 from botocore.config import Config
 
-from benchmarks.common import KEYS, Connection, Request, Server, put_body
-from benchmarks.contenders.contract import Contender, Ingest, Knob, Search, batches
+from benchmarks.common import KEYS, Connection, Request, Server, free_port, put_body, signed
+from benchmarks.contenders.contract import Address, Client, Contender, Knob, Search, batches
 from benchmarks.contenders.quiver_library import BUCKET, INDEX, TARGETS, QuiverLibrary, compact, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from benchmarks.filters import Filter
+    from benchmarks.datasets import Dataset
+    from benchmarks.filters import Columns, Filter
 
 BATCH = 500
 NAMES = {"vectorBucketName": BUCKET}
+JOBS = re.compile(
+    r'^quiver_maintenance_(jobs_total|running){job="(\w+)"(?:,result="(\w+)")?} (\S+)$', re.MULTILINE
+)
+BUSY_SECONDS = 0.05
 
 
 class QuiverServer(Contender):
@@ -30,17 +38,17 @@ class QuiverServer(Contender):
     settings = "quiver serve, 1 worker, boto3; batches of 500; the tag quiver:recall by knob"
 
     def build(self) -> None:
-        with self.ingesting(bodies=False) as ingest:
-            add = ingest.connect()
-            for part in batches(len(self.data.rows), ingest.size):
-                add(part)
+        with self.serving() as address:
+            client = self.client(address, bodies=False)
+            for part in batches(len(self.data.rows), client.size):
+                client.send(client.make(part))
         compact(self.folder / "root")
 
     @contextmanager
-    def with_index(self) -> Iterator[Server]:
-        """A server with an empty index."""
-        with Server(root=self.folder / "root") as server:
-            client = connect(server)
+    def serving(self) -> Iterator[Address]:
+        admin = free_port()
+        with Server(root=self.folder / "root", QUIVER_ADMIN_PORT=str(admin)) as server:
+            client = connect(server.port)
             client.create_vector_bucket(**NAMES)
             client.create_index(
                 **NAMES,
@@ -49,28 +57,14 @@ class QuiverServer(Contender):
                 dimension=self.data.dimension,
                 distanceMetric=self.data.metric,
             )
-            yield server
+            yield {"port": server.port, "admin": admin}
 
-    @contextmanager
-    def ingesting(self, *, bodies: bool) -> Iterator[Ingest]:
-        with self.with_index() as server:
-            if bodies:
-                yield Ingest(BATCH, partial(self._request, server), lambda: partial(_send, server.connect()))
-            else:
-                yield Ingest(BATCH, lambda part: part, lambda: partial(self._add, connect(server)))
+    def client(self, address: Address, *, bodies: bool) -> Client:
+        kind = JsonClient if bodies else BotoClient
+        return kind(self.data, self.columns, address["port"])
 
-    def _request(self, server: Server, part: range) -> Request:
-        body = put_body(INDEX, [str(row) for row in part], np.asarray(self.data.rows[part.start : part.stop]))
-        return server.request("PutVectors", body)
-
-    def _add(self, client: Any, part: range) -> None:
-        """Put these rows of the data set."""
-        rows = np.asarray(self.data.rows[part.start : part.stop]).tolist()
-        vectors = [{"key": str(row), "data": {"float32": vector}} for row, vector in zip(part, rows, strict=True)]
-        for name, column in (self.columns or {}).items():
-            for row, vector in zip(part, vectors, strict=True):
-                vector.setdefault("metadata", {})[name] = int(column[row])
-        client.put_vectors(**NAMES, indexName=INDEX, vectors=vectors)
+    def progress(self, address: Address) -> dict[str, float]:
+        return done_in_background(address["admin"], self.folder / "root")
 
     def prepare(self, knobs: list[Knob]) -> None:
         QuiverLibrary(self.data, self.folder, self.columns).prepare(knobs)
@@ -97,14 +91,11 @@ class QuiverServer(Contender):
     def searcher(self) -> Search:
         at = (self._root, threading.get_ident())
         if at not in self._clients:
-            self._clients[at] = connect(self._servers[self._root])
+            self._clients[at] = connect(self._servers[self._root].port)
         client, index = self._clients[at], self._index
 
         def search(query: np.ndarray, k: int, filter_: Filter | None) -> list[int]:
-            more = {} if filter_ is None else {"filter": where(filter_)}
-            vector = {"float32": query.tolist()}
-            found = client.query_vectors(**NAMES, indexName=index, topK=k, queryVector=vector, **more)
-            return [int(hit["key"]) for hit in found["vectors"]]
+            return query_by_boto(client, index, query, k, filter_)
 
         return search
 
@@ -116,17 +107,90 @@ class QuiverServer(Contender):
             server.stop()
 
 
-def _send(connection: Connection, request: Request) -> None:
-    connection.send(request).json()
+class BotoClient(Client):
+    """An unmodified boto3; it repeats what is refused because the tail is full."""
+
+    size = BATCH
+
+    def __init__(self, data: Dataset, columns: Columns | None, port: int) -> None:
+        self._data = data
+        self._columns = columns or {}
+        self._boto = connect(port)
+
+    def make(self, part: range) -> range:
+        return part
+
+    def send(self, made: range) -> None:
+        rows = np.asarray(self._data.rows[made.start : made.stop]).tolist()
+        vectors = [{"key": str(row), "data": {"float32": vector}} for row, vector in zip(made, rows, strict=True)]
+        for name, column in self._columns.items():
+            for row, vector in zip(made, vectors, strict=True):
+                vector.setdefault("metadata", {})[name] = int(column[row])
+        self._boto.put_vectors(**NAMES, indexName=INDEX, vectors=vectors)
+
+    def query(self, query: np.ndarray, k: int) -> list[int]:
+        return query_by_boto(self._boto, INDEX, query, k, None)
 
 
-def connect(server: Server) -> Any:
-    """A boto3 client."""
+class RequestClient(Client):
+    """Signed requests over a kept connection, repeated while the tail is full."""
+
+    def __init__(self, data: Dataset, columns: Columns | None, port: int) -> None:
+        self._data = data
+        self._port = port
+        self._connection = Connection(port)
+        self._by_boto = BotoClient(data, columns, port)
+
+    def send(self, made: Request) -> None:
+        while (answer := self._connection.send(made)).status == 429:
+            time.sleep(BUSY_SECONDS)
+        answer.json()
+
+    def query(self, query: np.ndarray, k: int) -> list[int]:
+        return self._by_boto.query(query, k)
+
+
+class JsonClient(RequestClient):
+    """PutVectors with bodies as boto3 writes them."""
+
+    size = BATCH
+
+    def make(self, part: range) -> Request:
+        rows = np.asarray(self._data.rows[part.start : part.stop])
+        return signed(self._port, "PutVectors", put_body(INDEX, [str(row) for row in part], rows))
+
+
+def query_by_boto(client: Any, index: str, query: np.ndarray, k: int, filter_: Filter | None) -> list[int]:
+    """Row numbers, nearest first."""
+    more = {} if filter_ is None else {"filter": where(filter_)}
+    vector = {"float32": query.tolist()}
+    found = client.query_vectors(**NAMES, indexName=index, topK=k, queryVector=vector, **more)
+    return [int(hit["key"]) for hit in found["vectors"]]
+
+
+def done_in_background(admin: int, root: Path) -> dict[str, float]:
+    """Jobs done by the server's metrics, and segments written by the folder (collected ones excepted)."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    counts = {"busy": 0.0, "flushes": 0.0, "failed jobs": 0.0}
+    for what, job, result, value in JOBS.findall(text):
+        if what == "running":
+            counts["busy"] += float(value)
+        elif result == "failed":
+            counts["failed jobs"] += float(value)
+        elif job == "flush":
+            counts["flushes"] += float(value)
+    counts["segments written"] = float(len(list(root.glob("index/*/segment/*/index"))))
+    return counts
+
+
+def connect(port: int) -> Any:
+    """A boto3 client of a server on this machine."""
     return boto3.client(
         "s3vectors",
         region_name="us-east-1",
-        endpoint_url=server.url,
+        endpoint_url=f"http://127.0.0.1:{port}",
         aws_access_key_id=KEYS.access_key,
         aws_secret_access_key=KEYS.secret_key,
-        config=Config(retries={"max_attempts": 1}, read_timeout=300),
+        config=Config(retries={"mode": "standard", "total_max_attempts": 8}, read_timeout=300),
     )

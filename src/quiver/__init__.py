@@ -1,7 +1,8 @@
 """Quiver: Amazon S3 Vectors on storage you own.
 
 `connect(url)` is the Pythonic face, `client(url)` has the methods of boto3's `s3vectors` client; both have
-asynchronous twins. Everything is loaded on first use, so that importing this package costs next to nothing.
+asynchronous twins, as has `copy(source, target)`, which copies a whole root. Everything is loaded on first use, so
+that importing this package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quiver.library.copying import async_copy, copy
     from quiver.library.errors import ClientError
     from quiver.library.opening import async_client, async_connect, client, connect
     from quiver.model import errors
@@ -17,13 +19,15 @@ if TYPE_CHECKING:
 _WHERE = {
     "async_client": ("quiver.library.opening", "async_client"),
     "async_connect": ("quiver.library.opening", "async_connect"),
+    "async_copy": ("quiver.library.copying", "async_copy"),
     "client": ("quiver.library.opening", "client"),
     "connect": ("quiver.library.opening", "connect"),
+    "copy": ("quiver.library.copying", "copy"),
     "ClientError": ("quiver.library.errors", "ClientError"),
     "errors": ("quiver.model.errors", None),
 }
 
-__all__ = ["async_client", "async_connect", "client", "connect", "ClientError", "errors"]
+__all__ = ["async_client", "async_connect", "async_copy", "client", "connect", "copy", "ClientError", "errors"]
 
 
 def __getattr__(name: str) -> Any:

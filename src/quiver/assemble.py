@@ -5,13 +5,16 @@ from __future__ import annotations
 import resource
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.maintenance.process import MaintenanceProcess
 from quiver.model.errors import UnavailableError
+from quiver.objectstore.commit_store import CommitStore
 from quiver.objectstore.local import LocalStore
+from quiver.objectstore.location import SCHEMES, Location, parse
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.objectstore.probe import probe
@@ -21,14 +24,18 @@ from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
 from quiver.service.service import Response, Service
 from quiver.settings import SettingsError, local_directory
+from quiver.storage.cache.block_cache import BlockCache
+from quiver.storage.cache.disk_tier import DiskTier
 from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
+    from quiver.objectstore.dynamodb import DynamoTable
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
     from quiver.service.bulk_operations import BulkOperations
+    from quiver.service.snapshot_operations import SnapshotOperations
     from quiver.settings import Settings
 
 _FIRST_ROUNDS, _FIRST_KEYS = 8, 20  # some 350 requests, once in the life of a root
@@ -54,6 +61,11 @@ class OpenRoot:
     def bulk(self) -> BulkOperations:
         """Loading and export."""
         return self.service.bulk
+
+    @property
+    def snapshots(self) -> SnapshotOperations:
+        """Snapshots and clones."""
+        return self.administration.snapshots
 
     def store_counts(self) -> StoreCounts:
         """What was asked of the object store since the root was opened."""
@@ -83,7 +95,7 @@ async def open_service(
     store = RetryingStore(meter, runtime) if remote else meter
     try:
         store_format = await open_store_format(
-            store, runtime, partial(_examine, store, runtime) if remote else None
+            store, runtime, partial(examine, store, runtime) if remote else None
         )
     except BaseException:
         await store.close()
@@ -96,10 +108,22 @@ async def open_service(
         background=background,
     )
     workshop = _workshop(settings, runtime) if background else None
-    engine = NativeEngine(store, runtime, native, workshop, watcher)
+    cache = None if store.resident else _cache(store, settings, runtime)
+    engine = NativeEngine(store, runtime, native, workshop, watcher, cache)
     catalog = Catalog(store, runtime)
     service = Service(catalog, engine, store_format, runtime, Home(settings.region, settings.account_id))
     return OpenRoot(store, meter, engine, service, Administration(store, runtime, catalog, engine))
+
+
+def _cache(store: ObjectStore, settings: Settings, runtime: Runtime) -> BlockCache:
+    """What keeps blocks of a remote store. Raises SettingsError."""
+    disk = None
+    if settings.cache_folder:
+        try:
+            disk = DiskTier.open(Path(settings.cache_folder), settings.cache_folder_bytes, runtime.new_id())
+        except OSError as error:
+            raise SettingsError(f"QUIVER_CACHE_FOLDER cannot be used: {error}") from error
+    return BlockCache(store, runtime, settings.cache_bytes, disk)
 
 
 def _workshop(settings: Settings, runtime: Runtime) -> Workshop | None:
@@ -113,7 +137,7 @@ def _in_memory(root: str) -> bool:
     return root in ("memory:", "memory://")
 
 
-async def _examine(store: ObjectStore, runtime: Runtime) -> None:
+async def examine(store: ObjectStore, runtime: Runtime) -> None:
     """Probe a remote store before the first object is trusted to it; `quiver doctor` looks longer.
 
     Raises: UnavailableError with the promise that was broken.
@@ -151,11 +175,55 @@ def open_metered_store(root: str, runtime: Runtime) -> MeteredStore:
         return MeteredStore(LocalStore(directory, runtime))
     if _in_memory(root):
         return MeteredStore(MemoryStore(runtime))
-    from quiver.objectstore.remote import SCHEMES, RemoteStore  # noqa: PLC0415 - its client is slow to load
-
     if root.partition(":")[0] not in SCHEMES:
-        raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs or az")
+        raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs, az or abfss")
     try:
-        return MeteredStore(RemoteStore(root))
+        return MeteredStore(_open_remote(parse(root), runtime))
     except ValueError as error:
         raise SettingsError(f"QUIVER_ROOT cannot be used: {error}") from error
+
+
+def _open_remote(location: Location, runtime: Runtime) -> ObjectStore:
+    """Raises: ValueError."""
+    from quiver.objectstore.remote import RemoteStore  # noqa: PLC0415 - its client is slow to load
+
+    if location.table is None:
+        return RemoteStore(location)
+    return CommitStore(RemoteStore(location, conditional=False), _open_table(location, runtime), runtime)
+
+
+def _open_table(location: Location, runtime: Runtime) -> DynamoTable:
+    """Raises: ValueError."""
+    try:
+        from quiver.objectstore.dynamodb import DynamoTable  # noqa: PLC0415 - needs an extra
+    except ImportError as error:
+        raise ValueError("commit=dynamodb://... needs boto3: install quiverdb[aws]") from error
+    options = location.options
+    return DynamoTable(
+        location.table or "",
+        location.url,
+        runtime,
+        region=options.get("commit_region", options.get("region")),
+        endpoint=options.get("commit_endpoint"),
+        profile=options.get("commit_profile", options.get("profile")),
+    )
+
+
+async def create_commit_table(root: str, runtime: Runtime) -> bool | None:
+    """Create the table that a root's URL names as its commit store; whether it was missing.
+
+    None for a root without one. Raises: SettingsError, UnavailableError.
+    """
+    if local_directory(root) is not None or _in_memory(root):
+        return None
+    try:
+        location = parse(root)
+        table = _open_table(location, runtime) if location.table else None
+    except ValueError as error:
+        raise SettingsError(f"QUIVER_ROOT cannot be used: {error}") from error
+    if table is None:
+        return None
+    try:
+        return await table.create_table()
+    finally:
+        await table.close()

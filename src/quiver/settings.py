@@ -54,6 +54,11 @@ class Settings:
     admin_host: str = _setting("127.0.0.1", "the address of the listener for /metrics and /stats")
     admin_port: int = _setting(0, "the port of the listener for /metrics and /stats; 0 is QUIVER_PORT + 1")
     memory_budget_bytes: int = _setting(512 * MIB, "memory for open indexes, per process")
+    cache_bytes: int = _setting(512 * MIB, "memory for blocks of a remote root, per process")
+    cache_folder: str = _setting(
+        "", "a directory for more blocks of a remote root, kept over restarts; none if empty"
+    )
+    cache_folder_bytes: int = _setting(10240 * MIB, "how much may be kept there, per process")
     buffered_bytes: int = _setting(256 * MIB, "request bodies held in memory at once, per process")
     load_bytes: int = _setting(4096 * MIB, "body of a bulk load over HTTP, kept in a temporary file; 0 for none")
     flush_rows: int = _setting(32_768, "rows an index takes in before they are flushed to a segment")
@@ -61,6 +66,7 @@ class Settings:
         "process", "where indexes are flushed, merged and collected: process, one of its own, or inline"
     )
     garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
+    prices: str = _setting("", "a file of prices of stores, for `quiver cost` and the header x-quiver-work")
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
     access_key_id: str = _setting("", "access key id of the first principal")
@@ -159,6 +165,8 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ("admin_port", 0 <= s.admin_port < 65536, "must be between 0 and 65535"),
         ("admin_port", s.admin_port != s.port, "must differ from QUIVER_PORT"),
         ("memory_budget_bytes", s.memory_budget_bytes >= 16 * MIB, "must be at least 16777216 (16 MiB)"),
+        ("cache_bytes", s.cache_bytes >= 16 * MIB, "must be at least 16777216 (16 MiB)"),
+        ("cache_folder_bytes", s.cache_folder_bytes >= 64 * MIB, "must be at least 67108864 (64 MiB)"),
         ("buffered_bytes", s.buffered_bytes >= 20 * MIB, "must be at least 20971520 (one whole request)"),
         ("load_bytes", s.load_bytes >= 0, "must not be negative"),
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),

@@ -97,7 +97,7 @@ class CodecContract:
             gaps[:, -2] = np.inf
         assigned = gaps.argmin(axis=1)
         rows, assigned = rows[np.argsort(assigned, kind="stable")], np.sort(assigned)
-        trained = self.codec.train(rows, origins[assigned], seed)
+        trained = self.codec.train(rows, assigned, origins, seed)
         codes = trained.encode_rows(rows, assigned, origins)
         return Segment(trained, rows, origins, assigned, lay_out(codes, np.bincount(assigned, minlength=count)))
 
@@ -113,7 +113,7 @@ class CodecContract:
     def test_codes_have_the_promised_size(self, dimension):
         rows, origins = gaussian(20, dimension), gaussian(2, dimension, seed=1)
         assigned = np.arange(20) % 2
-        trained = self.codec.train(rows, origins[assigned], 1)
+        trained = self.codec.train(rows, assigned, origins, 1)
         codes = trained.encode_rows(rows, assigned, origins)
         assert (codes.shape, codes.dtype) == ((20, trained.code_size), np.uint8)
         assert trained.encode_rows(rows[:0], assigned[:0], origins).shape == (0, trained.code_size)
@@ -231,7 +231,9 @@ class CodecContract:
 
     def test_hostile_state_is_refused(self):
         rows = gaussian(200, 8)
-        assert_hostile_states_are_refused(self.codec, self.codec.train(rows, np.zeros_like(rows), 1).encode())
+        assert_hostile_states_are_refused(
+            self.codec, self.codec.train(rows, np.zeros(len(rows), np.int64), np.zeros_like(rows), 1).encode()
+        )
 
     @given(data=st.data())
     @INHERITED

@@ -68,7 +68,7 @@ def make(kind: type[Partitioner], clusters: int) -> Searchable:
     ends = np.cumsum(np.bincount(assigned, minlength=partitioner.count))
     gaps = np.square(rows - partitioner.origins[holders]).sum(axis=1)
     radii = np.sqrt(np.bincount(holders, gaps, partitioner.count) / np.maximum(np.diff(ends, prepend=0), 1))
-    codec = RaBitQ.train(rows, partitioner.origins[holders], 7)
+    codec = RaBitQ.train(rows, holders, partitioner.origins, 7)
     scanner = codec.scanner(
         code_lists(codec.encode_rows(rows, holders, partitioner.origins), ends), partitioner.origins
     )
@@ -184,7 +184,7 @@ def test_copies_of_one_row_can_be_calibrated():
     rows = np.ones((600, 4), np.float32)
     partitioner = KMeans.train(rows, 5, 7)
     ends = np.cumsum(np.bincount(partitioner.assign(rows), minlength=partitioner.count))
-    codec = RaBitQ.train(rows, partitioner.origins[np.zeros(600, int)], 7)
+    codec = RaBitQ.train(rows, np.zeros(600, np.int64), partitioner.origins, 7)
     scanner = codec.scanner(
         code_lists(codec.encode_rows(rows, np.zeros(600, np.int64), partitioner.origins), ends),
         partitioner.origins,

@@ -107,3 +107,52 @@ class TestKMeans(DividingContract):
         rows = np.concatenate([gaussian(1000, 8), gaussian(3, 8) + np.float32(1000)])
         trained = KMeans.train(rows, 1, 1).divide(0, rows, 1)
         assert 0.1 < trained.side(0, 1, rows).mean() < 0.9
+
+
+class TestManyDimensions:
+    """Rows of so many dimensions that they are clustered along some directions only."""
+
+    DIMENSION = 2 * kmeans._DIRECTIONS + 30
+
+    def rows(self, seed: int = 5) -> np.ndarray:
+        """Clusters whose centres, and mostly their rows, lie across more directions than are looked along."""
+        return clustered(3000, self.DIMENSION, 40, seed=seed)
+
+    def test_centroids_are_as_good_as_those_of_whole_rows(self, monkeypatch):
+        rows = self.rows()
+        flat = KMeans.train(rows, 60, 1)
+        monkeypatch.setattr(kmeans, "_DIRECTIONS", self.DIMENSION)
+        whole = KMeans.train(rows, 60, 1)
+        assert flat.origins.shape == (flat.count, self.DIMENSION)
+        assert not np.array_equal(flat.origins, whole.origins)
+        assert inertia(rows, flat.origins) < 1.03 * inertia(rows, whole.origins)
+
+    def test_each_centroid_is_the_mean_of_rows_near_it(self):
+        rows = self.rows()
+        trained = KMeans.train(rows, 60, 1)
+        assigned = trained.assign(rows)
+        sizes = np.bincount(assigned, minlength=trained.count)
+        assert sizes.min() > 0
+        assert sizes.max() <= 4 * len(rows) / trained.count
+        for partition in range(trained.count):
+            mean = rows[assigned == partition].mean(axis=0)
+            assert np.square(mean - trained.origins[partition]).sum() < 0.05 * inertia(rows, trained.origins)
+
+    def test_the_same_rows_give_the_same_centroids(self):
+        rows = self.rows()
+        assert KMeans.train(rows, 60, 1).encode() == KMeans.train(rows.copy(), 60, 1).encode()
+        assert KMeans.train(rows, 60, 1).encode() != KMeans.train(rows, 60, 2).encode()
+
+    def test_earlier_centroids_are_where_it_starts(self):
+        rows = self.rows()
+        first = KMeans.train(rows, 60, 1).origins
+        warm, cold = KMeans.train(rows, 60, 2, first).origins, KMeans.train(rows, 60, 2).origins
+        moved, apart = (np.median(squared_distances(origins, first).min(axis=1)) for origins in (warm, cold))
+        assert inertia(rows, warm) <= 1.01 * inertia(rows, first)
+        assert moved < 0.5 * apart
+
+    def test_copies_of_few_rows_give_as_few_centroids_or_one_for_each_partition(self):
+        rows = np.repeat(self.rows()[:3], 200, axis=0)
+        trained = KMeans.train(rows, 20, 1)
+        np.testing.assert_allclose(inertia(rows, trained.origins), 0, atol=1e-6)
+        assert trained.count <= 20

@@ -9,10 +9,12 @@ from ann.samples import clustered, gaussian
 from quiver.ann.partitioners.lloyd import (
     inner_products,
     lloyd,
+    means,
     nearest,
     neighbours,
     pick,
     pick_distinct,
+    project,
     squared_distances,
 )
 
@@ -74,3 +76,14 @@ def test_distances_of_wild_queries_are_infinite_rather_than_nan():
 def test_a_query_of_another_dimension_is_refused(size):
     with pytest.raises(ValueError, match="a query of shape"):
         squared_distances(np.zeros(size, np.float32), gaussian(50, 30))
+
+
+def test_projections_are_coordinates_along_directions():
+    rows, directions = gaussian(50, 12), gaussian(5, 12, seed=1)
+    np.testing.assert_allclose(project(rows, directions), rows @ directions.T, atol=1e-5)
+
+
+def test_means_are_of_the_rows_of_each_centroid():
+    rows = np.array([[1, 2], [3, 4], [10, 20], [5, 9]], np.float32)
+    found = means(rows, np.array([1, 1, 0, 1], np.int32), 2)
+    assert (found.dtype, found.tolist()) == (np.float32, [[10, 20], [3, 5]])

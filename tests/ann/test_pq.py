@@ -18,7 +18,9 @@ class TestProductQuantizer(CodecContract):
     @pytest.mark.parametrize(("dimension", "size"), [(1, 1), (8, 1), (9, 2), (13, 2), (300, 38), (384, 48)])
     def test_a_code_has_a_byte_for_every_eight_coordinates(self, dimension, size):
         rows = gaussian(10, dimension)
-        assert ProductQuantizer.train(rows, np.zeros_like(rows), 1).code_size == size
+        assert (
+            ProductQuantizer.train(rows, np.zeros(len(rows), np.int64), np.zeros_like(rows), 1).code_size == size
+        )
 
     def test_few_rows_are_kept_exactly(self):
         """With no more rows than words, every word is a row."""
@@ -32,13 +34,13 @@ class TestProductQuantizer(CodecContract):
         origins = rng.normal(size=(40, 16)).astype(np.float32) * 30
         assigned = np.sort(rng.integers(0, 40, 2000))
         rows = origins[assigned] + gaussian(2000, 16)
-        trained = ProductQuantizer.train(rows, origins[assigned], 1)
+        trained = ProductQuantizer.train(rows, assigned, origins, 1)
         lists = lay_out(trained.encode_rows(rows, assigned, origins), np.bincount(assigned, minlength=40))
         hits = trained.scanner(lists, origins).scan(origins[3], np.array([3]), 2000)
         assert np.mean(np.abs(hits.scores - squares(origins[3], rows)[hits.rows])) < 8
 
     def test_a_codec_learns_from_a_sample_of_many_rows(self):
         rows = gaussian(40_000, 8)
-        trained = ProductQuantizer.train(rows, np.zeros_like(rows), 1)
+        trained = ProductQuantizer.train(rows, np.zeros(len(rows), np.int64), np.zeros_like(rows), 1)
         codes = trained.encode_rows(rows[:5000], np.zeros(5000, np.int64), rows[:1] * 0)
         assert len(np.unique(codes)) > 200

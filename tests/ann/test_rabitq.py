@@ -39,6 +39,16 @@ class TestRaBitQ(CodecContract):
         hits = codec.scanner(lists, origins).scan(query, np.zeros(1, np.int64), 200)
         np.testing.assert_allclose(hits.scores, squares(query, rows)[hits.rows], rtol=2e-3)
 
+    @pytest.mark.parametrize("dimension", [1, 7, 8, 48, 384, 997])
+    @pytest.mark.parametrize("scale", [1e-3, 1, 1e6])
+    def test_codes_are_those_of_the_encoder_of_faiss(self, dimension, scale):
+        codec, origins = RaBitQ(dimension, 1), np.zeros((1, dimension), np.float32)
+        rows = gaussian(700, dimension) * np.float32(scale)
+        rows[np.square(rows).sum(axis=1) < 1e-6] = 1  # short ones it misjudges
+        turned = codec._rotation.rows(rows)
+        wanted = faiss.RaBitQuantizer(dimension, faiss.METRIC_L2, 1).compute_codes(turned)
+        assert codec.encode_rows(rows, np.zeros(700, np.int64), origins).tobytes() == wanted.tobytes()
+
     def test_scores_do_not_jump_where_the_mending_begins(self):
         codec, origins = RaBitQ(64, 1), np.zeros((1, 64), np.float32)
         row = gaussian(1, 64)

@@ -17,7 +17,7 @@ class TestScalarQuantizer8(CodecContract):
 
     def test_codes_are_byte_rows_so_that_none_are_needed_beside(self):
         rows = gaussian(50, 8)
-        trained = ScalarQuantizer8.train(rows, np.zeros_like(rows), 1)
+        trained = ScalarQuantizer8.train(rows, np.zeros(len(rows), np.int64), np.zeros_like(rows), 1)
         codes = trained.encode_rows(rows, np.zeros(50, np.int64), rows[:1])
         assert codes.tobytes() == Refiner.train(rows).encode_rows(rows).tobytes()
         assert not trained.refined

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Self
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from cluster import judge, upkeep, workload
+from cluster import judge, loads, upkeep, workload
 from cluster.crash_points import CRASH_POINTS
 from cluster.lifecycle import Lifecycle
+from cluster.loads import LoadingClients
 from cluster.processes import Server
 from cluster.requests import Client
 from cluster.workload import EVERY_KEY, Clients, Read
@@ -35,7 +36,7 @@ from simulation.checkers.history import Violation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CLIENTS = 3
+CLIENTS, LOADING_CLIENTS = 3, 2
 LOAD_SECONDS = 1.2
 POINT_SECONDS = 45
 INLINE = 0.25
@@ -62,11 +63,14 @@ class CrashLoop:
         self._lifecycle = Lifecycle(values, f"lifecycle {seed}")
         self._rest: Mapping[str, int] = {}
         self._period: Clients | None = None
+        self._loaded_rest: Mapping[str, int] = {}
+        self._loaded_periods: list[Clients] = []
 
     def __enter__(self) -> Self:
         with self._start(workers=1) as server:
             client = Client([server.port])
             workload.create_index(client)
+            workload.create_another(client, loads.NAMES)
             client.close()
         return self
 
@@ -117,6 +121,7 @@ class CrashLoop:
             self._judge(reads)
             # At a crash point the server may die while it finishes a deletion that the last kill cut short.
             self.totals["short-lived indexes checked"] += self._lifecycle.observe(client)
+            self._verify_loads(client)
         finally:
             client.close()
 
@@ -127,6 +132,21 @@ class CrashLoop:
         self.totals += judge.judge(self._rest, writes, earlier, reads)
         self.totals["values verified"] += sum(len(read.keys) for read in reads)
         self._rest, self._period = reads[0].values, None
+
+    def _verify_loads(self, client: Client) -> None:
+        """Judge the loads since the last time there was an answer, and what was written among them."""
+        found = [loads.read_every(client), loads.read_some(client, loads.MANY[: loads.SAMPLE])]
+        reads = [read for read in found if read is not None]
+        if len(reads) < len(found):
+            return
+        writes = [write for period in self._loaded_periods for write in period.writes]
+        earlier = [read for period in self._loaded_periods for read in period.reads]
+        done = judge.judge(self._loaded_rest, writes, earlier, reads)
+        self.totals += Counter({f"{name}, index of loads": count for name, count in done.items()})
+        whole = [write for write in writes if loads.REST in write.items]
+        self.totals += Counter(f"loads {write.outcome.value}" for write in whole)
+        self.totals["loads verified"] += 1
+        self._loaded_rest, self._loaded_periods = reads[0].values, []
 
     def check_root(self) -> None:
         """Raises Violation for anything that `quiver fsck` finds."""
@@ -148,13 +168,17 @@ class CrashLoop:
         self._period = Clients(
             [port], self._directory, CLIENTS, f"{self._seed}.{self.totals['cycles']}", self._values
         )
-        return Load(self._period, self._lifecycle, port)
+        loading = LoadingClients(
+            [port], self._directory, LOADING_CLIENTS, f"loads {self._seed}.{self.totals['cycles']}", self._values
+        )
+        self._loaded_periods.append(loading)
+        return Load([self._period, loading], self._lifecycle, port)
 
 
 class Load:
     """The clients of a cycle, and the one of the short-lived index. Stopped when the context is left."""
 
-    def __init__(self, clients: Clients, lifecycle: Lifecycle, port: int) -> None:
+    def __init__(self, clients: list[Clients], lifecycle: Lifecycle, port: int) -> None:
         self._clients = clients
         self._stopping = threading.Event()
         self._errors: list[BaseException] = []
@@ -173,7 +197,8 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()
-        self._clients.stop()
+        for each in self._clients:
+            each.stop()
         if self._errors:
             raise self._errors[0]
 

@@ -14,15 +14,16 @@ CRASH_POINTS = (
     "segment:reserved",
     "segment:rows_written",
     "segment:written",
+    "load:written",
+    "load:published",
     "checkpoint:published",
     "gc:chosen",
     "gc:log_deleted",
     "service:index_sealed",
 )
-"""Those that writes, deletions and upkeep come by: the crash loop kills at each."""
 
-POINTS_ELSEWHERE = ("load:written", "load:published")
-"""Those of bulk loads: tests/cluster/test_load_kills.py and the simulator kill there."""
+CLONE_POINTS = ("clone:pinned", "clone:created")
+"""Those that only cloning comes by, which has no HTTP operation: tests/cluster/test_clone_kills.py kills there."""
 
 
 def points_in_source() -> set[str]:

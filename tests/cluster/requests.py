@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import itertools
 import json
@@ -9,6 +10,7 @@ import random
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -17,11 +19,12 @@ from botocore.credentials import Credentials
 from cli.running import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SIGNER = SigV4Auth(
     Credentials(KEYS["QUIVER_ACCESS_KEY_ID"], KEYS["QUIVER_SECRET_ACCESS_KEY"]), "s3vectors", "us-east-1"
 )
+JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 CALLS_PER_CONNECTION = 8
 """Workers share a port by connection, so a client that means to meet all of them changes connections."""
 
@@ -62,6 +65,13 @@ class Client:
 
     def call(self, operation: str, **parameters: object) -> Answer:
         """Do one operation. 4xx is a refusal; 5xx and everything but a whole answer leave the outcome unknown."""
+        return self._send(operation, json.dumps(parameters).encode(), JSON)
+
+    def load(self, names: Mapping[str, str], stream: bytes) -> Answer:
+        """LoadVectors with an Arrow stream; the answer means what it means after `call`."""
+        return self._send(f"quiver/LoadVectors?{urlencode(names)}", stream, ARROW)
+
+    def _send(self, target: str, body: bytes, content: str) -> Answer:
         if next(self._calls) % CALLS_PER_CONNECTION == 0:
             self.close()
         try:
@@ -69,7 +79,7 @@ class Client:
         except OSError:
             return Answer(Outcome.NOT_SENT)
         try:
-            return self._exchange(connection, operation, json.dumps(parameters).encode())
+            return self._exchange(connection, target, body, content)
         except (OSError, http.client.HTTPException):
             self.close()
             return Answer(Outcome.UNKNOWN)
@@ -82,11 +92,12 @@ class Client:
             self._connection = connection
         return self._connection
 
-    def _exchange(self, connection: http.client.HTTPConnection, operation: str, body: bytes) -> Answer:
-        url = f"http://{connection.host}:{connection.port}/{operation}"
-        request = AWSRequest("POST", url, {"Content-Type": "application/json"}, body)
+    def _exchange(self, connection: http.client.HTTPConnection, target: str, body: bytes, content: str) -> Answer:
+        url = f"http://{connection.host}:{connection.port}/{target}"
+        headers = {"Content-Type": content, "X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
+        request = AWSRequest("POST", url, headers, body)
         SIGNER.add_auth(request)
-        connection.request("POST", f"/{operation}", body, dict(request.headers.items()))
+        connection.request("POST", f"/{target}", body, dict(request.headers.items()))
         response = connection.getresponse()
         data = response.read()
         if response.will_close:

@@ -42,7 +42,12 @@ class Read(NamedTuple):
 def create_index(client: Client) -> None:
     """The bucket and the index that the clients share."""
     assert client.call("CreateVectorBucket", vectorBucketName=BUCKET).status == 200
-    created = client.call("CreateIndex", **NAMES, dataType="float32", dimension=2, distanceMetric="euclidean")
+    create_another(client, NAMES)
+
+
+def create_another(client: Client, names: Mapping[str, str]) -> None:
+    """An index in the same bucket, for the same vectors."""
+    created = client.call("CreateIndex", **names, dataType="float32", dimension=2, distanceMetric="euclidean")
     assert created.status == 200, created
 
 
@@ -91,6 +96,8 @@ def _read(client: Client, operation: str, scope: Sequence[str], **parameters: ob
 class Clients:
     """Threads that run the workload until `stop`; then `writes` and `reads` are complete."""
 
+    name = "client"
+
     def __init__(
         self, ports: Sequence[int], directory: Path, count: int, seed: int, values: Iterable[int]
     ) -> None:
@@ -99,7 +106,7 @@ class Clients:
         self.errors: list[BaseException] = []
         self._values = iter(values)
         self._stopping = threading.Event()
-        self._ledgers = [directory / f"client-{n}.jsonl" for n in range(count)]
+        self._ledgers = [directory / f"{self.name}-{n}.jsonl" for n in range(count)]
         self._threads = [
             threading.Thread(target=self._run, args=(Client(ports, f"{seed}/{n}"), path, f"{seed}:{n}"))
             for n, path in enumerate(self._ledgers)
@@ -139,7 +146,7 @@ class Clients:
         if dice < 0.6:
             items = dict.fromkeys(keys)
             send = lambda: client.call("DeleteVectors", **NAMES, keys=list(keys))  # noqa: E731
-            return _checked(pages.record(Kind.DELETE, items, send), broken=False)
+            return checked(pages.record(Kind.DELETE, items, send), broken=False)
         if dice < 0.9:
             found = read_keys(client, keys)
         else:
@@ -157,10 +164,10 @@ class Clients:
         if broken:
             vectors[-1]["data"] = {"float32": [1, 2, 3]}
         send = lambda: client.call("PutVectors", **NAMES, vectors=vectors)  # noqa: E731
-        return _checked(pages.record(Kind.PUT, items, send), broken=broken)
+        return checked(pages.record(Kind.PUT, items, send), broken=broken)
 
 
-def _checked(answer: Answer, *, broken: bool) -> Outcome:
+def checked(answer: Answer, *, broken: bool) -> Outcome:
     """The outcome of a write. Raises Violation when a sound request is refused, or a broken one is not."""
     refusals = (400,) if broken else (429,)
     if answer.status == 500 or (answer.outcome is Outcome.REFUSED and answer.status not in refusals):

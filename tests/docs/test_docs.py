@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 COMMANDS: dict[str, set[str]] = {
-    name: {option for parameter in command.params for option in parameter.opts}
+    name: {
+        option
+        for each in (command, *getattr(command, "commands", {}).values())
+        for parameter in each.params
+        for option in parameter.opts
+    }
     for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
 }
 TOP_LEVEL = tuple(p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".venv"))

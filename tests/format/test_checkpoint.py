@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from format.hostile import RANDOM_BYTES, damaged, survives, truncations
-from quiver.engine.native.state import IndexCheckpoint, SegmentRef, decode_checkpoint, encode_checkpoint
+from quiver.engine.native.state import IndexCheckpoint, Pin, SegmentRef, decode_checkpoint, encode_checkpoint
 from quiver.format.checkpoint import Checkpoint, Session, decode, encode
 from quiver.model.errors import CorruptObjectError
 from quiver.model.types import DistanceMetric, IndexSpec
@@ -25,7 +26,9 @@ CHECKPOINTS = st.builds(
 )
 INDEX_STATE = IndexCheckpoint(
     IndexSpec(7, DistanceMetric.COSINE, ("a", "\u00e9")),
-    [SegmentRef("1-1-f", 10, 1 << 40), SegmentRef("2-9-e", 3, 5, b"tombstones")],
+    [SegmentRef("1-1-f", 10, 1 << 40), SegmentRef("2-9-e", 3, 5, b"tombstones", "a" * 32)],
+    pins=[Pin("f" * 32, "name", 7.5, 9, [SegmentRef("1-1-f", 10, 1 << 40)], "b" * 32)],
+    origin="a" * 32,
 )
 
 
@@ -40,6 +43,25 @@ def test_what_goes_in_comes_out(checkpoint):
 
 def test_the_state_of_an_index_round_trips():
     assert decode_checkpoint(encode_checkpoint(INDEX_STATE)) == INDEX_STATE
+
+
+def test_a_state_from_before_snapshots_has_none():
+    new = msgspec.msgpack.decode(encode_checkpoint(INDEX_STATE))
+    old = {field: new[field] for field in ("spec", "segments", "reserved", "volume")}
+    for ref in old["segments"]:
+        del ref["home"]
+    read_again = decode_checkpoint(msgspec.msgpack.encode(old))
+    assert (read_again.pins, read_again.origin) == ([], "")
+    assert [ref.home for ref in read_again.segments] == ["", ""]
+
+
+@pytest.mark.parametrize("stranger", ["../" + "a" * 29, "a" * 31, "A" * 32, "a" * 32 + "\n", "index"])
+@pytest.mark.parametrize("field", ["home", "holder", "origin"])
+def test_what_is_no_index_id_is_refused(field, stranger):
+    state = msgspec.msgpack.decode(encode_checkpoint(INDEX_STATE))
+    {"home": state["segments"][0], "holder": state["pins"][0], "origin": state}[field][field] = stranger
+    with pytest.raises(CorruptObjectError):
+        decode_checkpoint(msgspec.msgpack.encode(state))
 
 
 def test_unreadable_tombstones_are_refused():

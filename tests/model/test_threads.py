@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
@@ -13,7 +14,7 @@ import pytest
 
 from cli.running import environment
 from quiver.model.runtime import SystemRuntime
-from quiver.model.threads import every_core, loading_for_one_thread, one_thread
+from quiver.model.threads import every_core, loading_for_one_thread, on_every_core, one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,44 @@ def test_offloaded_work_starts_with_one_thread_even_after_building() -> None:
         assert asyncio.run(scenario()) == [1, 1]
     finally:
         runtime.close()
+
+
+@pytest.mark.parametrize("allowed", ["1", "2", "5"])
+def test_parts_are_worked_on_side_by_side_and_come_out_in_order(
+    monkeypatch: pytest.MonkeyPatch, allowed: str
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    together = threading.Barrier(int(allowed), timeout=10)
+
+    def work(part: int) -> tuple[int, int]:
+        together.wait()
+        return part, threading.get_ident()
+
+    done = list(on_every_core(work, range(4 * int(allowed))))
+    assert [part for part, _ in done] == list(range(4 * int(allowed)))
+    assert len({thread for _, thread in done}) == int(allowed)
+
+
+def test_each_part_has_one_thread_of_the_numeric_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert list(on_every_core(lambda _: faiss.omp_get_max_threads(), range(6))) == [1] * 6
+
+
+@pytest.mark.parametrize("allowed", ["1", "2"])
+def test_what_a_part_raises_is_raised_in_its_place(monkeypatch: pytest.MonkeyPatch, allowed: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    results = on_every_core(lambda part: 6 // part, [3, 2, 0, 1])
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_nothing_is_done_before_it_is_asked_for() -> None:
+    done: list[int] = []
+    results = on_every_core(done.append, [1, 2, 3])
+    assert not done
+    next(results)
+    assert 1 in done
 
 
 def test_the_environment_is_as_before_and_what_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -14,12 +15,14 @@ import boto3
 import pytest
 
 from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.dynamodb import DynamoTable
 from quiver.objectstore.remote import RemoteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BUCKET = "quiver-tests"
+AWS_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 CREDENTIALS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
 
@@ -30,6 +33,13 @@ class Moto(NamedTuple):
 
     def store(self, path: str, bucket: str = BUCKET) -> RemoteStore:
         return RemoteStore(f"s3://{bucket}/{path}", endpoint=self.endpoint, options=CREDENTIALS)
+
+
+@pytest.fixture
+def aws_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys in the environment, where boto3 looks for them."""
+    for variable, value in AWS_KEYS.items():
+        monkeypatch.setenv(variable, value)
 
 
 @pytest.fixture
@@ -78,3 +88,18 @@ def wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
 def fresh_path() -> Callable[[], str]:
     """A path in the bucket no other test uses."""
     return lambda: f"t/{os.urandom(8).hex()}"
+
+
+@pytest.fixture(scope="session")
+def commit_table(moto: Moto) -> str:
+    """The name of a DynamoDB table for commit stores, in the moto server; use it with `aws_keys`."""
+    name = "quiver-commits"
+    runtime = SystemRuntime(threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in AWS_KEYS.items():
+            patch.setenv(variable, value)
+        table = DynamoTable(name, "none", runtime, region="us-east-1", endpoint=moto.endpoint)
+        assert asyncio.run(table.create_table())
+        asyncio.run(table.close())
+    runtime.close()
+    return name

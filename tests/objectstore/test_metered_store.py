@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from objectstore.contract import Connections, ObjectStoreContract, run
 from quiver.model.errors import StoreUnavailableError
 from quiver.objectstore.memory import MemoryStore
-from quiver.objectstore.metered_store import MeteredStore, OperationCounts, StoreCounts
+from quiver.objectstore.metered_store import MeteredStore, OperationCounts, Spent, StoreCounts, metered
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreRefusedError
 
 if TYPE_CHECKING:
@@ -91,3 +92,89 @@ def test_a_snapshot_stays_and_a_reset_starts_again(runtime: SystemRuntime) -> No
     assert store.snapshot() == StoreCounts()
     run(store.get("a"))
     assert store.snapshot() == StoreCounts(get=OperationCounts(requests=1, bytes_out=1, items=1))
+
+
+# -------------------------------------------------------------------- for one piece of work
+
+
+def test_work_is_told_what_it_asked_for_and_nothing_of_others(runtime: SystemRuntime) -> None:
+    store = MeteredStore(MemoryStore(runtime))
+
+    async def put(key: str, size: int) -> Spent:
+        with metered() as spent:
+            await store.put_new(key, [bytes(size)])
+            await asyncio.sleep(0)
+            await store.get(key, 0, 2)
+            with suppress(ObjectNotFoundError):
+                await store.get("none")
+            await store.list("")
+            await store.delete([key])
+        await store.get("kept")
+        return spent
+
+    async def work() -> list[Spent]:
+        await store.put_new("kept", [b"1"])
+        return await asyncio.gather(*(put(f"k{size}", size) for size in (3, 4, 5)))
+
+    spents = run(work())
+    assert spents == [Spent(puts=1, gets=2, lists=1, deletes=1, sent=size, received=2) for size in (3, 4, 5)]
+    assert spents[0].requests == 5
+    assert store.snapshot().get.requests == 3 * 3
+
+
+def test_work_within_other_work_counts_for_itself(runtime: SystemRuntime) -> None:
+    store = MeteredStore(MemoryStore(runtime))
+
+    async def work() -> tuple[Spent, Spent]:
+        with metered() as outer:
+            await store.list("a")
+            with metered() as inner:
+                await store.list("b")
+                await store.list("c")
+            await store.list("d")
+        return outer, inner
+
+    assert run(work()) == (Spent(lists=2), Spent(lists=2))
+
+
+def test_requests_of_tasks_count_for_the_work_that_started_them(runtime: SystemRuntime) -> None:
+    store = MeteredStore(MemoryStore(runtime))
+
+    async def work() -> Spent:
+        with metered() as spent:
+            task = runtime.spawn(store.list("a"), "a task")
+        await store.list("b")
+        await task
+        return spent
+
+    assert run(work()) == Spent(lists=1)
+
+
+@pytest.mark.parametrize(("keys", "pages"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (2500, 3)])
+def test_listings_and_deletions_count_by_the_thousand(runtime: SystemRuntime, keys: int, pages: int) -> None:
+    store = MeteredStore(MemoryStore(runtime))
+
+    async def work() -> Spent:
+        names = [f"k{number}" for number in range(keys)]
+        for name in names:
+            await store.put_new(name, [b""])
+        with metered() as spent:
+            await store.list("k")
+            await store.delete(names)
+        return spent
+
+    assert run(work()) == Spent(lists=pages, deletes=pages)
+
+
+def test_what_fails_was_asked_for_all_the_same(runtime: SystemRuntime) -> None:
+    store = MeteredStore(BrokenStore(runtime))
+
+    async def work() -> Spent:
+        with metered() as spent:
+            with suppress(StoreRefusedError):
+                await store.put_new("a", [b"12"])
+            with suppress(StoreUnavailableError):
+                await store.list("")
+        return spent
+
+    assert run(work()) == Spent(puts=1, lists=1, sent=2)

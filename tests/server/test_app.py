@@ -40,6 +40,15 @@ def test_an_answer_without_a_commit_has_no_such_header():
     assert "x-quiver-commit" not in Client().post("ListVectorBuckets", {}).headers
 
 
+def test_every_answer_to_a_known_caller_says_what_it_cost_also_when_it_is_an_error():
+    client = Client()
+    assert client.post("PutVectors", {}).headers["x-quiver-work"] == "puts=0; gets=0; lists=0; sent=0; received=0"
+    missing = client.post("GetIndex", {"vectorBucketName": "missing"})
+    assert (missing.status, missing.headers["x-quiver-work"][:6]) == (404, "puts=0")
+    assert "x-quiver-work" not in client.send("POST", "/ListVectorBuckets", b"{}").headers
+    assert "x-quiver-work" not in client.signed("GET", "/health").headers
+
+
 def test_numpy_values_and_stored_json_are_written_as_json():
     hits = Client().post("QueryVectors", {}).json
     assert hits["vectors"] == [{"key": "a", "distance": 0.25, "metadata": {"n": 1}}]

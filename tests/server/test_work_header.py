@@ -1,9 +1,13 @@
-"""The header that tells how a query was answered."""
+"""The header that tells how a query was answered, and what a request cost."""
 
 from __future__ import annotations
 
+import pytest
+
 from quiver.engine.engine import SourceWork
-from quiver.server.work_header import describe_work
+from quiver.objectstore.metered_store import Spent
+from quiver.prices import load_prices
+from quiver.server.work_header import describe_cost, describe_work
 
 
 def test_sums_over_all_sources_are_told():
@@ -12,6 +16,19 @@ def test_sums_over_all_sources_are_told():
         SourceWork("tail", "rows", "scan", 100, 90, 1, 1, 0, 100, 1_000),
     ]
     assert describe_work(work) == (
-        b"plan=probe+scan; sources=2; rows=20100; matches=19090; partitions=47/284; codes=3301; vectors=132; "
-        b"bytes=389608"
+        "plan=probe+scan; sources=2; rows=20100; matches=19090; partitions=47/284; codes=3301; vectors=132; "
+        "bytes=389608; "
     )
+    assert describe_work([]) == ""
+
+
+def test_requests_bytes_and_dollars_are_told():
+    prices = load_prices().stores
+    spent = Spent(puts=1, gets=2, lists=3, deletes=0, sent=40, received=2**30)
+    asked = "puts=1; gets=2; lists=3; sent=40; received=1073741824"
+    assert describe_cost(spent, prices["s3-standard"]) == f"{asked}; usd=2.08e-05"
+    assert describe_cost(spent, prices["s3-express"]).startswith(f"{asked}; usd=")
+    assert describe_cost(spent, None) == asked
+    dollars = float(describe_cost(spent, prices["s3-express"]).rpartition("=")[2])
+    assert dollars == pytest.approx(4 * 1.13e-6 + 2 * 0.03e-6 + 40 / 2**30 * 0.0032 + 0.0006, rel=5e-3)
+    assert describe_cost(spent, prices["own"]).endswith("; usd=0")

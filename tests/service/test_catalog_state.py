@@ -21,6 +21,7 @@ from quiver.model.structure import DEFAULT_RECALL
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.service import catalog_commands
 from quiver.service.catalog_commands import (
+    AbandonIndex,
     CreateBucket,
     CreateIndex,
     DeleteBucket,
@@ -58,6 +59,7 @@ class AgainstDictionaries(RuleBasedStateMachine):
         self.log: list[bytes] = []
         self.outcomes: list[Any] = []
         self.ids: list[str] = []
+        self.abandoned: set[str] = set()
 
     def apply(self, command: Any, error: tuple[type, str] | None) -> bool:
         body = catalog_commands.encode(command)
@@ -98,6 +100,8 @@ class AgainstDictionaries(RuleBasedStateMachine):
         if error is None and index in self.buckets[bucket]["indexes"]:
             error = (ConflictError, "An index with the specified name already exists")
         index_id = f"{len(self.ids):032x}"
+        if error is None and index_id in self.abandoned:
+            error = (ConflictError, "The index was given up while it was being made; try again")
         self.ids.append(index_id)
         if self.apply(create_index(bucket, index, index_id, tags=tags), error):
             self.buckets[bucket]["indexes"][index] = {"id": index_id, "tags": tags}
@@ -115,6 +119,15 @@ class AgainstDictionaries(RuleBasedStateMachine):
         if self.apply(DropIndex(index_id), None if owners else error):
             ((bucket, name),) = owners
             del self.buckets[bucket]["indexes"][name]
+
+    @rule(data=st.data())
+    def abandon_index(self, data: st.DataObject) -> None:
+        """Beforehand, or for one that was dropped; one that has a name keeps it."""
+        index_id = data.draw(st.sampled_from([*self.ids, f"{len(self.ids):032x}"]))
+        named = {index["id"] for content in self.buckets.values() for index in content["indexes"].values()}
+        error = (ConflictError, "The index has a name")
+        if self.apply(AbandonIndex(index_id), error if index_id in named else None):
+            self.abandoned.add(index_id)
 
     @rule(bucket=BUCKETS, policy=st.text(max_size=3))
     def put_policy(self, bucket: str, policy: str) -> None:

@@ -44,13 +44,26 @@ class Incarnation:
     states: dict[int, dict[str, int]] = field(default_factory=lambda: {0: {}})
     written: dict[int, tuple[int, float]] = field(default_factory=dict)
 
+    @property
+    def gone(self) -> float:
+        """From when on it took no reads and writes."""
+        return min(self.sealed, self.dropped)
+
     def lives(self, call: float, end: float) -> bool:
         """Whether it took reads and writes at some moment of a time."""
-        return self.created <= end and min(self.sealed, self.dropped) >= call
+        return self.created <= end and self.gone >= call
 
 
 def incarnations(backing: Backing) -> list[Incarnation]:
     """Every index that ever was, from the logs."""
+    found = named(backing)
+    for index in found:
+        replay(backing, index, {})
+    return found
+
+
+def named(backing: Backing) -> list[Incarnation]:
+    """Every index that ever had a name, and when, from the catalog's log."""
     state = CatalogState()
     found: dict[str, Incarnation] = {}
     for slot, parts in vectors.entries(backing, paths.CATALOG_ROOT, paths.CATALOG_OWNER):
@@ -65,22 +78,20 @@ def incarnations(backing: Backing) -> list[Incarnation]:
                 found[command.index_id] = Incarnation(name, command.index_id, attempt, dimension, time)
             elif isinstance(command, DropIndex):
                 found[command.index_id].dropped = time
-    for index in found.values():
-        replay(backing, index)
     return list(found.values())
 
 
-def replay(backing: Backing, index: Incarnation) -> None:
-    """Fill in what the index's own log says, up to its seal."""
+def replay(backing: Backing, index: Incarnation, values: dict[str, int]) -> None:
+    """Fill in what the index's own log makes of the values it began with, up to its seal."""
     root = paths.index_root(index.index_id)
-    values: dict[str, int] = {}
+    index.states[0] = values
     for slot, parts in vectors.entries(backing, root, index.index_id):
         if any(part.kind is PartKind.SEAL for part in parts):
             index.sealed = backing.log_time[paths.log_key(root, slot)]
             return
         time = backing.log_time[paths.log_key(root, slot)]
         for part in parts:
-            values = vectors.after_part(values, part, index.dimension)
+            values = dict(vectors.after_part(values, part, index.dimension))
             put = vectors.after_part({}, part, index.dimension)
             index.written.update(dict.fromkeys(put.values(), (slot, time)))
         index.states[slot] = values

@@ -34,7 +34,7 @@ from quiver.service.index_operations import IndexOperations
 from quiver.storage import garbage, segment_writer
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.commit_log import CommitLog
-from simulation import scenarios
+from simulation import clone_mutants, scenarios
 from simulation.faults import Faults
 from simulation.scenarios import NO_BIAS, Bias
 
@@ -243,7 +243,7 @@ async def open_what_is_there(self: SnapshotSource, view: Any) -> Snapshot:
     segments = []
     for ref in view.segments:
         try:
-            reader = await self._pool.open(self._root, self._owner, ref.id, self._spec)
+            reader = await self.open(ref)
         except ObjectNotFoundError:
             continue
         mask = view.masks[ref.id]
@@ -404,6 +404,9 @@ def conflicts(faults: Faults) -> Faults:
     return faults.but(conflict_as_exists=0.15)
 
 
+CLONING = Bias(scenarios.stalling_upkeep, crowded, min_age=0.0)
+
+
 MUTANTS = [
     Mutant(
         "no read-back",
@@ -545,5 +548,55 @@ MUTANTS = [
         without_second_look,
         scenarios.run_catalog,
         Bias(deletions, busy),
+    ),
+    Mutant(
+        "garbage collection knows of no pins",
+        "a snapshot or a clone reads segments that were collected",
+        clone_mutants.with_pins_unknown_to_collection,
+        scenarios.run_clones,
+        CLONING,
+    ),
+    Mutant(
+        "a snapshot is taken before the flush",
+        "acknowledged writes are not in it",
+        clone_mutants.with_snapshots_before_the_flush,
+        scenarios.run_clones,
+        CLONING,
+    ),
+    Mutant(
+        "a clone comes before its pin",
+        "its segments are collected in between",
+        clone_mutants.with_the_pin_after_the_clone,
+        scenarios.run_clones,
+        CLONING,
+    ),
+    Mutant(
+        "a late clone's pin is dropped and its place not taken",
+        "a maker that stalled completes a clone of what was collected",
+        clone_mutants.with_overdue_clones_not_kept_from_coming,
+        scenarios.run_clones,
+        CLONING,
+    ),
+    Mutant(
+        "a nameless clone is deleted without asking the catalog",
+        "it gets its name at the same moment, and is acknowledged",
+        clone_mutants.with_nameless_clones_deleted_at_sight,
+        scenarios.run_clones,
+        CLONING,
+    ),
+    Mutant(
+        "a deleted index keeps no pins",
+        "it takes with it what its clones read",
+        clone_mutants.with_pins_buried,
+        scenarios.run_clones,
+        CLONING,
+    ),
+    Mutant(
+        "a clone keeps nothing for its own clones",
+        "a clone of a clone loses the first one's source",
+        clone_mutants.with_clones_of_clones_unknown_to_release,
+        scenarios.run_clones,
+        CLONING,
+        seeds=200,
     ),
 ]

@@ -18,6 +18,8 @@ from simulation.catalog_judge import judge_catalog
 from simulation.catalog_node import CatalogNode
 from simulation.catalog_workload import CatalogWorkload
 from simulation.checkers.history import Violation
+from simulation.clone_judge import Watch, judge_clones
+from simulation.clone_workload import CloneWorkload
 from simulation.eager import probing
 from simulation.faults import Faults
 from simulation.judge import judge
@@ -183,6 +185,26 @@ def run_catalog(seed: int, bias: Bias = NO_BIAS) -> Report:
         return run_and_judge(world, workload, lambda: judge_catalog(workload.history, world.backing))
 
 
+def run_clones(seed: int, bias: Bias = NO_BIAS) -> Report:
+    """The whole service with snapshots and clones, of which garbage collection must take nothing."""
+    with biased_world(seed, bias) as world:
+        native = draw_native_settings(world, bias)
+        catalog = CatalogSettings(draw_log_settings(world), checkpoint_slots=world.random.choice([1, 3, 10]))
+        watch = Watch(world.backing)
+
+        async def open_node(node: Node) -> CatalogNode:
+            return CatalogNode(node, catalog, native)
+
+        def verdict() -> Counter[str]:
+            if watch.lost:
+                raise Violation(f"removed: {watch.lost[0]}")
+            return judge_clones(workload.history, world.backing)
+
+        plan = draw_plan(world, bias)
+        workload = CloneWorkload(world, replace(plan, think=min(plan.think, 0.3)), open_node)
+        return run_and_judge(world, workload, verdict)
+
+
 def run_upkeep(seed: int) -> Report:
     """The native engine with many nodes that flush, compact and collect at once and stall in the middle of it."""
     return run_engine(seed, Bias(stalling_upkeep, many_maintainers, min_age=0.0))
@@ -201,5 +223,6 @@ SCENARIOS: dict[str, Callable[[int], Report]] = {
     "engine": run_engine,
     "upkeep": run_upkeep,
     "catalog": run_catalog,
+    "clones": run_clones,
 }
 """The correct protocol, by name: under every fault, and biased towards what goes wrong rarely."""

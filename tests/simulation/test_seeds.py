@@ -12,12 +12,21 @@ import pytest
 
 from simulation.scenarios import SCENARIOS
 
-CHUNKS = {"registers": (8, 25), "engine": (12, 25), "upkeep": (4, 25), "catalog": (4, 25)}
+CHUNKS = {"registers": (8, 25), "engine": (12, 25), "upkeep": (4, 25), "catalog": (4, 25), "clones": (6, 25)}
 """By scenario: how many chunks of how many seeds."""
 
 KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
 CATALOG_CHECKS = {"replayed snapshots": 15, "placed creations": 8, "placed writes": 3, "dropped indexes": 0.5}
+CLONE_CHECKS = {
+    "replayed snapshots": 10,
+    "placed writes": 3,
+    "taken": 0.5,
+    "seen": 1.5,
+    "missed": 4,
+    "clones": 0.5,
+}
 """More than so many checks a seed are made."""
+CHECKS = {"catalog": CATALOG_CHECKS, "clones": CLONE_CHECKS}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +46,7 @@ def test_no_seed_is_in_violation(scenario, first, last):
             problems.append((seed, report.problem))
     assert problems == []
     seeds = last - first
-    for name, least in (CATALOG_CHECKS if scenario == "catalog" else KEY_VALUE_CHECKS).items():
+    for name, least in CHECKS.get(scenario, KEY_VALUE_CHECKS).items():
         assert checks[name] > least * seeds, name
     assert checks["undecided keys"] <= seeds // 20
 

@@ -192,8 +192,9 @@ def values_of(backing: Backing, segment: str) -> dict[str, int]:
     bodies = (
         backing.first[paths.segment_key(ROOT, segment, part)][0] for part in (paths.SEGMENT_INDEX, paths.ROWS)
     )
-    reader = SegmentReader(ROOT, INDEX_ID, segment, *map(memoryview, bodies))
-    return {reader.key(row): orjson.loads(reader.metadata_of(row))["value"] for row in range(reader.rows)}
+    reader = SegmentReader.over(ROOT, INDEX_ID, segment, *map(memoryview, bodies))
+    texts = zip(reader.keys_of(range(reader.rows)), reader.metadata_of(range(reader.rows)), strict=True)
+    return {key: orjson.loads(document)["value"] for key, document in texts}
 
 
 def entries(backing: Backing, root: str, owner: str) -> Iterator[tuple[int, list[log_entry.Part]]]:

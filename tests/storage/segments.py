@@ -57,7 +57,7 @@ def index_bytes(
 
 
 def read(index: bytes, rows: bytes | memoryview) -> SegmentReader:
-    return SegmentReader(ROOT, OWNER, SEGMENT, memoryview(index), memoryview(rows))
+    return SegmentReader.over(ROOT, OWNER, SEGMENT, memoryview(index), memoryview(rows))
 
 
 def forged(

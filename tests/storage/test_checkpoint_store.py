@@ -86,3 +86,39 @@ async def test_another_indexs_checkpoint_is_refused(store, runtime, checkpoints)
     await store.put_new(paths.checkpoint_key(ROOT, 6), [body])
     with pytest.raises(CorruptObjectError):
         await checkpoints.load(6)
+
+
+@asynchronous
+async def test_a_late_draft_under_the_newest_name_that_was_listed_is_not_the_newest_checkpoint(store, checkpoints):
+    """Listed as the newest, then replaced and collected; then a draft that had lost lands under its name."""
+    await checkpoints.create(checkpoint(5, b"true"), ME)
+    real, looked = checkpoints.load, []
+
+    async def load_later(generation: int) -> Checkpoint:
+        if not looked:
+            looked.append(generation)
+            await checkpoints.create(checkpoint(6, b"newer"), ME)
+            await store.delete([paths.checkpoint_key(ROOT, 5)])
+            await checkpoints.create(checkpoint(5, b"lost"), SOMEBODY)
+        return await real(generation)
+
+    checkpoints.load = load_later
+    assert (await checkpoints.settled()).state == b"newer"
+    assert looked == [5]
+
+
+@asynchronous
+async def test_a_checkpoint_collected_while_it_is_looked_for_is_looked_for_again(store, checkpoints):
+    assert await checkpoints.settled() is None
+    await checkpoints.create(checkpoint(5, b"old"), ME)
+    real, looked = checkpoints.load, []
+
+    async def load_later(generation: int) -> Checkpoint:
+        if not looked:
+            looked.append(generation)
+            await checkpoints.create(checkpoint(6, b"newer"), ME)
+            await store.delete([paths.checkpoint_key(ROOT, 5)])
+        return await real(generation)
+
+    checkpoints.load = load_later
+    assert (await checkpoints.settled()).state == b"newer"

@@ -56,7 +56,7 @@ def assert_holds(segment: BuiltSegment, batch: VectorBatch, spec: IndexSpec) -> 
     assert sorted(segment.order.tolist()) == list(range(rows))
     assert reader.take_vectors(np.arange(rows)).tobytes() == batch.vectors[segment.order].tobytes()
     assert [reader.key(row) for row in range(rows)] == [batch.keys[row] for row in segment.order]
-    assert [reader.metadata_of(row) for row in range(rows)] == [batch.metadata[row] for row in segment.order]
+    assert reader.metadata_of(range(rows)) == [batch.metadata[row] for row in segment.order]
     assert (segment.order[reader.find(batch.keys, key_hashes(batch.keys))] == np.arange(rows)).all()
     assert (reader.codes.ends[-1], reader.codes.ends.min() >= 0) == (rows, True)
     assert reader.codes.sizes.sum() == rows
@@ -300,3 +300,21 @@ def test_more_rows_than_fit_take_little_more_memory_when_they_are_spooled(tmp_pa
     few, many = 60_000, 240_000
     more = (many - few) * 256 * 4
     assert peak_of(many, tmp_path) - peak_of(few, tmp_path) < 0.25 * more
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [(500, True), (572, True), (573, False), (700, False)])
+def test_calibration_asks_with_rows_that_training_has_not_seen_where_there_are_enough(monkeypatch, seen, unseen):
+    asked, learned = [], np.sort(np.random.default_rng(3).permutation(ROWS)[:seen])
+    monkeypatch.setattr(segment_builder._Builder, "_sample_rows", lambda _: learned)
+    find = segment_builder.find_neighbours
+    monkeypatch.setattr(
+        segment_builder,
+        "find_neighbours",
+        lambda queries, own, *rest: asked.append(own) or find(queries, own, *rest),
+    )
+    batch, spec = clusters(), spec_of("kmeans", "rabitq")
+    assert_holds(built(batch, spec, PARTITIONED), batch, spec)
+    (own,) = asked
+    assert len(set(own.tolist())) == 128
+    assert np.isin(own, learned).any() != unseen
+    assert np.isin(own, learned).all() != unseen

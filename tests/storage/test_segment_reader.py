@@ -47,7 +47,7 @@ def test_what_is_written_is_read(monkeypatch, rows, dimension, group_bytes):
     reader = opened(batch, flat_spec(dimension))
     assert (reader.rows, reader.dimension, reader.structure) == (rows, dimension, ("single", "flat"))
     assert [reader.key(row) for row in range(rows)] == batch.keys
-    assert [reader.metadata_of(row) for row in range(rows)] == batch.metadata
+    assert reader.metadata_of(range(rows)) == batch.metadata
     blocks = list(reader.blocks())
     assert (np.concatenate([block for _, block in blocks]) == batch.vectors).all()
     step = rows_parquet.rows_per_group(dimension)
@@ -199,7 +199,7 @@ def use_everything(reader: SegmentReader, segment: segment_builder.BuiltSegment)
     assert reader.rows == len(rows)
     assert (reader.take_vectors(rows) == BATCH.vectors[segment.order]).all()
     assert [reader.key(row) for row in rows] == [BATCH.keys[row] for row in segment.order]
-    assert [reader.metadata_of(row) for row in rows] == [BATCH.metadata[row] for row in segment.order]
+    assert reader.metadata_of(rows) == [BATCH.metadata[row] for row in segment.order]
     assert (segment.order[reader.find(BATCH.keys, key_hashes(BATCH.keys))] == rows).all()
     assert (reader.find(["absent"], key_hashes(["absent"])) == -1).all()
     assert list(reader.columns.select(parse_filter({"n": {"$gte": 0}}))) == rows.tolist()

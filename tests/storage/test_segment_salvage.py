@@ -32,7 +32,7 @@ def test_every_row_is_read_in_the_order_of_the_file(monkeypatch, group_bytes):
         assert found.rows == 100
         assert (found.take_vectors(rows) == BATCH.vectors[segment.order]).all()
         assert [found.key(row) for row in rows] == [BATCH.keys[row] for row in segment.order]
-        assert [found.metadata_of(row) for row in rows] == [BATCH.metadata[row] for row in segment.order]
+        assert found.metadata_of(rows) == [BATCH.metadata[row] for row in segment.order]
 
 
 def changed(**values: object) -> bytes:

@@ -26,8 +26,6 @@ def test_what_is_written_is_seen_in_order(memory_bytes, parts):
         before = file.tell()
         assert file.write(memoryview(part)) == len(part)
         assert file.tell() == before + len(part)
-    file.flush()
-    file.close()
     assert file.size == sum(map(len, parts))
     assert bytes(file.view()) == bytes(file.view()) == b"".join(parts)
 
@@ -84,3 +82,14 @@ def test_a_view_cannot_be_written_to():
         file = Spool(memory_bytes=memory_bytes).open(10)
         file.write(b"abc")
         assert file.view().readonly
+
+
+def test_what_outgrows_memory_moves_to_the_directory(tmp_path: Path):
+    file = Spool(str(tmp_path), 10).open()
+    file.write(b"0123456789")
+    assert type(file.view().obj) is bytes
+    early = file.view()
+    file.write(memoryview(b"x"))
+    file.write(b"yz")
+    assert (type(file.view().obj), bytes(file.view()), file.tell()) == (mmap.mmap, b"0123456789xyz", 13)
+    assert bytes(early) == b"0123456789"

@@ -75,8 +75,8 @@ def test_after_a_lost_answer_opening_again_reads_what_was_created() -> None:
 
 
 def test_a_newer_format_is_refused_whatever_else_it_holds() -> None:
-    with pytest.raises(UnsupportedFormatError, match="format version 2"):
-        opened(stored({"version": 2, "token_key": ["elsewhere"]}))
+    with pytest.raises(UnsupportedFormatError, match="format version 3"):
+        opened(stored({"version": 3, "token_key": ["elsewhere"]}))
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 Some rows are held out as queries, and their true neighbours found by brute force. Three things follow:
 
-* how many partitions, in the order of probing, hold a share t of the true R nearest;
+* the margin: a share t of the true R nearest is in partitions that rank at most so much behind the first. An easy
+  query has few of those and a hard one many, so that fewer are probed than if each query probed equally many;
 * how many of the best codes within them hold a share t of those;
 * the reach: in high dimensions the partition of a neighbour at distance r from the query lies at a squared
   distance of about r^2 + rho^2 + 2 z r rho from it, where rho is the partition's radius and z, the cosine between
   the way to the neighbour and the way from the centre to it, stays below a bound for a share t of all neighbours.
   So from the distance of the k-th nearest row found so far follows which other partitions can still hold a nearer
   one.
-  Unlike the first table this holds for any filter that does not push the matches away from the query: a filter
+  Unlike the margin this holds for any filter that does not push the matches away from the query: a filter
   that keeps one row in a hundred makes the ten nearest matches as far as the thousand nearest rows.
 
 The loss a recall allows is shared between partitions (_PROBE_SHARE) and codes.
@@ -19,12 +20,15 @@ from __future__ import annotations
 
 import bisect
 import math
+from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 import numpy as np
 
 from quiver.model.errors import CorruptObjectError
+from quiver.model.threads import on_every_core
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +48,10 @@ be a copy of the query, at no distance at all."""
 _PROBE_SHARE = 0.7
 _DEPTH_LIMIT = 4  # codes kept per row asked for, beyond _DEPTH_FLOOR, when depth is measured
 _DEPTH_FLOOR = 400
+_DEEP = 100
+_DEEP_QUERIES = 32  # are asked for more neighbours than that, when depth is measured: they have many each
 _KEPT_COLUMNS = 64
+_GROUPS = 2  # of queries, which are looked after at once
 
 
 class Neighbours(NamedTuple):
@@ -59,14 +66,28 @@ class Neighbours(NamedTuple):
     squares: NDArray[np.float32]
 
 
+class _Way(NamedTuple):
+    """A query and the way it probes: `order` of the partitions, and the `place` of each in it.
+
+    Attributes:
+        own: the query's own row number.
+    """
+
+    query: NDArray[np.float32]
+    own: int
+    order: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+
 class _Tables(msgspec.Struct, frozen=True):
     """The tables as they are stored.
 
     Attributes:
         ranks, targets: what the tables are for: the R nearest, a share t of them.
-        partitions: partitions to probe, [rank][target].
+        partitions: partitions to probe, [rank][target]: on average, where there are margins.
         depth: codes to keep, [rank][target].
         reach: the bound of z, [target].
+        margins: how far behind the first a partition may rank, [rank][target]; none in older segments.
     """
 
     ranks: list[int]
@@ -74,10 +95,12 @@ class _Tables(msgspec.Struct, frozen=True):
     partitions: list[list[int]]
     depth: list[list[int]]
     reach: list[float]
+    margins: list[list[float]] = []
 
     def check(self) -> None:
         """Raises CorruptObjectError."""
-        tables = (self.partitions, self.depth)
+        counts: list[Sequence[Sequence[float]]] = [self.partitions, self.depth]
+        tables = [*counts, self.margins] if self.margins else counts
         widths = {len(row) for table in tables for row in table} | {len(self.reach)}
         consistent = (
             self.ranks
@@ -86,12 +109,22 @@ class _Tables(msgspec.Struct, frozen=True):
             and widths == {len(self.targets)}
             and sorted(set(self.ranks)) == self.ranks
             and sorted(set(self.targets)) == self.targets
-            and min(self.ranks[0], *(number for table in tables for row in table for number in row)) >= 1
+            and min(self.ranks[0], *(number for table in counts for row in table for number in row)) >= 1
             and 0 <= self.targets[0] <= self.targets[-1] < 1
             and np.isfinite(self.reach).all()
+            and all(np.isfinite(row).all() and min(row) >= 0 for row in self.margins)
         )
         if not consistent:
             raise CorruptObjectError("inconsistent calibration")
+
+
+class _Column(NamedTuple):
+    """What the tables say for one target: partitions, depth and margins by rank, and the reach."""
+
+    partitions: list[float]
+    depth: list[float]
+    margins: list[float]
+    reach: float
 
 
 class Calibration:
@@ -101,30 +134,36 @@ class Calibration:
         self.tables = tables
         self._ranks = [math.log(rank) for rank in tables.ranks]
         self._losses = [_loss(target) for target in tables.targets]
-        self._columns: dict[float, tuple[list[float], list[float], float]] = {}
+        self._columns: dict[float, _Column] = {}
 
     def partitions_for(self, rank: float, recall: float) -> int:
-        """How many partitions hold the `rank` nearest rows."""
-        partitions, _, _ = self._column(recall)
+        """How many partitions hold the `rank` nearest rows, on average."""
+        partitions = self._column(recall).partitions
         return math.ceil(_interpolate(math.log(max(rank, 1.0)), self._ranks, partitions))
+
+    def margin_for(self, rank: float, recall: float) -> float | None:
+        """How far behind the first the partitions rank that hold the `rank` nearest rows; None if not measured."""
+        margins = self._column(recall).margins
+        return _interpolate(math.log(max(rank, 1.0)), self._ranks, margins) if margins else None
 
     def depth_for(self, rank: float, recall: float) -> int:
         """How many codes to keep for the `rank` nearest rows; at least as many as rows are asked for."""
-        _, depth, _ = self._column(recall)
+        depth = self._column(recall).depth
         beyond = max(1.0, rank / self.tables.ranks[-1])
         return math.ceil(max(_interpolate(math.log(max(rank, 1.0)), self._ranks, depth) * beyond, rank))
 
     def reach_for(self, recall: float) -> float:
         """The bound of z."""
-        return self._column(recall)[2]
+        return self._column(recall).reach
 
-    def _column(self, recall: float) -> tuple[list[float], list[float], float]:
-        """Partitions and depth for every rank, and the reach; kept, because queries mostly ask for one recall."""
+    def _column(self, recall: float) -> _Column:
+        """What the tables say for one recall; kept, because queries mostly ask for the same."""
         found = self._columns.get(recall)
         if found is None:
-            found = (
+            found = _Column(
                 [self._at(recall, row) for row in self.tables.partitions],
                 [self._at(recall, row) for row in self.tables.depth],
+                [self._at(recall, row) for row in self.tables.margins],
                 self._at(recall, self.tables.reach),
             )
             if len(self._columns) < _KEPT_COLUMNS:
@@ -171,19 +210,53 @@ def find_neighbours(
         own: the row number of each query.
         parts: all rows in search space, as (first row, rows).
     """
-    norms = np.einsum("ij,ij->i", queries, queries)
-    rows = np.zeros((len(queries), 0), np.int64)
-    squares = np.zeros((len(queries), 0), np.float32)
+    some = np.array_split(np.arange(len(queries)), min(_GROUPS, len(queries)))
+    none = [Neighbours(np.zeros((len(each), 0), np.int64), np.zeros((len(each), 0), np.float32)) for each in some]
+    found = list(zip(some, none, strict=True))
     for first, part in parts:
-        found = np.einsum("ij,ij->i", part, part) - 2 * (queries @ part.T) + norms[:, None]
-        inside = np.flatnonzero((own >= first) & (own < first + len(part)))
-        found[inside, own[inside] - first] = np.inf
-        nearest = np.argpartition(found, min(count, len(part)) - 1, axis=1)[:, :count]
-        squares = np.concatenate([squares, np.take_along_axis(found, nearest, 1)], axis=1)
-        rows = np.concatenate([rows, nearest + first], axis=1)
-        order = np.argsort(squares, axis=1, kind="stable")[:, :count]
-        rows, squares = np.take_along_axis(rows, order, 1), np.take_along_axis(squares, order, 1)
-    return Neighbours(rows, np.maximum(squares, 0))
+        look = partial(_look, queries, own, first, part, np.einsum("ij,ij->i", part, part), count)
+        found = list(on_every_core(look, found))
+    rows, squares = (np.concatenate(each) for each in zip(*(near for _, near in found), strict=True))
+    order = np.argsort(squares, axis=1, kind="stable")
+    squares = np.take_along_axis(squares, order, 1) + np.einsum("ij,ij->i", queries, queries)[:, None]
+    return Neighbours(np.take_along_axis(rows, order, 1), np.maximum(squares, 0))
+
+
+def _look(
+    queries: Float32Matrix,
+    own: NDArray[np.int64],
+    first: int,
+    part: Float32Matrix,
+    part_squares: NDArray[np.float32],
+    count: int,
+    known: tuple[NDArray[np.int64], Neighbours],
+) -> tuple[NDArray[np.int64], Neighbours]:
+    """Some of the queries, by number, and their nearest among what was `known` and one more part.
+
+    Squares are less those of the queries here.
+    """
+    some, near = known
+    squares = part_squares - 2 * (queries[some] @ part.T)
+    inside = np.flatnonzero((own[some] >= first) & (own[some] < first + len(part)))
+    squares[inside, own[some][inside] - first] = np.inf
+    return some, _nearer(near, first, squares, count)
+
+
+def _nearer(known: Neighbours, first: int, squares: Float32Matrix, count: int) -> Neighbours:
+    """The `count` nearest of those known and of the rows from number `first` on, in no order."""
+    rows, found = [], []
+    bounds = (
+        known.squares.max(axis=1, initial=-np.inf)
+        if known.squares.shape[1] == count
+        else np.full(len(squares), np.inf)
+    )
+    for number, bound in enumerate(bounds):
+        near = np.flatnonzero(squares[number] <= bound)
+        both = np.concatenate([known.squares[number], squares[number, near]])
+        kept = np.argpartition(both, count - 1)[:count] if len(both) > count else np.arange(len(both))
+        found.append(both[kept])
+        rows.append(np.concatenate([known.rows[number], near + first])[kept])
+    return Neighbours(np.stack(rows), np.stack(found))
 
 
 def calibrate(
@@ -205,22 +278,28 @@ def calibrate(
     """
     ranks = [rank for rank in RANKS if rank <= neighbours.rows.shape[1]] or [1]
     holders = np.searchsorted(ends, neighbours.rows, "right")
-    orders = [np.argsort(partitioner.rank(query), kind="stable") for query in queries]
-    places = np.empty_like(holders)
-    for number, order in enumerate(orders):
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        places[number] = place[holders[number]]
+    behind = np.stack([partitioner.rank(query) for query in queries])
+    orders = np.argsort(behind, axis=1, kind="stable")
+    behind -= behind.min(axis=1, keepdims=True)
+    margins = _margins(np.take_along_axis(behind, holders, axis=1), ranks)
+    averages = [[math.ceil((behind <= margin).sum(axis=1).mean()) for margin in row] for row in margins]
+    place = np.empty_like(orders)
+    np.put_along_axis(place, orders, np.arange(orders.shape[1])[None], axis=1)
+    places = np.take_along_axis(place, holders, axis=1)
     partitions = [
         [int(np.quantile(places[:, :rank], _probe_target(target), method="higher")) + 1 for target in TARGETS]
         for rank in ranks
     ]
-    depth = [
-        _depths(queries, own, neighbours.rows[:, :rank], orders, partitions[number], scanner)
-        for number, rank in enumerate(ranks)
-    ]
+    ways = [_Way(*way) for way in zip(queries, own.tolist(), orders, place, strict=True)]
+    depth = _depths(ways, neighbours.rows, ends, partitions, scanner)
     reach = _reach(queries, neighbours, holders, partitioner.origins, radii, ranks)
-    return Calibration(_Tables(ranks, list(TARGETS), partitions, depth, reach))
+    return Calibration(_Tables(ranks, list(TARGETS), averages, depth, reach, margins))
+
+
+def _margins(behind: NDArray[np.float32], ranks: Sequence[int]) -> list[list[float]]:
+    """The margins for each rank and target, where the neighbours' partitions rank so far behind the first."""
+    targets = [_probe_target(target) for target in TARGETS]
+    return [np.quantile(behind[:, :rank], targets, method="higher").tolist() for rank in ranks]
 
 
 def _probe_target(target: float) -> float:
@@ -228,33 +307,49 @@ def _probe_target(target: float) -> float:
 
 
 def _depths(
-    queries: Float32Matrix,
-    own: NDArray[np.int64],
+    ways: Sequence[_Way],
     true: NDArray[np.int64],
-    orders: list[NDArray[np.int64]],
-    partitions: list[int],
+    ends: NDArray[np.int64],
+    partitions: list[list[int]],
     scanner: Scanner | None,
-) -> list[int]:
-    """How many codes to keep, for each target, within the partitions of the highest."""
-    rank = true.shape[1]
+) -> list[list[int]]:
+    """How many codes to keep, for each rank and target, within the partitions of the highest target.
+
+    The `true` neighbours are of as many ranks as there are lists in `partitions`. Each query scans once, for all.
+    """
+    ranks = [min(rank, true.shape[1]) for rank in RANKS[: len(partitions)]]
     if scanner is None:
-        return [rank] * len(TARGETS)
-    limit = _DEPTH_FLOOR + _DEPTH_LIMIT * rank
-    positions = []
-    for number, query in enumerate(queries):
-        found = scanner.scan(query, orders[number][: partitions[-1]], limit).rows
-        found = found[found != own[number]]
-        order = np.argsort(found, kind="stable")
-        at = np.minimum(np.searchsorted(found, true[number], sorter=order), max(len(found) - 1, 0))
-        if len(found):
-            hit = found[order[at]] == true[number]
-            positions.append(order[at][hit])
+        return [[rank] * len(TARGETS) for rank in ranks]
+    probed = [of_rank[-1] for of_rank in partitions]
+
+    def positions(number: int) -> list[NDArray[np.int64]]:
+        """At which of the codes the true neighbours of one query come, for each rank that it is asked for."""
+        way, near = ways[number], true[number]
+        asked = [pair for pair in zip(ranks, probed, strict=True) if number < _DEEP_QUERIES or pair[0] <= _DEEP]
+        limit = _limit(max(rank for rank, _ in asked))
+        found = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit).rows
+        found = found[found != way.own]
+        places = way.place[np.searchsorted(ends, found, "right")]
+        hits = [np.isin(found[places < count][: _limit(rank)], near[:rank]) for rank, count in asked]
+        return [np.flatnonzero(hit) for hit in hits]
+
+    measured = on_every_core(positions, range(len(ways)))
+    seen = zip_longest(*measured, fillvalue=np.zeros(0, np.int64))
+    return [_quantiles(np.concatenate(each), rank) for rank, each in zip(ranks, seen, strict=True)]
+
+
+def _limit(rank: int) -> int:
+    """How many codes are looked through for the `rank` nearest."""
+    return _DEPTH_FLOOR + _DEPTH_LIMIT * rank
+
+
+def _quantiles(positions: NDArray[np.int64], rank: int) -> list[int]:
+    """For each target, the codes that hold its share of neighbours found at these positions among them."""
+    if not len(positions):
+        return [_limit(rank)] * len(TARGETS)  # copies of one row: their codes are in no order
     # Neighbours in partitions that are not probed are the other share of the loss.
-    seen = np.concatenate([np.zeros(0, np.int64), *positions])
-    if not len(seen):
-        return [limit] * len(TARGETS)  # copies of one row: their codes are in no order
     targets = [1 - (1 - target) * (1 - _PROBE_SHARE) for target in TARGETS]
-    return [max(rank, int(np.quantile(seen, target, method="higher")) + 2) for target in targets]
+    return [max(rank, int(np.quantile(positions, target, method="higher")) + 2) for target in targets]
 
 
 def _reach(
@@ -268,7 +363,7 @@ def _reach(
     """The bound of z for each target: the greatest over all ranks, as a filter at random would make them."""
     bounds = np.full(len(TARGETS), -1.0)
     ranks = [rank for rank in ranks if rank >= REACH_RANK] or ranks[-1:]
-    gaps = np.stack([np.square(origins - query).sum(axis=1, dtype=np.float64) for query in queries])
+    gaps = _gaps(queries.astype(np.float64), origins.astype(np.float64))
     for rank in ranks:
         holder = holders[:, :rank]
         square = neighbours.squares[:, rank - 1 : rank].astype(np.float64)
@@ -277,3 +372,10 @@ def _reach(
         z = (gap - square - np.square(rho)) / np.maximum(2 * np.sqrt(square) * rho, 1e-30)
         bounds = np.maximum(bounds, np.quantile(z, [_probe_target(target) for target in TARGETS]))
     return [float(bound) for bound in np.clip(bounds, -1.0, 1.0)]
+
+
+def _gaps(queries: NDArray[np.float64], origins: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances, shape (queries, origins)."""
+    squares = np.einsum("ij,ij->i", queries, queries)[:, None] + np.einsum("ij,ij->i", origins, origins)
+    gaps: NDArray[np.float64] = np.maximum(squares - 2 * (queries @ origins.T), 0)
+    return gaps

@@ -73,8 +73,8 @@ class Codec(ABC):
 
     @classmethod
     @abstractmethod
-    def train(cls, rows: Float32Matrix, origins: Float32Matrix, seed: int) -> Self:
-        """Learn from sample rows and the origin of each row's partition (same shape)."""
+    def train(cls, rows: Float32Matrix, partitions: NDArray[np.int64], origins: Float32Matrix, seed: int) -> Self:
+        """Learn from sample rows; the other arguments are those of `encode_rows`."""
 
     @abstractmethod
     def encode_rows(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from quiver.ann.distance import distances
+from quiver.ann.distance import FLOAT32_MAX, distances
 from quiver.model.types import DistanceMetric
 
 if TYPE_CHECKING:
@@ -52,7 +52,19 @@ def score_bounds(
     """
     if len(rows) and _is_tame(query_norm, norms):
         return _in_float32(query, query_norm, rows, norms, metric)
-    return _in_float64(query, rows, metric)
+    return bounds_of(distances(query, rows, metric), metric)
+
+
+def bounds_of(distances: NDArray[np.float32], metric: DistanceMetric) -> Bounds:
+    """Bounds of the scores of rows at known distances; infinite scores are capped, and their bounds cover that."""
+    if metric is DistanceMetric.COSINE:
+        return Bounds(distances, distances)  # rounding keeps their order
+    squares = np.square(distances.astype(np.float64))
+    estimate = np.minimum(squares, FLOAT32_MAX).astype(np.float32)
+    least = 4 * _UNIT * estimate + np.finfo(np.float32).tiny
+    margin = np.where(squares >= FLOAT32_MAX, np.inf, least).astype(np.float32)
+    with np.errstate(over="ignore"):  # the bound of a capped score is infinite
+        return Bounds(estimate - margin, estimate + margin)
 
 
 def _is_tame(query_norm: float, norms: NDArray[np.float32]) -> bool:
@@ -76,15 +88,3 @@ def _in_float32(
     squares = norms * norms + np.float32(query_norm * query_norm)
     estimate, margin = squares - 2 * dots, 2 * bound * squares
     return Bounds(estimate - margin, estimate + margin)
-
-
-def _in_float64(query: NDArray[np.float32], rows: Float32Matrix, metric: DistanceMetric) -> Bounds:
-    """Exact distances, as scores; infinite ones are capped, and the upper bound then covers the cap."""
-    exact = distances(query, rows, metric).astype(np.float64)
-    if metric is DistanceMetric.EUCLIDEAN:
-        exact = np.square(exact)
-    top = float(np.finfo(np.float32).max)
-    estimate = np.minimum(exact, top).astype(np.float32)
-    margin = np.where(exact >= top, np.inf, 4 * _UNIT * estimate + np.finfo(np.float32).tiny).astype(np.float32)
-    with np.errstate(over="ignore"):  # the bound of a capped score is infinite
-        return Bounds(estimate - margin, estimate + margin)

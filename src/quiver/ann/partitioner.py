@@ -9,8 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import numpy as np
+
+from quiver.ann import _kernels
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix
@@ -69,3 +72,9 @@ class Partitioner(ABC):
     @abstractmethod
     def decode(cls, state: memoryview, dimension: int) -> Self:
         """Raises CorruptObjectError when the state does not fit."""
+
+
+def nearest(ranks: NDArray[np.float32], margin: float) -> NDArray[np.int64]:
+    """Numbers of the partitions that rank at most `margin` behind the first, the most promising first."""
+    numbers = np.empty(len(ranks), np.int64)
+    return numbers[: _kernels.nearest(np.ascontiguousarray(ranks), margin, numbers)]

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Self
 
 import faiss
 import numpy as np
-from faiss import swig_ptr
 
+from quiver.ann import _kernels
 from quiver.ann.codec_state import pack, unpack_floats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix
+
+_LEVELS = 255  # faiss stretches 255 steps over the range, and takes the middle of each
 
 
 class Refiner:
@@ -29,6 +31,8 @@ class Refiner:
 
     def __init__(self, low: NDArray[np.float32], width: NDArray[np.float32]) -> None:
         self.low, self.width = low, width
+        self._step = (width / np.float32(_LEVELS)).astype(np.float32)
+        self._middle = low + self._step / 2  # of the lowest level
         self._quantizer = faiss.ScalarQuantizer(len(low), faiss.ScalarQuantizer.QT_8bit)
         faiss.copy_array_to_vector(self.trained, self._quantizer.trained)
 
@@ -52,11 +56,16 @@ class Refiner:
 
     def score(self, query: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Estimated squared euclidean distances of byte rows to a query, shape (n,)."""
-        codes, query = np.ascontiguousarray(codes), np.ascontiguousarray(query)
-        rows, scores = np.empty(codes.shape, np.float32), np.empty(len(codes), np.float32)
-        if len(codes):
-            self._quantizer.decode_c(swig_ptr(codes), swig_ptr(rows), len(codes))
-            faiss.fvec_L2sqr_ny(swig_ptr(scores), swig_ptr(query), swig_ptr(rows), len(query), len(codes))
+        return self.score_at(
+            query, np.ascontiguousarray(codes).reshape(-1), np.arange(len(codes)) * codes.shape[1]
+        )
+
+    def score_at(
+        self, query: NDArray[np.float32], data: NDArray[np.uint8], offsets: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """The same for the byte rows that begin at some offsets of `data`."""
+        scores = np.empty(len(offsets), np.float32)
+        _kernels.refine_at(query - self._middle, self._step, data, offsets, scores)
         return scores
 
     def encode(self) -> bytes:

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quiver.ann import _kernels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix
 
 _STEPS = 3
+_LANES = 8  # a multiple of which the kernel wants as columns
 
 
 class Rotation:
@@ -33,6 +36,7 @@ class Rotation:
         self._grid = _grid(dimension)
         self._size = math.prod(self._grid)
         self._left, self._right = _hartley(self._grid[0]), _hartley(self._grid[1])
+        self._wide = np.pad(self._right, [(0, 0), (0, -self._grid[1] % _LANES)])
 
     def rows(self, rows: Float32Matrix) -> Float32Matrix:
         """Rotated rows, shape (n, dimension)."""
@@ -45,16 +49,10 @@ class Rotation:
         return rows
 
     def row(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One rotated row, shape (dimension,); for queries, whence the care for time."""
-        slack = len(row) - self._size
-        for step, signs in enumerate(self._signs):
-            row = row * signs
-            if not slack:
-                row = self._left.dot(row.reshape(self._grid).dot(self._right)).reshape(-1)
-                continue
-            part = row[slack:] if step % 2 else row[: self._size]
-            part[:] = self._left.dot(part.reshape(self._grid).dot(self._right)).reshape(-1)
-        return row
+        """One rotated row, shape (dimension,)."""
+        turned: NDArray[np.float32] = np.array(row, np.float32, order="C")
+        _kernels.rotate(self._signs, self._left, self._wide, turned)
+        return turned
 
 
 def _grid(dimension: int) -> tuple[int, int]:

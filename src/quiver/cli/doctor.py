@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from quiver.assemble import open_store
+from quiver.assemble import create_commit_table, open_store
 from quiver.cli.output import Exit, progress, show_json
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.probe import probe
+from quiver.settings import SettingsError
 
 if TYPE_CHECKING:
     from quiver.objectstore.probe import ProbeReport
@@ -18,21 +19,32 @@ PEERS = 1
 """Further connections to the same store, so that its answers to different clients are compared."""
 
 
-async def doctor(root: str, *, rounds: int, as_json: bool) -> Exit:
-    """Probe the store and print what was found. Raises: SettingsError."""
+async def doctor(root: str, *, rounds: int, create_table: bool, as_json: bool) -> Exit:
+    """Probe the store and print what was found, after making its commit table when told to.
+
+    Raises: SettingsError, UnavailableError.
+    """
     runtime = SystemRuntime()
+    try:
+        if create_table and await create_commit_table(root, runtime) is None:
+            raise SettingsError("--create-table is for roots with ?commit=dynamodb://table")
+        report = await _examine(root, runtime, rounds)
+    finally:
+        runtime.close()
+    _show(report, as_json=as_json)
+    return Exit.OK if report.ok else Exit.PROBLEM
+
+
+async def _examine(root: str, runtime: SystemRuntime, rounds: int) -> ProbeReport:
     store = open_store(root, runtime)
     # A second connection to memory would be another store.
     peers = [] if root.startswith("memory:") else [open_store(root, runtime) for _ in range(PEERS)]
     try:
         with progress(f"Probing {store.url}"):
-            report = await probe(store, runtime, peers, rounds=rounds)
+            return await probe(store, runtime, peers, rounds=rounds)
     finally:
         for each in (store, *peers):
             await each.close()
-        runtime.close()
-    _show(report, as_json=as_json)
-    return Exit.OK if report.ok else Exit.PROBLEM
 
 
 def _show(report: ProbeReport, *, as_json: bool) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal
 
 import typer
 
-from quiver.cli import output
+from quiver.cli import output, snapshot
+from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
+from quiver.cli.cost import cost
 from quiver.model.structure import (
     DEFAULT_CODEC,
     DEFAULT_PARTITIONER,
@@ -29,22 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Root = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this at run time
-    typer.Argument(
-        metavar="URL",
-        help="Where the data are: a directory, or a URL: file:///path, memory:, s3://bucket/prefix, "
-        "gs://bucket/prefix, az://account/container/prefix. [default: $QUIVER_ROOT, else ./quiver-data]",
-        show_default=False,
-    ),
-]
-RootOption = Annotated[
-    str | None,
-    typer.Option("--root", metavar="URL", help="Where the data are. [default: $QUIVER_ROOT, else ./quiver-data]"),
-]
-Bucket = Annotated[str, typer.Argument(metavar="BUCKET", help="Name of the vector bucket.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 @app.command()
@@ -130,7 +116,6 @@ FilterOption = Annotated[
     str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
 ]
 Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
-IndexName = Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")]
 
 
 def _json(option: str, text: str | None) -> Any:
@@ -192,7 +177,7 @@ def recall(
 @app.command("import")
 def import_(
     bucket: Bucket,
-    index: Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")],
+    index: IndexName,
     files: Annotated[
         list[Path],
         typer.Argument(
@@ -238,7 +223,7 @@ def import_(
 @app.command()
 def export(
     bucket: Bucket,
-    index: Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")],
+    index: IndexName,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The Parquet file; one that exists is replaced.")],
     root: RootOption = None,
     compression: Annotated[Literal["zstd", "none"], typer.Option(help="Of the file.")] = "zstd",
@@ -254,6 +239,9 @@ def export(
 def doctor(
     url: Root = None,
     rounds: Annotated[int, typer.Option(min=1, help="Races to run; more find rarer faults.")] = 60,
+    create_table: Annotated[
+        bool, typer.Option("--create-table", help="First create the URL's commit table, unless it exists.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Probe the store: does it keep the promises that Quiver builds on?
@@ -263,7 +251,7 @@ def doctor(
     """
     from quiver.cli.doctor import doctor as work  # noqa: PLC0415
 
-    output.run(lambda root: work(root, rounds=rounds, as_json=as_json), url)
+    output.run(lambda root: work(root, rounds=rounds, create_table=create_table, as_json=as_json), url)
 
 
 @app.command()
@@ -313,6 +301,31 @@ def gc(
     from quiver.cli.upkeep import collect as work  # noqa: PLC0415
 
     output.run(lambda root: work(root, age=age, as_json=as_json), url)
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The root to copy: a directory or a URL.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where to: an empty or new place.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted copy that no other process is at.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Read back and compare what was written.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Copy every bucket and index to another root: migration, backup, restore. Servers may go on serving FROM.
+
+    TO can be used when the command has ended well, and by nobody before.
+    """
+    from quiver.cli.copy import copy as work  # noqa: PLC0415
+
+    output.run(lambda root: work(root, target, resume=resume, verify=verify, as_json=as_json), source)
+
+
+snapshot.register(app)
+app.command()(cost)
 
 
 def run() -> None:

@@ -13,6 +13,7 @@ from quiver.assemble import open_service
 from quiver.cli.credentials import resolve
 from quiver.cli.greeting import greeting
 from quiver.model.runtime import SystemRuntime
+from quiver.prices import load_prices
 from quiver.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def serve(settings: Settings) -> None:
     from quiver.server.run import run  # noqa: PLC0415 - after the settings proved right
 
     pair = resolve(settings)
+    load_prices(settings.prices)  # what is wrong with them is said before workers start
     asyncio.run(prepare(settings))
     settings = dataclasses.replace(
         settings,

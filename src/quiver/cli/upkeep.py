@@ -28,6 +28,7 @@ async def inspect(root: str, *, as_json: bool) -> Exit:
             "in segments": sum(s["rows"] - s["deleted"] for s in index["segments"]),
             "deleted": sum(s["deleted"] for s in index["segments"]),
             "segments": len(index["segments"]),
+            "pins": len(index["pins"]),
             "log tail": index["tail"],
             "objects": index["objects"],
             "garbage": index["garbage"],

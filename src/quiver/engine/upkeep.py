@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+
+from quiver.engine.pinning import Pinned, Pinning
 
 if TYPE_CHECKING:
     from quiver.model.filter import Filter
@@ -13,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class SegmentSummary(msgspec.Struct, frozen=True):
-    """One segment in use; `deleted` of its `rows` are dead."""
+    """One segment in use; `deleted` of its `rows` are dead. `home`: id of the index it belongs to, "" for this."""
 
     id: str
     rows: int
     deleted: int
     nbytes: int
+    home: str
 
 
 class IndexSummary(msgspec.Struct, frozen=True):
@@ -32,6 +35,8 @@ class IndexSummary(msgspec.Struct, frozen=True):
         objects, nbytes: of everything the index owns.
         accepted: bytes of keys, vectors and metadata put, loaded or deleted, up to the checkpoint.
         written: bytes written for them: log entries and segments, merged ones too.
+        pins: its snapshots, and the clones that read segments of it.
+        origin: id of the index it was cloned from, "" when it was not.
     """
 
     index_id: str
@@ -44,6 +49,8 @@ class IndexSummary(msgspec.Struct, frozen=True):
     nbytes: int
     accepted: int
     written: int
+    pins: list[Pinned]
+    origin: str
 
 
 class Finding(NamedTuple):
@@ -81,7 +88,7 @@ class RecallReport(NamedTuple):
     commit: int
 
 
-class Upkeep(ABC):
+class Upkeep(Pinning):
     """Every method raises StoreUnavailableError; all but `check` raise DataError too."""
 
     @abstractmethod

@@ -37,6 +37,7 @@ class Kind(IntEnum):
     STORE_FORMAT = 1
     LOG_ENTRY = 2
     CHECKPOINT = 3
+    COPIED = 4
 
 
 class Identity(NamedTuple):

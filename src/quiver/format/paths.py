@@ -1,6 +1,7 @@
 """The name of every object: one place, built from ids, slots and random parts, never from user strings.
 
     format                                     what the store is, created once
+    copied                                     that the store is a whole copy of another
     catalog/log/<slot>                         one catalog entry
     catalog/checkpoint/<generation>            the catalog as of a slot
     index/<id>/log/<slot>                      one log entry: acknowledged batches
@@ -18,6 +19,7 @@ import re
 from typing import NamedTuple
 
 STORE_FORMAT = "format"
+COPIED = "copied"
 CATALOG_ROOT = "catalog/"
 CATALOG_OWNER = "catalog"
 INDEX_ROOT = "index/"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from quiver.format.rows_parquet import Layout, group_layout, join, schema
+from quiver.format.rows_parquet import Ends, Layout, group_layout, join, schema
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _read_group(file: pq.ParquetFile, number: int, data: memoryview, dimension: 
     if any(column.null_count for column in table.columns):
         raise CorruptObjectError(f"row group {number} has values missing")
     sizes = [pc.binary_length(table[name]).to_numpy().astype(np.int64) for name in ("key", "metadata")]
-    layout = group_layout(file.metadata.row_group(number), dimension, *sizes)
+    layout = group_layout(table.num_rows, dimension, _ends(file.metadata.row_group(number)), *sizes)
     vectors = table["vector"].chunk(0).flatten().to_numpy()
     same = _lie_at(data, layout.runs[0].offset, vectors)
     for offsets, lengths in zip((layout.keys, layout.metadata), sizes, strict=True):
@@ -49,6 +49,11 @@ def _read_group(file: pq.ParquetFile, number: int, data: memoryview, dimension: 
     if not same:
         raise CorruptObjectError(f"row group {number} is not laid out as Quiver does it")
     return layout
+
+
+def _ends(group: pq.RowGroupMetaData) -> Ends:
+    chunks = [group.column(number) for number in range(3)]
+    return Ends(*(int(chunk.data_page_offset) + int(chunk.total_compressed_size) for chunk in chunks))
 
 
 def _lie_at(data: memoryview, offset: int, vectors: NDArray[np.float32]) -> bool:

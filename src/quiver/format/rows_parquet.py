@@ -4,19 +4,26 @@ Columns: `vector` (fixed-size list of float32), `key` and `metadata` (JSON text,
 and PLAIN, one data page per column and row group. The values of a PLAIN page stand at its end, so their offsets
 follow from the column chunk's place and length. Zero bytes before a row group put its vectors at a multiple of 64,
 for reading them in place; Parquet readers find column chunks by offset and never see the gap.
+
+Pages this plain are written here: vectors go from memory to the file in one piece, where a general writer copies
+them several times and encodes a level for every component. Format: parquet-format, README.md, Encodings.md and
+parquet.thrift.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import base64
+import struct
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from quiver.format.thrift import Long, Value, encode, varint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,8 +33,16 @@ GROUP_BYTES = 64 << 20
 """Vector bytes of one row group, about."""
 ALIGNMENT = 64
 _LENGTH = 4  # bytes before each text
-_ONE_PAGE = (1 << 31) - 1
+_FLOAT_SIZE = 4
 _GROUP_ROWS = 50_000  # with metadata of 40,960 bytes each, as much as a vector may have, just within one page
+
+_MAGIC = b"PAR1"
+_FLOAT, _BYTE_ARRAY = 4, 6  # Type
+_REQUIRED, _REPEATED = 0, 2  # FieldRepetitionType
+_UTF8, _LIST = 0, 3  # ConvertedType
+_STRING_TYPE, _LIST_TYPE = 1, 3  # members of LogicalType
+_PLAIN, _RLE = 0, 3  # Encoding
+_VERSION = 2
 
 
 class Run(NamedTuple):
@@ -52,65 +67,93 @@ class Layout(NamedTuple):
     metadata: NDArray[np.uint64]
 
 
+class Ends(NamedTuple):
+    """Where the column chunks of one row group end."""
+
+    vector: int
+    key: int
+    metadata: int
+
+
 def rows_per_group(dimension: int) -> int:
     """How many rows of this dimension make a full row group."""
     return max(1, min(GROUP_BYTES // (4 * dimension), _GROUP_ROWS))
 
 
 class Sink(Protocol):
-    """What is written to: the part of a binary file that pyarrow needs."""
+    """What is written to: a part of a binary file."""
 
-    @property
-    def closed(self) -> bool: ...
-
-    def write(self, data: bytes | memoryview) -> int: ...
+    def write(self, data: bytes | memoryview, /) -> int: ...
 
     def tell(self) -> int: ...
-
-    def flush(self) -> None: ...
 
 
 class RowsWriter:
     """Writes a file row group by row group."""
 
     def __init__(self, sink: Sink, dimension: int) -> None:
-        self._sink = pa.PythonFile(sink, "w")
+        self._sink = sink
         self._dimension = dimension
-        self._schema = schema(dimension)
-        self._footers: list[pq.FileMetaData] = []
-        self._writer = _writer(self._sink, self._schema, self._footers)
-        self._key_sizes: list[NDArray[np.int64]] = []
-        self._metadata_sizes: list[NDArray[np.int64]] = []
+        self._groups: list[Value] = []
+        self._layouts: list[Layout] = []
+        sink.write(_MAGIC)
 
-    def write(self, keys: Sequence[str], vectors: Float32Matrix, metadata: Sequence[bytes]) -> None:
-        """Append one row group: n rows, at least one and no more than `rows_per_group` allows."""
-        texts = [key.encode() for key in keys]
-        table = _table(self._schema, texts, vectors, metadata)
-        overhead = _vector_overhead(len(texts), self._dimension)
-        self._sink.write(bytes(-(self._sink.tell() + overhead) % ALIGNMENT))
-        self._writer.write_table(table, row_group_size=len(texts))
-        self._key_sizes.append(_sizes(texts))
-        self._metadata_sizes.append(_sizes(metadata))
+    def write(self, keys: Sequence[str], vectors: Iterable[Float32Matrix], metadata: Sequence[bytes]) -> None:
+        """Append one row group: n rows, at least one and no more than `rows_per_group` allows.
+
+        Args:
+            vectors: n rows in all, one matrix after the other.
+        """
+        rows, sizes = len(keys), (_sizes(texts := [key.encode() for key in keys]), _sizes(metadata))
+        count, levels = rows * self._dimension, _levels(rows, self._dimension)
+        head = _page_header(count, len(levels) + _FLOAT_SIZE * count) + levels
+        self._sink.write(bytes(-(self._sink.tell() + len(head)) % ALIGNMENT))
+        values = map(_raw, vectors)
+        chunks = [self._chunk(_FLOAT, ["vector", "list", "element"], count, head, values)]
+        if chunks[0].size != len(head) + _FLOAT_SIZE * count:
+            raise ValueError(f"vectors of {chunks[0].size - len(head)} bytes for {rows} rows")
+        ends = [self._sink.tell()]
+        for name, column, lengths in (("key", texts, sizes[0]), ("metadata", metadata, sizes[1])):
+            page = _texts(column, lengths)
+            chunks.append(self._chunk(_BYTE_ARRAY, [name], rows, _page_header(rows, len(page)), [page]))
+            ends.append(self._sink.tell())
+        self._groups.append(_row_group(rows, chunks))
+        self._layouts.append(group_layout(rows, self._dimension, Ends(*ends), *sizes))
 
     def finish(self) -> Layout:
         """Write the Parquet footer. The sink stays open."""
-        self._writer.close()
-        self._sink.flush()
-        (footer,) = self._footers
-        groups = zip(_groups(footer), self._key_sizes, self._metadata_sizes, strict=True)
-        return join([group_layout(group, self._dimension, *sizes) for group, *sizes in groups])
+        layout = join(self._layouts)
+        footer = encode(_file(self._dimension, len(layout.keys), self._groups))
+        self._sink.write(footer + struct.pack("<I", len(footer)) + _MAGIC)
+        return layout
+
+    def _chunk(
+        self, kind: int, path: list[Value], values: int, head: bytes, page: Iterable[bytes | memoryview]
+    ) -> Chunk:
+        """Write a column chunk of one page."""
+        start = self._sink.tell()
+        self._sink.write(head)
+        for part in page:
+            self._sink.write(part)
+        size = Long(self._sink.tell() - start)
+        encodings: list[Value] = [_RLE, _PLAIN]
+        fields: dict[int, Value] = {1: kind, 2: encodings, 3: path, 4: 0, 5: Long(values), 6: size, 7: size}
+        return Chunk({2: Long(0), 3: {**fields, 9: Long(start)}}, size.value)
 
 
-def _groups(footer: pq.FileMetaData) -> list[pq.RowGroupMetaData]:
-    return [footer.row_group(number) for number in range(footer.num_row_groups)]
+class Chunk(NamedTuple):
+    """A column chunk that was written: its ColumnChunk structure, and its bytes."""
+
+    description: dict[int, Value]
+    size: int
 
 
 def group_layout(
-    group: pq.RowGroupMetaData, dimension: int, key_sizes: NDArray[np.int64], metadata_sizes: NDArray[np.int64]
+    rows: int, dimension: int, ends: Ends, key_sizes: NDArray[np.int64], metadata_sizes: NDArray[np.int64]
 ) -> Layout:
     """Where one row group is, as if it were the first; sizes are bytes of each text."""
-    run = Run(0, group.num_rows, _end(group, 0) - 4 * dimension * group.num_rows)
-    return Layout([run], _offsets(_end(group, 1), key_sizes), _offsets(_end(group, 2), metadata_sizes))
+    run = Run(0, rows, ends.vector - _FLOAT_SIZE * dimension * rows)
+    return Layout([run], _offsets(ends.key, key_sizes), _offsets(ends.metadata, metadata_sizes))
 
 
 def join(groups: Sequence[Layout]) -> Layout:
@@ -137,53 +180,58 @@ def schema(dimension: int) -> pa.Schema:
     )
 
 
-def _writer(sink: pa.NativeFile, columns: pa.Schema, footers: list[pq.FileMetaData]) -> pq.ParquetWriter:
-    return pq.ParquetWriter(
-        sink,
-        columns,
-        metadata_collector=footers,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=False,
-        data_page_size=_ONE_PAGE,
-        max_rows_per_page=_ONE_PAGE,
-        data_page_version="1.0",
-    )
+# ---------------------------------------------------------------- structures of Parquet
 
 
-def _table(
-    columns: pa.Schema, keys: Sequence[bytes], vectors: Float32Matrix, metadata: Sequence[bytes]
-) -> pa.Table:
-    values = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-    return pa.table(
-        [
-            pa.FixedSizeListArray.from_arrays(values, type=columns.field("vector").type),
-            pa.array(keys, pa.string()),
-            pa.array(metadata, pa.string()),
-        ],
-        schema=columns,
-    )
+def _file(dimension: int, rows: int, groups: list[Value]) -> dict[int, Value]:
+    """FileMetaData. Arrow's own description of the columns lets its readers see lists of a fixed size."""
+    arrow = base64.b64encode(schema(dimension).serialize()).decode()
+    columns: list[Value] = [
+        {3: _REQUIRED, 4: "schema", 5: 3},
+        {3: _REQUIRED, 4: "vector", 5: 1, 6: _LIST, 10: {_LIST_TYPE: {}}},
+        {3: _REPEATED, 4: "list", 5: 1},
+        {1: _FLOAT, 3: _REQUIRED, 4: "element"},
+        {1: _BYTE_ARRAY, 3: _REQUIRED, 4: "key", 6: _UTF8, 10: {_STRING_TYPE: {}}},
+        {1: _BYTE_ARRAY, 3: _REQUIRED, 4: "metadata", 6: _UTF8, 10: {_STRING_TYPE: {}}},
+    ]
+    described: list[Value] = [{1: "ARROW:schema", 2: arrow}]
+    return {1: _VERSION, 2: columns, 3: Long(rows), 4: groups, 5: described, 6: "quiver"}
 
 
-@lru_cache(maxsize=1024)
-def _vector_overhead(rows: int, dimension: int) -> int:
-    """Bytes between the start of a vector column chunk and its values: page header and levels."""
-    columns = schema(dimension)
-    footers: list[pq.FileMetaData] = []
-    with _writer(pa.BufferOutputStream(), columns, footers) as writer:
-        blank = np.zeros((rows, dimension), np.float32)
-        writer.write_table(_table(columns, [b""] * rows, blank, [b""] * rows), row_group_size=rows)
-    chunk = footers[0].row_group(0).column(0)
-    return int(chunk.total_compressed_size) - 4 * rows * dimension
+def _row_group(rows: int, chunks: Sequence[Chunk]) -> dict[int, Value]:
+    described: list[Value] = [chunk.description for chunk in chunks]
+    return {1: described, 2: Long(sum(chunk.size for chunk in chunks)), 3: Long(rows)}
 
 
-def _end(group: pq.RowGroupMetaData, column: int) -> int:
-    chunk = group.column(column)
-    return int(chunk.data_page_offset) + int(chunk.total_compressed_size)
+def _page_header(values: int, nbytes: int) -> bytes:
+    """PageHeader of a data page."""
+    return encode({1: 0, 2: nbytes, 3: nbytes, 5: {1: values, 2: _PLAIN, 3: _RLE, 4: _RLE}})
+
+
+def _levels(rows: int, dimension: int) -> bytes:
+    """Repetition levels, 0 where a list begins and else 1, then definition levels, all 1; as runs."""
+    begin = _level_run(1, 0)
+    repetition = (begin + _level_run(dimension - 1, 1)) * rows if dimension > 1 else _level_run(rows, 0)
+    definition = _level_run(rows * dimension, 1)
+    return b"".join(struct.pack("<I", len(part)) + part for part in (repetition, definition))
+
+
+def _level_run(count: int, level: int) -> bytes:
+    return varint(count << 1) + bytes([level])
+
+
+def _raw(vectors: Float32Matrix) -> memoryview:
+    return np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
+
+
+def _texts(texts: Sequence[bytes], sizes: NDArray[np.int64]) -> bytes:
+    """Each text with its length before it."""
+    lengths = (size.to_bytes(_LENGTH, "little") for size in sizes.tolist())
+    return b"".join(chain.from_iterable(zip(lengths, texts, strict=True)))
 
 
 def _sizes(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    return np.fromiter((len(text) for text in texts), np.int64, len(texts))
+    return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 def _offsets(end: int, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -4,8 +4,8 @@
     | footer length u32 | footer xxh3 u64 | magic 8
 
 All arrays are little-endian. Sections carry their own checksums, verified when a section is first used;
-`partitions` is verified partition by partition. The last sections (from `key_filter` on) are the small ones that a
-search begins with: together with the footer they can be had in one read of the object's end.
+`partitions` is verified partition by partition. The last sections (from `blocks` on) are the small ones that a
+search begins with: together with the footer they are had in one read of the object's end.
 
     partitions       for each partition `codes | row numbers i64 | int8 rows`, starting at a multiple of 8; absent
                      when the rows themselves are scanned
@@ -40,7 +40,7 @@ from quiver.format.sections import as_array
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -104,7 +104,8 @@ def partition_offsets(ends: NDArray[np.int64], code_size: int, int8_size: int) -
 def encode(
     footer: Footer, sections: Mapping[str, bytes | memoryview | NDArray[np.generic]]
 ) -> list[bytes | memoryview]:
-    """The object as buffers; `footer.sections` is filled in here."""
+    """The object as buffers: the magic, then for each section its bytes and what fills up to the next, then the
+    footer. `footer.sections` is filled in here."""
     buffers: list[bytes | memoryview] = [MAGIC.ljust(ALIGNMENT, b"\0")]
     position = ALIGNMENT
     placed = {}
@@ -119,15 +120,32 @@ def encode(
     return [*buffers, text, _TAIL.pack(len(text), xxhash.xxh3_64_intdigest(text), MAGIC)]
 
 
-def decode_footer(key: str, owner: str, data: memoryview) -> Footer:
-    """Raises CorruptObjectError, UnsupportedFormatError."""
+def sections_before_head(sections: Iterable[str]) -> int:
+    """How many of these sections come before those that a search begins with: the first is `blocks`."""
+    return list(sections).index("blocks")
+
+
+def footer_start(key: str, data: memoryview) -> int:
+    """Where the footer begins, by the last bytes alone. Raises CorruptObjectError."""
     if len(data) < ALIGNMENT + _TAIL.size:
         raise CorruptObjectError(f"{key}: truncated")
-    length, digest, magic = _TAIL.unpack_from(data, len(data) - _TAIL.size)
-    start = len(data) - _TAIL.size - length
-    if magic != MAGIC or bytes(data[: len(MAGIC)]) != MAGIC or start < ALIGNMENT:
+    length, _, magic = _TAIL.unpack_from(data, len(data) - _TAIL.size)
+    start: int = len(data) - _TAIL.size - length
+    if magic != MAGIC or start < ALIGNMENT:
         raise CorruptObjectError(f"{key}: not a segment index, or truncated")
-    text = data[start : start + length]
+    return start
+
+
+def decode_footer(key: str, owner: str, data: memoryview, *, whole: bool = True) -> Footer:
+    """The footer, all of whose bytes are there; `whole` if all of the object's are.
+
+    Raises CorruptObjectError, UnsupportedFormatError.
+    """
+    start = footer_start(key, data)
+    if whole and bytes(data[: len(MAGIC)]) != MAGIC:
+        raise CorruptObjectError(f"{key}: not a segment index, or truncated")
+    _, digest, _ = _TAIL.unpack_from(data, len(data) - _TAIL.size)
+    text = data[start : len(data) - _TAIL.size]
     if xxhash.xxh3_64_intdigest(text) != digest:
         raise CorruptObjectError(f"{key}: footer checksum does not match")
     problem = f"{key}: unreadable footer"
@@ -176,12 +194,17 @@ class _Footer1(msgspec.Struct):
         )
 
 
-def find_section(key: str, footer: Footer, data: memoryview, name: str) -> memoryview:
-    """One section, not verified. Raises CorruptObjectError when it is not there."""
+def section_range(key: str, footer: Footer, data: memoryview, name: str) -> tuple[int, int]:
+    """Where a section starts and ends. Raises CorruptObjectError when it is not there."""
     section = footer.sections.get(name)
     if section is None or min(section.offset, section.length) < 0 or section.offset + section.length > len(data):
         raise CorruptObjectError(f"{key}: section {name} is missing or out of bounds")
-    return data[section.offset : section.offset + section.length]
+    return section.offset, section.offset + section.length
+
+
+def find_section(key: str, footer: Footer, data: memoryview, name: str) -> memoryview:
+    """One section, not verified. Raises CorruptObjectError when it is not there."""
+    return data[slice(*section_range(key, footer, data, name))]
 
 
 def read_section(key: str, footer: Footer, data: memoryview, name: str) -> memoryview:
@@ -196,7 +219,11 @@ def read_array(
     key: str, footer: Footer, data: memoryview, name: str, dtype: str, count: int
 ) -> NDArray[np.generic]:
     """A section of `count` elements, verified. Raises CorruptObjectError."""
-    array: NDArray[np.generic] = as_array(read_section(key, footer, data, name), np.dtype(dtype))
+    return check_array(key, name, as_array(read_section(key, footer, data, name), np.dtype(dtype)), count)
+
+
+def check_array(key: str, name: str, array: NDArray[np.generic], count: int) -> NDArray[np.generic]:
+    """The array, of `count` elements. Raises CorruptObjectError."""
     if len(array) != count:
         raise CorruptObjectError(f"{key}: section {name} has {len(array)} entries, {count} are due")
     return array

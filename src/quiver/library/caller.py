@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from quiver.service.bulk_operations import BulkOperations
     from quiver.service.service import Response
+    from quiver.service.snapshot_operations import SnapshotOperations
 
 
 class Caller(Protocol):
@@ -24,6 +25,10 @@ class Root(Protocol):
     @property
     def bulk(self) -> BulkOperations:
         """Loading and export."""
+
+    @property
+    def snapshots(self) -> SnapshotOperations:
+        """Snapshots and clones."""
 
     @property
     def call(self) -> Caller:

@@ -18,7 +18,7 @@ from quiver.bulk.sources import open_source
 from quiver.library.batches import batches, by_count
 from quiver.library.plain import to_model
 from quiver.library.structure import as_tags
-from quiver.library.sync import synchronous
+from quiver.library.sync import at_once, synchronous
 from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from quiver.bulk.parquet import Compression
+    from quiver.engine.pinning import Pinned
     from quiver.library.caller import Caller, Root
     from quiver.model.progress import Progress
     from quiver.model.types import Float32Matrix, Metadata
@@ -88,6 +89,22 @@ class IndexInfo:
     dimension: int
     metric: str
     non_filterable: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """An index as it was when the snapshot was made.
+
+    Attributes:
+        created: by the store's clock, in seconds since the epoch.
+        vectors: how many it shows.
+        nbytes: of the segments kept for it.
+    """
+
+    name: str
+    created: float
+    vectors: int
+    nbytes: int
 
 
 class AsyncIndex:
@@ -179,6 +196,35 @@ class AsyncIndex:
         async for batch in self._root.bulk.scan(self._named({}), rows):
             yield VectorRows(list(batch.keys), batch.vectors, [orjson.loads(text) for text in batch.metadata])
 
+    async def snapshot(self, name: str) -> SnapshotInfo:
+        """Keep every vector as it is now under a name, until the snapshot or the index is deleted.
+
+        To read a snapshot, clone it. Raises: ConflictError when the name is taken, ValidationError, NotFoundError,
+        QuotaExceededError, UnavailableError, DataError.
+        """
+        return _snapshot(await self._root.snapshots.create(self.bucket_name, self.name, name))
+
+    async def snapshots(self) -> list[SnapshotInfo]:
+        """The snapshots, by name. Raises: NotFoundError, UnavailableError, DataError."""
+        return [_snapshot(each) for each in await self._root.snapshots.list(self.bucket_name, self.name)]
+
+    async def delete_snapshot(self, name: str) -> None:
+        """Keep a snapshot no longer; clones of it stay.
+
+        Raises: NotFoundError, ValidationError, UnavailableError, DataError.
+        """
+        await self._root.snapshots.delete(self.bucket_name, self.name, name)
+
+    async def clone(self, bucket: str, name: str, *, snapshot: str | None = None) -> AsyncIndex:
+        """Create an index with the vectors of this one, now or at a snapshot, sharing what is stored.
+
+        The bucket must exist. From then on the two go their own ways.
+        Raises: ConflictError when the name is taken, NotFoundError, ValidationError, UnavailableError, DataError.
+        """
+        await self._root.snapshots.clone(self.bucket_name, self.name, bucket, name, snapshot)
+        return AsyncIndex(self._root, bucket, name)
+
+    @at_once
     async def query(
         self,
         vector: ArrayLike,
@@ -206,6 +252,7 @@ class AsyncIndex:
             [_decoded(hit.get("metadata")) for hit in hits] if metadata else None,
         )
 
+    @at_once
     async def get(self, keys: Sequence[str], *, vectors: bool = True, metadata: bool = True) -> VectorRows:
         """Vectors by key. Raises: ValidationError, NotFoundError, UnavailableError, DataError."""
         found: dict[str, VectorRow] = {}
@@ -352,6 +399,10 @@ async def _pages(
         token = body.get("nextToken")
         if token is None:
             return
+
+
+def _snapshot(pinned: Pinned) -> SnapshotInfo:
+    return SnapshotInfo(pinned.name, pinned.created, pinned.rows, pinned.nbytes)
 
 
 def _row(row: dict[str, Any], *, vectors: bool, metadata: bool) -> VectorRow:

@@ -7,59 +7,23 @@ synchronous twin of its own is handed out as that twin.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-import threading  # noqa: TID251 - the loop of the synchronous face runs beside the caller's thread
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from quiver.library.loop_thread import LoopThread
+
 T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_AT_ONCE = "__quiver_at_once__"
 
 
-class LoopThread:
-    """An event loop on a daemon thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="quiver-loop", daemon=True)
-        self._thread.start()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the loop has ended."""
-        return self._loop.is_closed()
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait; an interrupt of the waiting thread cancels it.
-
-        Raises: RuntimeError when the loop has ended, and what the coroutine raises.
-        """
-        if self.closed:
-            coroutine.close()
-            raise RuntimeError("this Quiver object is closed")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except KeyboardInterrupt:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Cancel what still runs, end the loop and its thread. Idempotent."""
-        if self.closed:
-            return
-        self.run(_cancel_others())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-async def _cancel_others() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+def at_once(method: Method) -> Method:
+    """Mark a coroutine method that seldom waits: it begins on the caller's thread (`LoopThread.run`)."""
+    setattr(method, _AT_ONCE, True)
+    return method
 
 
 class Synchronous:
@@ -104,17 +68,19 @@ def _derive(name: str, value: Any) -> Any:
         return property(lambda self: _hand_out(self._loop, getattr(self._twin, name)), doc=value.__doc__)
     if not inspect.isfunction(value):
         return value
-    call = _closing(name) if name == "close" else _calling(name)
+    call = _closing(name) if name == "close" else _calling(name, begin=hasattr(value, _AT_ONCE))
     functools.update_wrapper(call, value)
     del call.__wrapped__  # type: ignore[attr-defined]  # it is no coroutine function any more
     call.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
     return call
 
 
-def _calling(name: str) -> Callable[..., Any]:
+def _calling(name: str, *, begin: bool) -> Callable[..., Any]:
     def call(self: Synchronous, /, *args: Any, **kwargs: Any) -> Any:
         result = getattr(self._twin, name)(*args, **kwargs)
-        return _hand_out(self._loop, self._loop.run(result) if inspect.iscoroutine(result) else result)
+        if inspect.iscoroutine(result):
+            result = self._loop.run(result, at_once=begin)
+        return _hand_out(self._loop, result)
 
     return call
 

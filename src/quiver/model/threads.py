@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 _READ_WHEN_LOADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -23,8 +27,21 @@ def one_thread() -> None:
 
 def every_core() -> None:
     """For building: as many threads as this process has cores, or as `OMP_NUM_THREADS` allows."""
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    _limit(int(allowed) if allowed.isdecimal() and int(allowed) else _cores())
+    _limit(_allowed())
+
+
+def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]:
+    """What a function gives for each part, in order; for building, where parts are work of NumPy's.
+
+    Several parts at a time, each in one thread, as many as `every_core` allows. Nothing is done before the first
+    result is asked for; then work runs ahead of what is asked for. What the function raises is raised here.
+    """
+    threads = min(_allowed(), len(parts))
+    if threads < 2:
+        yield from map(function, parts)
+        return
+    with ThreadPoolExecutor(threads, "quiver-build", one_thread) as pool:
+        yield from pool.map(function, parts)
 
 
 @contextmanager
@@ -46,6 +63,11 @@ def _limit(threads: int) -> None:
     faiss = sys.modules.get("faiss")
     if faiss is not None and hasattr(faiss, "omp_set_num_threads"):  # it may be on its way in, in another thread
         faiss.omp_set_num_threads(threads)
+
+
+def _allowed() -> int:
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return int(limit) if limit.isdecimal() and int(limit) else _cores()
 
 
 def _cores() -> int:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 MAX_KEY_LENGTH = 512
 SEGMENT = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
 """One name between slashes."""
+AFTER_ANY_KEY = "\x7f"
+"""Sorts after every character a key can have."""
 
 _KEY = re.compile(rf"{SEGMENT.pattern}(?:/{SEGMENT.pattern})*")
 _PREFIX = re.compile(r"[a-z0-9._/-]*")

@@ -71,6 +71,8 @@ class LocalStore(ObjectStore):
     so a read-only root can be read.
     """
 
+    resident = True
+
     def __init__(self, root: Path, runtime: Runtime, filesystem: Filesystem | None = None) -> None:
         self._root = str(root.resolve())
         self.url = f"file://{self._root}"

@@ -5,16 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, NamedTuple
 
-from quiver.objectstore.keys import check_key, check_keys, check_prefix, check_range, range_end
+from quiver.objectstore.keys import (
+    AFTER_ANY_KEY,
+    check_key,
+    check_keys,
+    check_prefix,
+    check_range,
+    range_end,
+)
 from quiver.objectstore.store import Buffer, ObjectExistsError, ObjectInfo, ObjectNotFoundError, ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quiver.model.runtime import Runtime
-
-AFTER_ANY_KEY = "\x7f"
-"""Sorts after every character a key can have."""
 
 
 class _Entry(NamedTuple):
@@ -26,6 +30,7 @@ class MemoryStore(ObjectStore):
     """A dict of objects, and their keys in order for listings. Lost when the process ends."""
 
     url = "memory://"
+    resident = True
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -15,7 +15,8 @@ import os
 import re
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -27,10 +28,12 @@ from obstore.exceptions import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from obstore.store import from_url
+from obstore.store import AzureStore, GCSStore, S3Store
 
 from quiver.model.errors import StoreUnavailableError
+from quiver.objectstore.aws_credentials import boto3_provider
 from quiver.objectstore.keys import check_key, check_keys, check_prefix, check_range, is_key
+from quiver.objectstore.location import Location, parse
 from quiver.objectstore.store import (
     Buffer,
     ObjectExistsError,
@@ -47,9 +50,15 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
     from obstore.store import ObjectStore as Client
 
-SCHEMES = ("s3", "gs", "az")
-
-_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_CLIENTS = {"s3": S3Store, "gs": GCSStore, "az": AzureStore, "abfss": AzureStore}
+_ENDPOINT_VARIABLES = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    "abfss": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+# For S3 the name that comes before AWS_ENDPOINT_URL_S3 in the environment.
+_ENDPOINT_OPTION = {"s3": "aws_endpoint_url_s3", "gs": "base_url", "az": "endpoint", "abfss": "endpoint"}
 _READ_RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 _PUT_RETRY: RetryConfig = {"max_retries": 0}
 _FAILURES = (BaseError, OSError, ValueError)
@@ -62,9 +71,12 @@ _REFUSALS = (
 )
 _REFUSING_STATUS = {400, 401, 403, 404, 405, 411, 413, 501}
 _RANGE_STATUS = 416
+_PAST_THE_END = "but object was only"  # a service that answers with the size instead, as Azurite does
 _STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _QUERY = re.compile(r"\?\S*")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified bucket does not exist")
+_METADATA_SERVICES = ("http://169.254.169.254", "http://metadata.google.internal", "http://metadata/")
 _MESSAGE_LENGTH = 300
 
 
@@ -72,39 +84,48 @@ class RemoteStore(ObjectStore):
     """Objects under the URL's path in a bucket, over HTTP.
 
     Args:
-        url: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://account/container/prefix`.
-        endpoint: base URL of an S3-compatible server; default AWS_ENDPOINT_URL_S3, then AWS_ENDPOINT_URL.
+        location: bucket, prefix and options, or the URL that says them; see `quiver.objectstore.location`.
+        endpoint: base URL of the service, before what the URL or the environment say.
         options: further configuration by the client library's names (`region`, `access_key_id`, ...).
             Whatever is not here comes from the environment: AWS_*, GOOGLE_*, AZURE_*.
         timeout: seconds for one HTTP request with its whole body.
+        conditional: puts ask the service to refuse a taken key. False for a service that cannot: then put_new
+            overwrites, and may only be given keys that nobody else uses.
 
     Raises: ValueError, when the URL or the configuration makes no sense.
     """
 
     def __init__(
         self,
-        url: str,
+        location: Location | str,
         *,
         endpoint: str | None = None,
         options: Mapping[str, Any] | None = None,
         timeout: float = 60.0,
+        conditional: bool = True,
     ) -> None:
-        parsed = urlsplit(url)
-        if parsed.scheme not in SCHEMES or not parsed.hostname or "@" in parsed.netloc or parsed.query:
-            raise ValueError("the store's URL must be s3://bucket/prefix, gs://... or az://..., without secrets")
-        self.url = url.rstrip("/")
-        config = dict(options or {})
-        if endpoint is not None:
-            config["endpoint"] = endpoint
-        client: ClientConfig = {"timeout": timedelta(seconds=timeout), "allow_http": _allows_http(endpoint)}
-        self._reader = _connect(self.url, config, client, _READ_RETRY)
-        self._writer = _connect(self.url, config, client, _PUT_RETRY)
+        where = parse(location) if isinstance(location, str) else location
+        self.url = where.url
+        self._mode: Literal["create", "overwrite"] = "create" if conditional else "overwrite"
+        endpoint = endpoint or where.options.get("endpoint")
+        config = _configuration(where, endpoint) | dict(options or {})
+        client: ClientConfig = {
+            "timeout": timedelta(seconds=timeout),
+            "allow_http": _allows_http(where.scheme, endpoint),
+        }
+        if certificates := _certificates(where):
+            client["root_certificate"] = certificates
+        profile = where.options.get("profile")
+        keys = where.scheme != "s3" or "access_key_id" in config
+        provider = None if keys else boto3_provider(profile, os.environ)
+        self._reader = _connect(where, config, client, _READ_RETRY, provider)
+        self._writer = _connect(where, config, client, _PUT_RETRY, provider)
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         check_key(key)
         body = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
         try:
-            await obstore.put_async(self._writer, key, body, mode="create", use_multipart=False)
+            await obstore.put_async(self._writer, key, body, mode=self._mode, use_multipart=False)
         except AlreadyExistsError as error:
             raise ObjectExistsError(key) from error
         except _FAILURES as error:
@@ -123,7 +144,7 @@ class RemoteStore(ObjectStore):
                 raise StoreUnavailableError(f"cannot read {key}: {_describe(error)}") from error
             raise ObjectNotFoundError(key) from error
         except _FAILURES as error:
-            if _status(error) == _RANGE_STATUS:
+            if _status(error) == _RANGE_STATUS or _PAST_THE_END in str(error):
                 return b""
             raise StoreUnavailableError(f"cannot read {key}: {_describe(error)}") from error
         return b"" if length == 0 else data
@@ -173,19 +194,61 @@ class RemoteStore(ObjectStore):
             raise StoreUnavailableError(f"cannot delete: {_describe(error)}") from error
 
 
-def _connect(url: str, config: Mapping[str, Any], client: ClientConfig, retry: RetryConfig) -> Client:
+def _connect(
+    where: Location, config: Mapping[str, Any], client: ClientConfig, retry: RetryConfig, provider: Any
+) -> Client:
+    given = {} if provider is None else {"credential_provider": provider}
     try:
-        # The overloads want one provider's configuration; which one the URL decides.
-        make = cast("Any", from_url)
-        return cast("Client", make(url, config=config, client_options=client, retry_config=retry))
+        make: Any = _CLIENTS[where.scheme]
+        client_store = make(
+            where.bucket,
+            prefix=where.prefix or None,
+            config=config,
+            client_options=client,
+            retry_config=retry,
+            **given,
+        )
+        return cast("Client", client_store)
     except (BaseError, OSError, ValueError) as error:
-        raise ValueError(f"cannot use {url} as a store: {_describe(error)}") from error
+        raise ValueError(f"cannot use {where.url} as a store: {_describe(error)}") from error
 
 
-def _allows_http(endpoint: str | None) -> bool:
+def _configuration(where: Location, endpoint: str | None) -> dict[str, Any]:
+    """What the URL says, by the client library's names."""
+    options = where.options
+    config: dict[str, Any] = {name: options[name] for name in ("region",) if name in options}
+    if "account" in options:
+        config["account_name"] = options["account"]
+    if where.express:
+        config["s3_express"] = True
+    if options.get("style") == "virtual":
+        config["virtual_hosted_style_request"] = True
+        if service := endpoint or _from_environment(where.scheme):
+            parts = urlsplit(service)
+            endpoint = parts._replace(netloc=f"{where.bucket}.{parts.netloc}").geturl()
+    if endpoint is not None:
+        config[_ENDPOINT_OPTION[where.scheme]] = endpoint
+    return config
+
+
+def _certificates(where: Location) -> bytes | None:
+    """Certificates to trust beside those of the system, as the URL or, for S3, AWS_CA_BUNDLE names them."""
+    file = where.options.get("ca_file") or (os.environ.get("AWS_CA_BUNDLE") if where.scheme == "s3" else None)
+    if not file:
+        return None
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read the certificates in {file}: {error.strerror}") from error
+
+
+def _from_environment(scheme: str) -> str | None:
+    return next((value for name in _ENDPOINT_VARIABLES[scheme] if (value := os.environ.get(name))), None)
+
+
+def _allows_http(scheme: str, endpoint: str | None) -> bool:
     """Plain HTTP is used only for an endpoint somebody wrote as http://."""
-    configured = [endpoint] if endpoint is not None else [os.environ.get(name) for name in _ENDPOINT_VARIABLES]
-    return next((value for value in configured if value), "").startswith("http://")
+    return (endpoint or _from_environment(scheme) or "").startswith("http://")
 
 
 def _status(error: Exception) -> int | None:
@@ -195,6 +258,13 @@ def _status(error: Exception) -> int | None:
 
 
 def _describe(error: Exception) -> str:
-    """The first line of a message, without query strings, which may carry signatures."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return _QUERY.sub("?...", lines[0])[:_MESSAGE_LENGTH]
+    """The first line of a message and the service's code, without query strings, which may carry signatures."""
+    text = str(error)
+    if any(service in text for service in _METADATA_SERVICES):
+        return (
+            "there are no credentials: set them in the environment, name a profile, or run where there is a role"
+        )
+    line = (text.splitlines() or [type(error).__name__])[0].partition("<?xml")[0]
+    code = _CODE.search(text)
+    told = f" ({code[1]})" if code else ""
+    return _QUERY.sub("?...", line).rstrip(" :")[:_MESSAGE_LENGTH] + told

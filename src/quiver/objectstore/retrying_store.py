@@ -23,6 +23,7 @@ class RetryingStore(ObjectStore):
     ) -> None:
         self.inner = inner
         self.url = inner.url
+        self.resident = inner.resident
         self._runtime = runtime
         self._patience = patience
         self._first_delay = first_delay

@@ -49,6 +49,9 @@ class ObjectStore(ABC):
     url: str
     """Where the root is, without secrets; for messages."""
 
+    resident: bool = False
+    """Whether whole objects are read without a transfer: from this process's memory, or mapped files."""
+
     @abstractmethod
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         """Create the object with the concatenated parts, durably, if the key is absent.

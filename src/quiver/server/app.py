@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quiver.model.errors import UnavailableError
+from quiver.objectstore.metered_store import metered
 from quiver.server import loading
 from quiver.server.admission import ByteBudget
 from quiver.server.body import discard_body, read_body
@@ -19,7 +20,7 @@ from quiver.server.logs import describe
 from quiver.server.metrics import Metrics
 from quiver.server.routes import HEALTH, Routes, query_values, unprefixed
 from quiver.server.wire import read_fast, read_params
-from quiver.server.work_header import WORK, describe_work
+from quiver.server.work_header import WORK, describe_cost, describe_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from quiver.engine.engine import SourceWork
     from quiver.model.runtime import Runtime
     from quiver.objectstore.metered_store import StoreCounts
+    from quiver.prices import StorePrices
     from quiver.server.framing import Head
     from quiver.server.loading import Loader
     from quiver.server.routes import Route, RoutedOperation
@@ -75,12 +77,13 @@ class OpenService(Protocol):
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of one request, for its log line and its metrics."""
+    """What is known of one request, for its log line, its metrics and the header about its work."""
 
     request_id: str
     operation: str = "Unknown"
     key_id: str = ""
     received: int = 0
+    work: Sequence[SourceWork] = ()
 
 
 class Application:
@@ -94,6 +97,7 @@ class Application:
         log: where request lines go.
         limits: what a request may cost.
         metrics: where requests are counted.
+        prices: of the object store; None when they are not known.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Application:
         log: FilteringBoundLogger,
         limits: ServerLimits | None = None,
         metrics: Metrics | None = None,
+        prices: StorePrices | None = None,
     ) -> None:
         self.limits = limits or ServerLimits()
         self.metrics = metrics or Metrics()
@@ -113,6 +118,7 @@ class Application:
         self._authenticator = authenticator
         self._runtime = runtime
         self._log = log
+        self._prices = prices
         self._service: OpenService | None = None
         self._admission = ByteBudget(self.limits.admission_bytes, self.limits.admission_seconds)
         self._loading = Loading(authenticator, runtime, self.limits)
@@ -143,12 +149,16 @@ class Application:
     async def _exchange(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         started = self._runtime.monotonic()
         exchange = Exchange(_uuid(self._runtime.new_id()))
-        try:
-            reply = await self._answer(scope, receive, exchange)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: a 500 that says nothing
-            reply = error_reply(error)
-            if not is_foreseen(error):
-                self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
+        with metered() as spent:
+            try:
+                reply = await self._answer(scope, receive, exchange)
+            except Exception as error:  # noqa: BLE001 - the last line of defence: a 500 that says nothing
+                reply = error_reply(error)
+                if not is_foreseen(error):
+                    self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
+        if exchange.key_id:  # who is not known learns nothing
+            work = describe_work(exchange.work) + describe_cost(spent, self._prices)
+            reply = reply._replace(headers=(*reply.headers, (WORK, work.encode())))
         await _send(send, reply, exchange.request_id)
         self._record(exchange, reply, self._runtime.monotonic() - started)
 
@@ -190,23 +200,23 @@ class Application:
     ) -> Reply:
         exchange.key_id = principal.key_id
         if not route.has_body:
-            return await self._call(route, head, {})
+            return await self._call(route, head, {}, exchange)
         params = await self._run(len(body), read_fast, route.operation, body)
         if params is not None:
-            return await self._call(route, head, params)
+            return await self._call(route, head, params, exchange)
         async with self._strict_reading.share(len(body)):
             params = await self._run(len(body), read_params, route.operation, body, self.limits)
-            return await self._call(route, head, params)
+            return await self._call(route, head, params, exchange)
 
-    async def _call(self, route: Route, head: Head, params: dict[str, Any]) -> Reply:
+    async def _call(self, route: Route, head: Head, params: dict[str, Any], exchange: Exchange) -> Reply:
         params.update(route.labels)
         for member in route.query:
             if values := query_values(head.parts.raw_query, member):
                 params[member] = values
         answer = await self._ready().call(route.operation, params)
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
-        work = ((WORK, describe_work(answer.work)),) if answer.work else ()
-        return Reply(200, "OK", commit + work, dump_json(answer.body))
+        exchange.work = answer.work
+        return Reply(200, "OK", commit, dump_json(answer.body))
 
     def _ready(self) -> OpenService:
         if self._service is None:

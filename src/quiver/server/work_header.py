@@ -1,4 +1,4 @@
-"""The response header that tells how a query was answered, for debugging: sums over segments and tail."""
+"""The response header that tells what a request cost, and how a query was answered, for debugging."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quiver.engine.engine import SourceWork
+    from quiver.objectstore.metered_store import Spent
+    from quiver.prices import StorePrices
 
 WORK = b"x-quiver-work"
 
 
-def describe_work(work: Sequence[SourceWork]) -> bytes:
-    """Such as `plan=probe+scan; sources=2; rows=20100; matches=20100; partitions=46/283; codes=3301; vectors=132;
-    bytes=388608`."""
+def describe_work(work: Sequence[SourceWork]) -> str:
+    """Sums over segments and tail, such as `plan=probe+scan; sources=2; rows=20100; matches=20100;
+    partitions=46/283; codes=3301; vectors=132; bytes=388608; `; nothing when nothing was searched."""
+    if not work:
+        return ""
     plans = "+".join(sorted({one.plan for one in work}))
     rows, matches, partitions, probed, codes, vectors, nbytes = (
         sum(column) for column in zip(*(one[3:] for one in work), strict=True)
     )
     return (
         f"plan={plans}; sources={len(work)}; rows={rows}; matches={matches}; partitions={probed}/{partitions}; "
-        f"codes={codes}; vectors={vectors}; bytes={nbytes}"
-    ).encode()
+        f"codes={codes}; vectors={vectors}; bytes={nbytes}; "
+    )
+
+
+def describe_cost(spent: Spent, prices: StorePrices | None) -> str:
+    """What was asked of the object store, such as `puts=0; gets=1; lists=1; sent=0; received=0; usd=5.4e-06`.
+
+    Dollars are left out when the prices are not known.
+    """
+    asked = (
+        f"puts={spent.puts}; gets={spent.gets}; lists={spent.lists}; sent={spent.sent}; received={spent.received}"
+    )
+    return asked if prices is None else f"{asked}; usd={prices.dollars(spent):.3g}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from quiver.assemble import open_service
 from quiver.model.runtime import SystemRuntime
+from quiver.prices import load_prices, store_of
 from quiver.server.app import Application, OpenService
 from quiver.server.credentials import Credentials
 from quiver.server.lifeline import stop_with_parent
@@ -32,6 +33,7 @@ def create() -> Application:
     """
     _raise_file_limit()
     settings = load(os.environ)
+    prices = load_prices(settings.prices).stores.get(store_of(settings.root, os.environ))
     runtime, metrics = SystemRuntime(), Metrics()
 
     async def start() -> OpenService:
@@ -50,6 +52,7 @@ def create() -> Application:
         make_logger(settings.log_level),
         ServerLimits(admission_bytes=settings.buffered_bytes, max_load=settings.load_bytes),
         metrics,
+        prices,
     )
 
 

@@ -1,4 +1,4 @@
-"""What an operator does with a whole root: inspect, check, compact, collect garbage."""
+"""What an operator does with a root: inspect, check, compact, collect garbage, take snapshots, clone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quiver.engine.upkeep import Collected, Finding
 from quiver.format import paths
-from quiver.model.errors import DataError, NotFoundError
+from quiver.model.errors import ConflictError, DataError, NotFoundError
 from quiver.model.filter_parser import parse_filter
+from quiver.service.catalog_commands import AbandonIndex
+from quiver.service.snapshot_operations import SnapshotOperations
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
 
@@ -38,6 +40,9 @@ class Administration:
     """Works through all indexes of a root, one at a time, so that progress can be shown.
 
     Every method raises StoreUnavailableError, and DataError when the catalog itself is damaged.
+
+    Attributes:
+        snapshots: snapshots and clones of single indexes.
     """
 
     def __init__(self, store: ObjectStore, runtime: Runtime, catalog: Catalog, upkeep: Upkeep) -> None:
@@ -45,6 +50,7 @@ class Administration:
         self._runtime = runtime
         self._catalog = catalog
         self._upkeep = upkeep
+        self.snapshots = SnapshotOperations(catalog, upkeep, runtime)
 
     async def indexes(self) -> list[Index]:
         """Every index that the catalog names, by bucket and name."""
@@ -117,6 +123,21 @@ class Administration:
             self._store, self._runtime, paths.CATALOG_ROOT, checkpoints, age, lambda _: frozenset()
         )
         yield "catalog", Collected(len(removed), sum(info.size for info in removed))
+        await self._release(age)
         for stored in await self.stored():
             clean = self._upkeep.collect if stored.named else self._upkeep.discard
             yield stored.title, await clean(stored.index_id, age)
+
+    async def _release(self, age: float) -> None:
+        """Give up clones whose makers went away, then let go of what clones do not read any more.
+
+        Until nothing changes: an index that was let go of may itself be a clone.
+        """
+        stored = await self.stored()
+        for each in stored:
+            if each.named is None and await self._upkeep.unborn(each.index_id, age):
+                with suppress(ConflictError):  # its maker gave it a name after all
+                    await self._catalog.execute(AbandonIndex(each.index_id))
+                    await self._upkeep.abandon(each.index_id)
+        while any([await self._upkeep.release(each.index_id, age) for each in stored]):
+            pass

@@ -52,6 +52,12 @@ class DropIndex(_Command, frozen=True, tag="drop-index"):
     index_id: str
 
 
+class AbandonIndex(_Command, frozen=True, tag="abandon-index"):
+    """Never let an index get a name: its maker went away before giving it one. Fails when it has one."""
+
+    index_id: str
+
+
 class PutPolicy(_Command, frozen=True, tag="put-policy"):
     """Set or replace a bucket's policy text."""
 
@@ -82,7 +88,15 @@ class UntagResource(_Command, frozen=True, tag="untag"):
 
 
 Command: TypeAlias = (
-    CreateBucket | DeleteBucket | CreateIndex | DropIndex | PutPolicy | DeletePolicy | TagResource | UntagResource
+    CreateBucket
+    | DeleteBucket
+    | CreateIndex
+    | DropIndex
+    | AbandonIndex
+    | PutPolicy
+    | DeletePolicy
+    | TagResource
+    | UntagResource
 )
 
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

@@ -20,6 +20,7 @@ from quiver.model.errors import (
 )
 from quiver.model.types import IndexSpec
 from quiver.service.catalog_commands import (
+    AbandonIndex,
     CreateBucket,
     CreateIndex,
     DeleteBucket,
@@ -50,6 +51,8 @@ NO_POLICY = "The specified vector bucket policy could not be found"
 NO_RESOURCE = "The specified resource could not be found"
 BUCKET_EXISTS = "A vector bucket with the specified name already exists"
 INDEX_EXISTS = "An index with the specified name already exists"
+INDEX_NAMED = "The index has a name"
+INDEX_ABANDONED = "The index was given up while it was being made; try again"
 NOT_EMPTY = "The specified vector bucket is not empty"
 TOO_MANY_BUCKETS = f"An account can have at most {MAX_BUCKETS} vector buckets"
 TOO_MANY_INDEXES = f"A vector bucket can have at most {MAX_INDEXES} indexes"
@@ -83,10 +86,11 @@ class Index(msgspec.Struct, frozen=True):
 
 
 class _Image(msgspec.Struct, frozen=True):
-    """The whole state, sorted by name, as checkpoints hold it."""
+    """The whole state, sorted by name, as checkpoints hold it. `abandoned`: ids that no index will ever have."""
 
     buckets: list[Bucket]
     indexes: list[Index]
+    abandoned: list[str] = []
 
 
 Record = TypeVar("Record", Bucket, Index)
@@ -95,7 +99,10 @@ Record = TypeVar("Record", Bucket, Index)
 class CatalogState:
     """All buckets and indexes as of one place in the catalog's log."""
 
-    def __init__(self, buckets: Iterable[Bucket] = (), indexes: Iterable[Index] = ()) -> None:
+    def __init__(
+        self, buckets: Iterable[Bucket] = (), indexes: Iterable[Index] = (), abandoned: Iterable[str] = ()
+    ) -> None:
+        self._abandoned = set(abandoned)
         self._buckets: dict[str, Bucket] = {bucket.name: bucket for bucket in buckets}
         self._indexes: dict[str, dict[str, Index]] = {name: {} for name in self._buckets}
         self._by_id: dict[str, Index] = {}
@@ -133,8 +140,8 @@ class CatalogState:
                 return self._check_create_bucket(command)
             case CreateIndex():
                 return self._check_create_index(command)
-            case DropIndex():
-                return None if command.index_id in self._by_id else _not_found(NO_INDEX)
+            case DropIndex() | AbandonIndex():
+                return self._check_named(command)
             case TagResource() | UntagResource():
                 return self._check_tags(command)
             case DeleteBucket() if self._indexes.get(command.bucket):
@@ -161,9 +168,17 @@ class CatalogState:
             return _not_found(NO_BUCKET)
         if command.index in self._indexes[command.bucket] or command.index_id in self._by_id:
             return ConflictError.code, INDEX_EXISTS
+        if command.index_id in self._abandoned:
+            return ConflictError.code, INDEX_ABANDONED
         if len(self._indexes[command.bucket]) >= MAX_INDEXES:
             return QuotaExceededError.code, TOO_MANY_INDEXES
         return _check_tag_count(command.tags)
+
+    def _check_named(self, command: DropIndex | AbandonIndex) -> Failure | None:
+        named = command.index_id in self._by_id
+        if isinstance(command, DropIndex):
+            return None if named else _not_found(NO_INDEX)
+        return (ConflictError.code, INDEX_NAMED) if named else None
 
     def _check_tags(self, command: TagResource | UntagResource) -> Failure | None:
         record = self._tagged(command)
@@ -189,6 +204,8 @@ class CatalogState:
             case DropIndex(index_id):
                 dropped = self._by_id.pop(index_id)
                 del self._indexes[dropped.bucket][dropped.name]
+            case AbandonIndex(index_id):
+                self._abandoned.add(index_id)
             case PutPolicy(bucket, policy):
                 self._store_bucket(replace(self._buckets[bucket], policy=policy))
             case DeletePolicy(bucket):
@@ -216,14 +233,14 @@ class CatalogState:
         """The whole state; equal states give equal bytes."""
         buckets = sorted(self._buckets.values(), key=lambda bucket: bucket.name)
         indexes = sorted(self._by_id.values(), key=lambda index: (index.bucket, index.name))
-        return msgspec.msgpack.encode(_Image(buckets, indexes), order="deterministic")
+        return msgspec.msgpack.encode(_Image(buckets, indexes, sorted(self._abandoned)), order="deterministic")
 
     @classmethod
     def decode(cls, data: bytes) -> CatalogState:
         """The state that `encode` wrote. Raises CorruptObjectError."""
         try:
             image = msgspec.msgpack.decode(data, type=_Image)
-            return cls(image.buckets, image.indexes)
+            return cls(image.buckets, image.indexes, image.abandoned)
         except (msgspec.MsgspecError, KeyError) as error:
             raise CorruptObjectError("The catalog's checkpoint is unreadable") from error
 

@@ -1,4 +1,4 @@
-"""How a request names a bucket or an index, and which names are legal.
+"""How a request names a bucket, an index or a snapshot, and which names are legal.
 
 Names have 3 to 63 characters of a-z, 0-9 and hyphen, and begin and end with a letter or a digit. An index name may
 also hold single dots. A bucket name may not: the user guide lists only letters, digits and hyphens, although the
@@ -37,6 +37,12 @@ def check_index_name(name: str) -> None:
     """Raise ValidationError unless `name` may name an index."""
     if not _INDEX_NAME.fullmatch(name):
         raise ValidationError.at("indexName", "Invalid index name")
+
+
+def check_snapshot_name(name: str) -> None:
+    """Raise ValidationError unless `name` may name a snapshot of an index; the rules are those of index names."""
+    if not _INDEX_NAME.fullmatch(name):
+        raise ValidationError.at("snapshotName", "Invalid snapshot name")
 
 
 def resolve_bucket(params: Mapping[str, Any], home: Home) -> BucketRef:

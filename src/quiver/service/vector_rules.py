@@ -91,11 +91,9 @@ def check_query_vector(values: Any, dimension: int, metric: DistanceMetric) -> N
     Raises:
         ValidationError: as for a stored vector, in the words used for queries.
     """
-    fault = _fault(values, dimension, metric)
+    vector, fault = _judge(values, dimension, metric)
     if fault is not None:
         raise ValidationError(_QUERY, FieldError("vector", f"Invalid input: {fault}"))
-    vector = np.empty(dimension, np.float32)
-    _assign(vector, values)
     return vector
 
 
@@ -125,15 +123,17 @@ def _has_fault(matrix: Float32Matrix, metric: DistanceMetric) -> bool:
     return not bool(suspects.any(axis=1).all())
 
 
-def _fault(values: Any, dimension: int, metric: DistanceMetric) -> str | None:
-    """What is wrong with one vector, if anything."""
+def _judge(values: Any, dimension: int, metric: DistanceMetric) -> tuple[NDArray[np.float32], str | None]:
+    """One vector, shape (dimension,), and what is wrong with it, if anything."""
+    vector = np.empty(dimension, np.float32)
     if len(values) != dimension:
-        return f"vector must have length {dimension}, but has length {len(values)}"
-    vector = np.empty((1, dimension), np.float32)
-    _assign(vector[0], values)
+        return vector, f"vector must have length {dimension}, but has length {len(values)}"
+    _assign(vector, values)
     if not np.isfinite(vector).all():
-        return _NOT_FINITE
-    return _ZERO_NORM if _has_fault(vector, metric) else None
+        return vector, _NOT_FINITE
+    if metric is DistanceMetric.COSINE and not vector.any():
+        return vector, _ZERO_NORM
+    return vector, None
 
 
 def _refuse_first(
@@ -141,6 +141,6 @@ def _refuse_first(
 ) -> None:
     """Raise for the first record at fault."""
     for row, values in enumerate(rows):
-        fault = _fault(values, dimension, metric)
+        fault = _judge(values, dimension, metric)[1]
         if fault is not None:
             raise ValidationError.at(f"vectors[{first + row}]", f"Invalid record for key '{keys[row]}': {fault}")

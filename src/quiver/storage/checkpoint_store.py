@@ -39,6 +39,22 @@ class CheckpointStore:
         ]
         return max(generations, default=None)
 
+    async def settled(self) -> Checkpoint | None:
+        """The newest checkpoint of the chain, None without any.
+
+        What stands under the newest name that was listed may be a draft that lost: it landed late in a generation
+        that had been collected meanwhile. Then there is a newer one, so the listing is looked at again.
+        Raises DataError, StoreUnavailableError.
+        """
+        after = 0
+        found: Checkpoint | None = None
+        while (newest := await self.newest(after)) is not None:
+            try:
+                found, after = await self.load(newest), newest
+            except ObjectNotFoundError:
+                continue  # a newer one has just replaced it
+        return found
+
     async def load(self, generation: int) -> Checkpoint:
         """Raises ObjectNotFoundError (a newer one has replaced it), DataError, StoreUnavailableError."""
         key = paths.checkpoint_key(self._root, generation)

@@ -41,7 +41,11 @@ class RowSource(ABC):
         """All vectors in order, as (first row, vectors), each part small enough for memory."""
         step = max(1, GROUP_BYTES // (4 * self.dimension))
         for start in range(0, self.rows, step):
-            yield start, self.vectors(np.arange(start, min(start + step, self.rows)))
+            yield start, self.consecutive(start, min(start + step, self.rows))
+
+    def consecutive(self, start: int, end: int) -> Float32Matrix:
+        """The vectors of rows [start, end); in place where that can be, so they may be read-only."""
+        return self.vectors(np.arange(start, end))
 
 
 class BatchSource(RowSource):
@@ -53,6 +57,9 @@ class BatchSource(RowSource):
 
     def vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
         return self._batch.vectors[rows]
+
+    def consecutive(self, start: int, end: int) -> Float32Matrix:
+        return self._batch.vectors[start:end]
 
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
         numbers = rows.tolist()
@@ -84,9 +91,9 @@ class SegmentsSource(RowSource):
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
         keys, metadata = [""] * len(rows), [b""] * len(rows)
         for reader, places, theirs in self._split(rows):
-            for place, row in zip(places.tolist(), theirs.tolist(), strict=True):
-                keys[place] = reader.key(row)
-                metadata[place] = reader.metadata_of(row)
+            texts = zip(places.tolist(), reader.keys_of(theirs), reader.metadata_of(theirs), strict=True)
+            for place, key, document in texts:
+                keys[place], metadata[place] = key, document
         return keys, metadata
 
     def _split(

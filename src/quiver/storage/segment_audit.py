@@ -67,8 +67,8 @@ class _Audit:
         self._require(bool(np.isfinite(vectors).all()), "a vector is not finite")
         close = np.allclose(reader.norms[rows], norms(vectors), rtol=_NORM_TOLERANCE, atol=0)
         self._require(close, "norms do not follow from the rows")
-        self._hashes[rows] = key_hashes(reader.key(row) for row in rows.tolist())
-        self._columns.add([reader.metadata_of(row) for row in rows.tolist()])
+        self._hashes[rows] = key_hashes(reader.keys_of(rows))
+        self._columns.add(reader.metadata_of(rows))
 
     def _check_keys(self) -> None:
         """Hashes are sorted and name each row once, the filter knows them all, and no key comes twice."""
@@ -120,7 +120,7 @@ class _Audit:
 def repeated_keys(reader: SegmentReader, hashes: NDArray[np.uint64], rows: NDArray[np.integer]) -> bool:
     """Whether a key comes twice; `hashes` are sorted, `rows` whose keys they are of."""
     again = np.flatnonzero(hashes[1:] == hashes[:-1])
-    alike = [reader.key(row) for row in rows[np.union1d(again, again + 1)].tolist()]
+    alike = reader.keys_of(rows[np.union1d(again, again + 1)])
     return len(set(alike)) < len(alike)
 
 

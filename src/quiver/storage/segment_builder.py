@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import xxhash
@@ -25,11 +25,11 @@ from quiver.format.keys import key_hashes
 from quiver.format.metadata_columns import MetadataColumnsBuilder
 from quiver.format.rows_parquet import RowsWriter, rows_per_group
 from quiver.model.progress import Progress, no_progress
-from quiver.model.threads import every_core
+from quiver.model.threads import every_core, on_every_core
 from quiver.storage.spool import Spool, release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -38,14 +38,18 @@ if TYPE_CHECKING:
     from quiver.model.types import Float32Matrix, IndexSpec
     from quiver.storage.row_source import RowSource
 
+Kind = TypeVar("Kind", np.float32, np.int64)
+
 EXACT_FLOATS = 1 << 21
 """So many components are scanned in about a millisecond, and no structure makes it faster."""
 
 _SEED = 7  # partitioners and codecs learn the same from the same rows on every node
 _SAMPLE_BYTES = 256 << 20
-_SAMPLE_PER_PARTITION = 128
+_SAMPLE_PER_PARTITION = 64
 _BALANCE = 4  # no partition holds more than this many times the mean
 _DIVIDE_SAMPLE = 16_384
+_PART_BYTES = 8 << 20
+_BLOCK_BYTES = 2 << 20  # of rows: what is computed from them stays near the processor
 _LEAST_ROWS = 2  # a row alone has no neighbour to calibrate with
 
 
@@ -105,7 +109,11 @@ class _Builder:
         order = np.argsort(assigned, kind="stable").astype(np.int64)
         ends = np.cumsum(np.bincount(assigned, minlength=partitioner.count)).astype(np.int64)
         kind = registry.codec(names[1])
-        codec = None if kind is None else kind.train(sample, partitioner.origins[assigned[chosen]], _SEED)
+        codec = (
+            None
+            if kind is None
+            else kind.train(sample, assigned[chosen].astype(np.int64), partitioner.origins, _SEED)
+        )
         refiner = Refiner.train(sample) if codec is not None and codec.refined else None
         code_size = codec.code_size if codec else 0
         int8_size = spec.dimension if refiner else 0
@@ -130,7 +138,7 @@ class _Builder:
             "key_filter": key_filter.build(hashes),
             "digests": _digests(lists.buffer, offsets) if codec else np.zeros(0, np.uint64),
             "radii": emitted.radii,
-            "calibration": self._calibrate(chosen, sample, order, partitioner, emitted),
+            "calibration": self._calibrate(chosen, order, partitioner, emitted),
             "refiner": refiner.encode() if refiner else b"",
             "codec": codec.encode() if codec else b"",
             "partitioner": partitioner.encode(),
@@ -168,13 +176,23 @@ class _Builder:
     def _read_sample(self, chosen: NDArray[np.int64]) -> Float32Matrix:
         """The sample in search space; on the way, the norms of all rows."""
         sample = np.empty((len(chosen), self._spec.dimension), np.float32)
-        for first, part in self._source.parts():
-            own = self._norms[first : first + len(part)] = norms(part)
-            low, high = np.searchsorted(chosen, [first, first + len(part)])
+
+        def read(block: tuple[int, Float32Matrix]) -> None:
+            first, rows = block
+            own = self._norms[first : first + len(rows)] = norms(rows)
+            low, high = np.searchsorted(chosen, [first, first + len(rows)])
             local = chosen[low:high] - first
-            sample[low:high] = to_space(part[local], own[local], self._spec.metric)
-            self._options.progress("sample", first + len(part), self._source.rows)
+            sample[low:high] = to_space(rows[local], own[local], self._spec.metric)
+
+        self._for_all_rows(read, _BLOCK_BYTES, "sample")
         return sample
+
+    def _for_all_rows(self, do: Callable[[tuple[int, Float32Matrix]], None], nbytes: int, stage: str) -> None:
+        """Call for all rows of the source, in blocks of so many bytes, each with the number of its first row."""
+        for first, part in self._source.parts():
+            for _ in on_every_core(do, _blocks(first, part, part.itemsize * part.shape[1], nbytes)):
+                pass
+            self._options.progress(stage, first + len(part), self._source.rows)
 
     def _structure(self) -> tuple[str, str]:
         """Names of partitioner and codec. Small segments stay exact, and so do those that float32 cannot rank."""
@@ -193,18 +211,23 @@ class _Builder:
     def _space(self, rows: NDArray[np.int64]) -> Float32Matrix:
         return to_space(self._source.vectors(rows), self._norms[rows], self._spec.metric)
 
-    def parts(self) -> Iterator[tuple[int, Float32Matrix]]:
-        """All rows of the source in search space, in order."""
-        for first, part in self._source.parts():
-            yield first, to_space(part, self._norms[first : first + len(part)], self._spec.metric)
+    def parts(self, nbytes: int) -> Iterator[tuple[int, Float32Matrix]]:
+        """All rows of the source in search space, in order, so many bytes at a time."""
+        for start, rows in self._source.parts():
+            for first, part in _blocks(start, rows, rows.itemsize * rows.shape[1], nbytes):
+                yield first, to_space(part, self._norms[first : first + len(part)], self._spec.metric)
 
     def _assign(self, partitioner: Partitioner) -> tuple[Partitioner, NDArray[np.int32]]:
         """The partition of each row, after what is over-full was divided."""
         assigned = np.zeros(self._source.rows, np.int32)
         if partitioner.count > 1:
-            for first, part in self.parts():
-                assigned[first : first + len(part)] = partitioner.assign(part)
-                self._options.progress("assign", first + len(part), self._source.rows)
+
+            def assign(block: tuple[int, Float32Matrix]) -> None:
+                first, rows = block
+                own = slice(first, first + len(rows))
+                assigned[own] = partitioner.assign(to_space(rows, self._norms[own], self._spec.metric))
+
+            self._for_all_rows(assign, _PART_BYTES, "assign")
             partitioner = self._balance(partitioner, assigned)
         return partitioner, assigned
 
@@ -236,20 +259,26 @@ class _Builder:
 
     # ---------------------------------------------------------------- calibration
 
+    def _held_out(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows to calibrate with: where there are enough, none of those that training has seen."""
+        unseen = np.ones(self._source.rows, bool)
+        unseen[chosen] = False
+        among = np.flatnonzero(unseen) if unseen.sum() >= QUERIES else chosen
+        return np.random.default_rng(_SEED).choice(among, min(QUERIES, len(among)), replace=False)
+
     def _calibrate(
         self,
         chosen: NDArray[np.int64],
-        sample: Float32Matrix,
         order: NDArray[np.int64],
         partitioner: Partitioner,
         emitted: _Emitter,
     ) -> bytes:
-        """Measured on rows of the sample; b"" for a segment that is searched exactly."""
+        """b"" for a segment that is searched exactly."""
         if emitted.codec is None and partitioner.count == 1:
             return b""
-        picked = np.random.default_rng(_SEED).choice(len(chosen), min(QUERIES, len(chosen)), replace=False)
-        queries = np.ascontiguousarray(sample[picked])
-        found = find_neighbours(queries, chosen[picked], self.parts(), min(RANKS[-1], self._source.rows - 1))
+        asked = self._held_out(chosen)
+        queries = np.ascontiguousarray(self._space(asked))
+        found = find_neighbours(queries, asked, self.parts(4 * _PART_BYTES), min(RANKS[-1], self._source.rows - 1))
         became = np.empty(len(order), np.int64)
         became[order] = np.arange(len(order))
         lists = emitted.lists
@@ -258,7 +287,7 @@ class _Builder:
         self._options.progress("calibrate", self._source.rows, self._source.rows)
         return calibrate(
             queries,
-            became[chosen[picked]],
+            became[asked],
             found._replace(rows=became[found.rows]),
             partitioner,
             lists.ends,
@@ -304,38 +333,68 @@ class _Emitter:
         step = rows_per_group(builder._spec.dimension)
         for start in range(0, len(order), step):
             rows = order[start : start + step]
-            vectors = builder._source.vectors(rows)
             keys, metadata = builder._source.texts(rows)
-            self._writer.write(keys, vectors, metadata)
+            self._writer.write(keys, self._encoded(start, rows), metadata)
             self.columns.add(metadata)
             self.hashes[start : start + len(rows)] = key_hashes(keys)
-            self._encode(start, to_space(vectors, builder._norms[rows], builder._spec.metric))
             builder._options.progress("write", start + len(rows), len(order))
         self.layout = self._writer.finish()
 
-    def _encode(self, start: int, rows: Float32Matrix) -> None:
-        partitions = self._partitions[start : start + len(rows)]
-        if len(self.lists.ends) > 1 or self.codec is not None:
-            gaps = rows - self._origins[partitions]
-            self._squares += np.bincount(
-                partitions, np.einsum("ij,ij->i", gaps, gaps), minlength=len(self._squares)
-            )
-        if self.codec is None:
-            return
-        codes = self.codec.encode_rows(rows, partitions, self._origins)
-        int8 = self._refiner.encode_rows(rows) if self._refiner else np.empty((len(rows), 0), np.uint8)
-        for partition in np.unique(partitions).tolist():
-            first = int(self.lists.ends[partition - 1]) if partition else 0
-            size = int(self.lists.ends[partition]) - first
-            low, high = max(start, first), min(start + len(rows), first + size)
-            inside = slice(low - start, high - start)
-            numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
-            place = int(self.lists.offsets[partition])
-            for block in (codes[inside], numbers, int8[inside]):
-                width = block.shape[1]
-                at = place + (low - first) * width
-                self.lists.buffer[at : at + block.size] = block.reshape(-1)
-                place += size * width
+    def _encoded(self, start: int, order: NDArray[np.int64]) -> Iterator[Float32Matrix]:
+        """Vectors of the rows of the segment from `start` on, in blocks whose codes have been put in place."""
+        blocks = _blocks(start, order, 4 * self._builder._spec.dimension, _BLOCK_BYTES)
+        for done in on_every_core(self._encode, blocks):
+            self._squares[done.lowest : done.lowest + len(done.squares)] += done.squares
+            yield done.vectors
+
+    def _encode(self, block: tuple[int, NDArray[np.int64]]) -> _Encoded:
+        start, order = block
+        vectors = self._builder._source.vectors(order)
+        partitions = self._partitions[start : start + len(order)]
+        lowest = int(partitions[0])
+        if len(self.lists.ends) == 1 and self.codec is None:
+            return _Encoded(vectors, lowest, np.zeros(1))
+        rows = to_space(vectors, self._builder._norms[order], self._builder._spec.metric)
+        gaps = rows - self._origins[partitions]
+        squares = np.bincount(partitions - lowest, np.einsum("ij,ij->i", gaps, gaps)).astype(np.float64)
+        if self.codec is not None:
+            codes = self.codec.encode_rows(rows, partitions, self._origins)
+            int8 = self._refiner.encode_rows(rows) if self._refiner else np.empty((len(rows), 0), np.uint8)
+            for partition in range(lowest, int(partitions[-1]) + 1):
+                self._place(partition, start, codes, int8)
+        return _Encoded(vectors, lowest, squares)
+
+    def _place(self, partition: int, start: int, codes: NDArray[np.uint8], int8: NDArray[np.uint8]) -> None:
+        """Put those of the rows from `start` on that are in a partition where they belong."""
+        first = int(self.lists.ends[partition - 1]) if partition else 0
+        size = int(self.lists.ends[partition]) - first
+        low, high = max(start, first), min(start + len(codes), first + size)
+        inside = slice(low - start, high - start)
+        numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
+        place = int(self.lists.offsets[partition])
+        for block in (codes[inside], numbers, int8[inside]):
+            width = block.shape[1]
+            at = place + (low - first) * width
+            self.lists.buffer[at : at + block.size] = block.reshape(-1)
+            place += size * width
+
+
+class _Encoded(NamedTuple):
+    """Vectors that were encoded, and for each of their partitions the sum of squared distances to its origin.
+
+    Attributes:
+        lowest: the first of those partitions.
+    """
+
+    vectors: Float32Matrix
+    lowest: int
+    squares: NDArray[np.float64]
+
+
+def _blocks(first: int, rows: NDArray[Kind], row_bytes: int, nbytes: int) -> list[tuple[int, NDArray[Kind]]]:
+    """Rows from number `first` on in blocks of so many bytes, each with the number of its first row."""
+    step = max(1, nbytes // row_bytes)
+    return [(first + start, rows[start : start + step]) for start in range(0, len(rows), step)]
 
 
 def _count(rows: int) -> int:

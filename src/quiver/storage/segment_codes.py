@@ -16,14 +16,15 @@ from quiver.format import segment_index
 from quiver.format.sections import as_array
 from quiver.format.segment_index import ROW_NUMBER
 from quiver.model.errors import CorruptObjectError
+from quiver.storage.cache.view import BLOCK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.ann.codec import Codec, Scanner
     from quiver.ann.partitioner import Partitioner
-    from quiver.format.segment_index import Footer
     from quiver.model.types import Float32Matrix
+    from quiver.storage.index_sections import IndexSections
 
 
 class PartitionContents(NamedTuple):
@@ -47,24 +48,19 @@ class SegmentCodes:
         code_size: bytes of a code; 0 when the rows themselves are scanned.
     """
 
-    def __init__(self, key: str, footer: Footer, index: memoryview) -> None:
-        self._key = key
-        self._footer = footer
-        self._index = index
-        self.code_size = footer.code_size
-
-    def _section(self, name: str) -> memoryview:
-        return segment_index.read_section(self._key, self._footer, self._index, name)
-
-    def _array(self, name: str, dtype: str, count: int) -> NDArray[np.generic]:
-        return segment_index.read_array(self._key, self._footer, self._index, name, dtype, count)
+    def __init__(self, sections: IndexSections) -> None:
+        self._sections = sections
+        self._key = sections.key
+        self._footer = sections.footer
+        self.code_size = sections.footer.code_size
+        sections.view.on_arrival(self._distrust)
 
     @cached_property
     def ends(self) -> NDArray[np.int64]:
         """The row after the last of each partition, int64 of shape (partitions,)."""
         if self._footer.version == 1:
             return np.array([self._footer.rows])
-        ends = as_array(self._section("ends"), np.dtype("<i8")).astype(np.int64)
+        ends = as_array(self._sections.section("ends"), np.dtype("<i8")).astype(np.int64)
         if not len(ends) or ends[0] < 0 or (np.diff(ends) < 0).any() or ends[-1] != self._footer.rows:
             raise CorruptObjectError(f"{self._key}: partitions do not cover the rows")
         return ends
@@ -82,7 +78,7 @@ class SegmentCodes:
     @cached_property
     def _trained(self) -> Partitioner:
         kind = registry.partitioner(self._footer.partitioner)
-        partitioner = kind.decode(self._section("partitioner"), self._footer.dimension)
+        partitioner = kind.decode(self._sections.section("partitioner"), self._footer.dimension)
         if partitioner.count != len(self.ends):
             raise CorruptObjectError(f"{self._key}: not as many partitions as its partitioner makes")
         return partitioner
@@ -100,12 +96,12 @@ class SegmentCodes:
     @cached_property
     def radii(self) -> NDArray[np.float32]:
         """Root mean square distance of the rows of each partition to its origin, in search space."""
-        return self._array("radii", "<f4", len(self.ends)).view(np.float32)
+        return self._sections.array("radii", np.dtype("<f4"), len(self.ends)).view(np.float32)
 
     @cached_property
     def calibration(self) -> Calibration | None:
         """None when the segment is searched exactly."""
-        state = self._section("calibration") if self._footer.version > 1 else b""
+        state = self._sections.section("calibration") if self._footer.version > 1 else b""
         return Calibration.decode(memoryview(state)) if state else None
 
     @cached_property
@@ -116,7 +112,7 @@ class SegmentCodes:
             if self.code_size:
                 raise CorruptObjectError(f"{self._key}: codes without a codec")
             return None
-        codec = kind.decode(self._section("codec"), self._footer.dimension)
+        codec = kind.decode(self._sections.section("codec"), self._footer.dimension)
         if codec.code_size != self.code_size:
             raise CorruptObjectError(f"{self._key}: codes are not of the codec's size")
         return codec
@@ -129,14 +125,19 @@ class SegmentCodes:
     @cached_property
     def _partitions(self) -> NDArray[np.uint8]:
         """The section, verified partition by partition in `verify_partitions`."""
-        view = segment_index.find_section(self._key, self._footer, self._index, "partitions")
+        view = self._sections.view.data[slice(*self._partition_range)]
         if len(view) != self._partition_places[-1]:
             raise CorruptObjectError(f"{self._key}: partitions do not fill their section")
         return np.frombuffer(view, np.uint8)
 
     @cached_property
+    def _partition_range(self) -> tuple[int, int]:
+        """Where the section starts and ends in the object."""
+        return segment_index.section_range(self._key, self._footer, self._sections.view.data, "partitions")
+
+    @cached_property
     def _partition_digests(self) -> NDArray[np.uint64]:
-        return self._array("digests", "<u8", len(self.ends)).view(np.uint64)
+        return self._sections.array("digests", np.dtype("<u8"), len(self.ends)).view(np.uint64)
 
     @cached_property
     def _partition_verified(self) -> NDArray[np.bool_]:
@@ -156,15 +157,31 @@ class SegmentCodes:
         """Scores int8 rows; None when there are none."""
         if not self._footer.int8_size:
             return None
-        return Refiner.decode(self._section("refiner"), self._footer.dimension)
+        return Refiner.decode(self._sections.section("refiner"), self._footer.dimension)
 
     def verify_partitions(self, partitions: NDArray[np.int64]) -> None:
-        """Check the partitions that were not checked before. Raises CorruptObjectError."""
+        """Require partitions, and check those that were not checked before.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        if not self._sections.view.stable:
+            places = self._partition_places + self._partition_range[0]
+            self._sections.view.require(places[partitions], places[partitions + 1])
         for number in partitions[~self._partition_verified[partitions]].tolist():
             start, end = self._partition_places[number : number + 2].tolist()
             if xxhash.xxh3_64_intdigest(self._partitions[start:end].data) != int(self._partition_digests[number]):
                 raise CorruptObjectError(f"{self._key}: checksum of partition {number} does not match")
             self._partition_verified[number] = True
+
+    def _distrust(self, arrived: NDArray[np.int64]) -> None:
+        """Have the partitions that lie in these blocks checked, perhaps again."""
+        if "_partition_verified" not in self.__dict__:
+            return  # none was yet
+        places = self._partition_places + self._partition_range[0]
+        firsts = np.searchsorted(places, arrived * BLOCK, "right") - 1
+        ends = np.searchsorted(places, (arrived + 1) * BLOCK, "left")
+        for first, end in zip(np.maximum(firsts, 0).tolist(), ends.tolist(), strict=True):
+            self._partition_verified[first:end] = False
 
     def contents(self, partition: int) -> PartitionContents:
         """Views of a partition that was verified, in a segment that has codes."""
@@ -178,9 +195,14 @@ class SegmentCodes:
 
     def int8_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A copy of some int8 rows, shape (len(rows), dimension), in partitions that were verified."""
+        partitions, starts = self.int8_places(rows)
+        return np.lib.stride_tricks.sliding_window_view(partitions, self._footer.int8_size)[starts]
+
+    def int8_places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The bytes of all partitions, and where in them some int8 rows begin, in partitions that were verified."""
         owners = np.searchsorted(self.ends, rows, "right")
         firsts = self.starts[owners]
         head = self.sizes[owners] * (self.code_size + ROW_NUMBER)
         size = self._footer.int8_size
         starts = self._partition_places[owners] + head + (rows - firsts) * size
-        return np.lib.stride_tricks.sliding_window_view(self._partitions, size)[starts]
+        return self._partitions, starts

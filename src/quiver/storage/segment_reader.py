@@ -4,66 +4,99 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
-from quiver.format import paths, segment_index
+from quiver.ann.distance import distances_at
+from quiver.format import paths
 from quiver.format.key_filter import KeyFilter
 from quiver.format.metadata_columns import MetadataColumns
 from quiver.format.sections import as_array
 from quiver.model.errors import CorruptObjectError
+from quiver.storage.cache.view import BLOCK, WholeView, covering
+from quiver.storage.index_sections import IndexSections
 from quiver.storage.segment_codes import SegmentCodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from quiver.model.types import Float32Matrix, IndexSpec
+    from quiver.model.types import DistanceMetric, Float32Matrix, IndexSpec
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.cache.view import ObjectView
 
 _LENGTH = struct.Struct("<I")
 _LARGEST_BLOCK = 1 << 30
 
 
 class SegmentReader:
-    """One open segment. On a local root both objects are memory-mapped.
+    """One open segment. On a local root both objects are memory-mapped; on others they are cached in blocks, and
+    any method may raise MissingBytesError (storage/cache/view.py).
 
     Attributes:
-        segment: its id.
+        segment, owner: its id, and that of the index it is stored under.
         rows: how many rows, including those that tombstones hide.
-        resident: bytes held in memory, mapped files apart.
         dimension: components of each vector.
         structure: names of its partitioner and codec.
         codes: its partitions.
     """
 
-    def __init__(self, root: str, owner: str, segment: str, index: memoryview, rows: memoryview) -> None:
+    def __init__(
+        self, root: str, segment: str, sections: IndexSections, rows: Callable[[str, int], ObjectView]
+    ) -> None:
+        """A reader.
+
+        Args:
+            root, segment: where the segment is, and its id.
+            sections: of its index object.
+            rows: the view of an object by its key, given the size that is due.
+        """
         self.segment = segment
-        self._key = paths.segment_key(root, segment, paths.SEGMENT_INDEX)
+        self.owner = sections.footer.owner
+        self._key = sections.key
         self._rows_key = paths.segment_key(root, segment, paths.ROWS)
-        self._index = index
-        self._data = rows
-        footer = self._footer = segment_index.decode_footer(self._key, owner, index)
+        self._sections = sections
+        footer = self._footer = sections.footer
         self.rows = footer.rows
         self.dimension = footer.dimension
         self.structure = (footer.partitioner, footer.codec)
-        self.codes = SegmentCodes(self._key, footer, index)
-        self.resident = sum(len(view) for view in (index, rows) if isinstance(view.obj, bytes | bytearray))
-        if len(rows) != footer.rows_size:
-            raise CorruptObjectError(f"{self._rows_key}: {len(rows)} bytes, {footer.rows_size} are due")
+        self.codes = SegmentCodes(sections)
+        self._view = rows(self._rows_key, footer.rows_size)
+        self._data = self._view.data
+        if len(self._data) != footer.rows_size:
+            raise CorruptObjectError(f"{self._rows_key}: {len(self._data)} bytes, {footer.rows_size} are due")
         self._check_layout()
-        self._verified = bytearray(-(-len(rows) // footer.block_bytes))
+        self._verified = bytearray(-(-footer.rows_size // footer.block_bytes))
         self._unverified = len(self._verified)
+        self._view.on_arrival(self._distrust)
+
+    @classmethod
+    def over(cls, root: str, owner: str, segment: str, index: memoryview, rows: memoryview) -> SegmentReader:
+        """A reader of two objects that are at hand. Raises CorruptObjectError, UnsupportedFormatError."""
+        key = paths.segment_key(root, segment, paths.SEGMENT_INDEX)
+        return cls(root, segment, IndexSections(key, owner, WholeView(index)), lambda _, __: WholeView(rows))
 
     @classmethod
     async def open(cls, store: ObjectStore, root: str, owner: str, segment: str) -> SegmentReader:
-        """Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
+        """A reader of both objects, read whole. Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
         index = await store.get(paths.segment_key(root, segment, paths.SEGMENT_INDEX))
         rows = await store.get(paths.segment_key(root, segment, paths.ROWS))
-        return cls(root, owner, segment, memoryview(index), memoryview(rows))
+        return cls.over(root, owner, segment, memoryview(index), memoryview(rows))
+
+    @property
+    def views(self) -> tuple[ObjectView, ObjectView]:
+        """Of both objects."""
+        return self._sections.view, self._view
+
+    @property
+    def resident(self) -> int:
+        """Bytes held in memory, mapped files and cached blocks apart."""
+        whole = (view for view in self.views if view.stable)
+        held = sum(len(view.data) for view in whole if isinstance(view.data.obj, bytes | bytearray))
+        return held + self._sections.copied
 
     def check_spec(self, spec: IndexSpec) -> None:
         """Raises CorruptObjectError when the segment is of another shape than the index."""
@@ -88,21 +121,15 @@ class SegmentReader:
 
     # ---------------------------------------------------------------- derived arrays
 
-    def _section(self, name: str) -> memoryview:
-        return segment_index.read_section(self._key, self._footer, self._index, name)
-
-    def _array(self, name: str, dtype: str, count: int) -> NDArray[np.generic]:
-        return segment_index.read_array(self._key, self._footer, self._index, name, dtype, count)
-
     @cached_property
     def key_hashes(self) -> NDArray[np.uint64]:
         """Ascending, shape (rows,)."""
-        return self._array("key_hashes", "<u8", self.rows).view(np.uint64)
+        return self._sections.array("key_hashes", np.dtype("<u8"), self.rows).view(np.uint64)
 
     @cached_property
     def key_rows(self) -> NDArray[np.uint32]:
         """The row of each entry of key_hashes."""
-        rows = self._array("key_rows", "<u4", self.rows).view(np.uint32)
+        rows = self._sections.array("key_rows", np.dtype("<u4"), self.rows).view(np.uint32)
         if len(rows) and int(rows.max()) >= self.rows:
             raise CorruptObjectError(f"{self._key}: key_rows out of range")
         return rows
@@ -112,30 +139,30 @@ class SegmentReader:
         """Knows keys that are certainly absent; None in a segment of version 1."""
         if self._footer.version == 1:
             return None
-        return KeyFilter(as_array(self._section("key_filter"), np.dtype("<u4")))
+        return KeyFilter(as_array(self._sections.section("key_filter"), np.dtype("<u4")))
 
     @cached_property
     def norms(self) -> NDArray[np.float32]:
         """Euclidean norm of each row."""
-        return self._array("norms", "<f4", self.rows).view(np.float32)
+        return self._sections.array("norms", np.dtype("<f4"), self.rows).view(np.float32)
 
     @cached_property
     def columns(self) -> MetadataColumns:
         """For filters."""
-        return MetadataColumns.decode(self._section("columns"), self.rows)
+        return MetadataColumns.decode(self._sections.section("columns"), self.rows)
 
     @cached_property
     def _key_offsets(self) -> NDArray[np.uint64]:
-        return self._array("key_offsets", "<u8", self.rows).view(np.uint64)
+        return self._sections.array("key_offsets", np.dtype("<u8"), self.rows).view(np.uint64)
 
     @cached_property
     def _metadata_offsets(self) -> NDArray[np.uint64]:
-        return self._array("metadata_offsets", "<u8", self.rows).view(np.uint64)
+        return self._sections.array("metadata_offsets", np.dtype("<u8"), self.rows).view(np.uint64)
 
     @cached_property
     def block_digests(self) -> NDArray[np.uint64]:
         """The xxh3 of each block of rows.parquet."""
-        return self._array("blocks", "<u8", len(self._verified)).view(np.uint64)
+        return self._sections.array("blocks", np.dtype("<u8"), len(self._verified)).view(np.uint64)
 
     # ---------------------------------------------------------------- rows
 
@@ -145,13 +172,15 @@ class SegmentReader:
             raise CorruptObjectError(f"{self._rows_key}: range {start}+{length} is out of bounds")
         size = self._footer.block_bytes
         first, last = start // size, -(-(start + length) // size)
-        if self._verified.find(0, first, last) >= 0:
+        if not self._view.stable or self._verified.find(0, first, last) >= 0:
             self._verify(np.arange(first, last))
         return self._data[start : start + length]
 
     def _verify(self, blocks: NDArray[np.int64]) -> None:
-        """Check the blocks that were not checked before."""
+        """Require blocks, and check those that were not checked before."""
         size = self._footer.block_bytes
+        if not self._view.stable:
+            self._view.require(blocks * size, np.minimum((blocks + 1) * size, len(self._data)))
         verified = np.frombuffer(self._verified, bool)
         if verified[blocks].all():
             return
@@ -160,41 +189,75 @@ class SegmentReader:
             if xxhash.xxh3_64_intdigest(block) != int(self.block_digests[number]):
                 raise CorruptObjectError(f"{self._rows_key}: checksum of block {number} does not match")
             self._verified[number] = 1
-        self._unverified = self._verified.count(0)
+        # Bytes that may go and come again always have to be asked for.
+        self._unverified = self._verified.count(0) if self._view.stable else len(self._verified)
 
-    def _text(self, offset: int) -> bytes:
-        if not 0 <= offset <= len(self._data) - _LENGTH.size:
-            raise CorruptObjectError(f"{self._rows_key}: offset {offset} is out of bounds")
-        (length,) = _LENGTH.unpack_from(self._data, offset)  # verified with the rest, or not used
-        if self._unverified:
-            self._bytes(offset, _LENGTH.size + length)
-        elif offset + _LENGTH.size + length > len(self._data):
-            raise CorruptObjectError(f"{self._rows_key}: a text at {offset} is out of bounds")
-        return bytes(self._data[offset + _LENGTH.size : offset + _LENGTH.size + length])
+    def _distrust(self, arrived: NDArray[np.int64]) -> None:
+        """Have the blocks of rows.parquet that lie in these blocks of the cache checked, perhaps again."""
+        np.frombuffer(self._verified, np.uint8)[arrived * BLOCK // self._footer.block_bytes] = 0
+
+    def _texts(self, offsets: NDArray[np.uint64]) -> Iterator[bytes]:
+        data, head = self._data, _LENGTH.size
+        if not self._view.stable:
+            self._require_texts(offsets.astype(np.int64))
+        for offset in offsets.tolist():
+            if not 0 <= offset <= len(data) - head:
+                raise CorruptObjectError(f"{self._rows_key}: offset {offset} is out of bounds")
+            end = offset + head + _LENGTH.unpack_from(data, offset)[0]  # verified with the rest, or not used
+            if end > len(data):
+                raise CorruptObjectError(f"{self._rows_key}: a text at {offset} is out of bounds")
+            if self._unverified:
+                self._bytes(offset, end - offset)
+            yield bytes(data[offset + head : end])
+
+    def _require_texts(self, offsets: NDArray[np.int64]) -> None:
+        """Require the blocks of all texts in one wave: first of all they begin in, then of all they reach into."""
+        if ((offsets < 0) | (offsets > len(self._data) - _LENGTH.size)).any():
+            raise CorruptObjectError(f"{self._rows_key}: a text is out of bounds")
+        size = self._footer.block_bytes
+        self._verify(covering(offsets, offsets + _LENGTH.size, size))
+        lengths = np.array([_LENGTH.unpack_from(self._data, offset)[0] for offset in offsets.tolist()], np.int64)
+        ends = np.minimum(offsets + _LENGTH.size + lengths, len(self._data))
+        self._verify(covering(offsets, ends, size))
 
     def key(self, row: int) -> str:
         """The key of a row."""
-        try:
-            return self._text(int(self._key_offsets[row])).decode()
-        except UnicodeDecodeError as error:
-            raise CorruptObjectError(f"{self._rows_key}: key of row {row} is not UTF-8") from error
+        return self.keys_of([row])[0]
 
-    def metadata_of(self, row: int) -> bytes:
-        """The metadata of a row, JSON text."""
-        return self._text(int(self._metadata_offsets[row]))
+    def keys_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
+        """The keys of some rows."""
+        try:
+            return [text.decode() for text in self._texts(self._key_offsets[rows])]
+        except UnicodeDecodeError as error:
+            raise CorruptObjectError(f"{self._rows_key}: a key is not UTF-8") from error
+
+    def metadata_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
+        """The metadata of some rows, JSON texts."""
+        return list(self._texts(self._metadata_offsets[rows]))
 
     def take_vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
         """A copy of some rows, shape (len(rows), dimension); only the blocks that hold them are verified."""
+        starts = self._places(rows)
+        taken: Float32Matrix = self._windows[starts >> 2].view("<f4").reshape(len(rows), self.dimension)
+        return taken
+
+    def distances(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32], metric: DistanceMetric
+    ) -> NDArray[np.float32]:
+        """The exact distances of some rows to a query, shape (len(rows),), computed where the rows stand."""
+        return distances_at(query, self._data, self._places(rows), metric)
+
+    def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in rows.parquet some vectors begin, shape (len(rows),); their blocks are verified."""
         firsts, offsets = self._run_places
-        run = np.searchsorted(firsts, rows, "right") - 1
         width = 4 * self.dimension
-        starts = offsets[run] + (rows - firsts[run]) * width
+        run = firsts.searchsorted(rows, "right") - 1
+        starts: NDArray[np.int64] = rows * width + (offsets - firsts * width)[run]
         if self._unverified:
             size = self._footer.block_bytes
             span = np.arange(0, width + size - 1, size)  # a row may lie across several blocks
             self._verify(np.minimum(starts[:, None] + span, starts[:, None] + width - 1).reshape(-1) // size)
-        taken: Float32Matrix = self._windows[starts >> 2]
-        return taken
+        return starts
 
     @cached_property
     def _run_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -203,10 +266,11 @@ class SegmentReader:
         return np.array([run.first for run in runs], np.int64), np.array([run.offset for run in runs], np.int64)
 
     @cached_property
-    def _windows(self) -> NDArray[np.float32]:
-        """rows.parquet as float32, one window of a row's width from every component on."""
-        floats = np.frombuffer(self._data, "<f4", len(self._data) // 4)
-        return np.lib.stride_tricks.sliding_window_view(floats, self.dimension)
+    def _windows(self) -> NDArray[np.void]:
+        """A window of a row's width from every fourth byte of rows.parquet on, each one opaque item: NumPy picks
+        those out five times as fast as rows of a matrix."""
+        width = np.dtype((np.void, 4 * self.dimension))
+        return np.ndarray(((len(self._data) - width.itemsize) // 4 + 1,), width, self._data, strides=(4,))
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Rows [start, end) as (first row, read-only view of shape (n, dimension)), one per row group."""
@@ -248,4 +312,4 @@ class SegmentReader:
         """Check every byte of both objects, padding apart. Raises CorruptObjectError."""
         self.verify_rows()
         for name in self._footer.sections:
-            self._section(name)
+            self._sections.section(name)

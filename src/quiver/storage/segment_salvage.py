@@ -42,7 +42,7 @@ def salvage_rows(
         kept.verify_rows()
     key = paths.segment_key(root, segment, paths.ROWS)
     try:
-        reader = SegmentReader(root, owner, segment, _index_of(root, owner, segment, rows, spec), rows)
+        reader = SegmentReader.over(root, owner, segment, _index_of(root, owner, segment, rows, spec), rows)
         _check_values(reader)
     except CorruptObjectError as error:
         raise CorruptObjectError(f"{key}: {error.message}") from error
@@ -54,7 +54,7 @@ def _with_checksums(
 ) -> SegmentReader | None:
     """A reader through what is left of the index; None when the checksums of rows.parquet are not."""
     try:
-        reader = SegmentReader(root, owner, segment, index, rows)
+        reader = SegmentReader.over(root, owner, segment, index, rows)
         return reader if len(reader.block_digests) else None
     except DataError:
         return None
@@ -93,9 +93,9 @@ def _check_values(reader: SegmentReader) -> None:
         rows = np.arange(start, min(start + _STEP, reader.rows))
         if not np.isfinite(reader.take_vectors(rows)).all():
             raise CorruptObjectError("a vector is not finite")
-        hashes[rows] = key_hashes(reader.key(row) for row in rows.tolist())
-        for row in rows.tolist():
-            decode_metadata(reader.metadata_of(row))
+        hashes[rows] = key_hashes(reader.keys_of(rows))
+        for document in reader.metadata_of(rows):
+            decode_metadata(document)
     order = np.argsort(hashes, kind="stable")
     if repeated_keys(reader, hashes[order], order):
         raise CorruptObjectError("a key comes twice")

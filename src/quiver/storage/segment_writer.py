@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from quiver.format import paths, segment_index
-from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreUnavailableError
+from quiver.storage.creation import create_object
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from quiver.model.runtime import Runtime
-    from quiver.objectstore.store import Buffer, ObjectStore
+    from quiver.objectstore.store import ObjectStore
     from quiver.storage.segment_builder import BuiltSegment
+
+
+class Written(NamedTuple):
+    """Sizes of an index object: all of it, and its end, which every search begins with."""
+
+    index_bytes: int
+    head_bytes: int
 
 
 async def write_segment(
     store: ObjectStore, runtime: Runtime, root: str, owner: str, segment: str, built: BuiltSegment
-) -> None:
+) -> Written:
     """Create both objects of segment `segment` under `root`.
 
     The name is new and random, so an object found there is our own earlier attempt.
@@ -27,26 +32,11 @@ async def write_segment(
     """
     key = paths.segment_key(root, segment, paths.SEGMENT_INDEX)
     footer = msgspec.structs.replace(built.footer, key=key, owner=owner)
-    await _create(store, runtime, paths.segment_key(root, segment, paths.ROWS), [built.rows_file])
+    await create_object(store, runtime, paths.segment_key(root, segment, paths.ROWS), [built.rows_file])
     runtime.reach("segment:rows_written")
-    await _create(store, runtime, key, segment_index.encode(footer, built.sections))
+    buffers = segment_index.encode(footer, built.sections)
+    await create_object(store, runtime, key, buffers)
     runtime.reach("segment:written")
-
-
-async def _create(store: ObjectStore, runtime: Runtime, key: str, parts: Sequence[Buffer]) -> None:
-    for attempt in range(6):
-        try:
-            await store.put_new(key, parts)
-        except ObjectExistsError:
-            try:
-                await store.get(key, 0, 1)
-            except ObjectNotFoundError:
-                pass  # a conflict reported as existence: try again
-            else:
-                return
-        except StoreUnavailableError:
-            pass
-        else:
-            return
-        await runtime.sleep(0.05 * 2**attempt * (0.5 + runtime.random()))
-    raise StoreUnavailableError(f"{key}: not written after several attempts")
+    before = segment_index.sections_before_head(built.sections)
+    sizes = [len(buffer) for buffer in buffers]
+    return Written(sum(sizes), sum(sizes) - sum(sizes[: 1 + 2 * before]))

@@ -5,6 +5,7 @@ The file is unlinked as soon as it is opened, so that nothing is left behind whe
 
 from __future__ import annotations
 
+import io
 import mmap
 import tempfile
 from typing import IO, TYPE_CHECKING
@@ -12,8 +13,10 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
-MEMORY_BYTES = 64 << 20
+MEMORY_BYTES = 256 << 20
 """A sequence up to this size stays in memory."""
 
 
@@ -30,9 +33,10 @@ class Spool:
         self._directory = directory
         self._memory_bytes = memory_bytes
 
-    def open(self, expected: int) -> SpooledFile:
-        """A file to write about `expected` bytes to."""
-        return SpooledFile(self._temporary() if expected > self._memory_bytes else None)
+    def open(self, expected: int = 0) -> SpooledFile:
+        """A file to write about `expected` bytes to; one that becomes large moves out of memory then."""
+        large = expected > self._memory_bytes
+        return SpooledFile(self._memory_bytes, self._temporary, self._temporary() if large else None)
 
     def array(self, nbytes: int) -> NDArray[np.uint8]:
         """A writable array of zero bytes, mapped when it is large."""
@@ -49,19 +53,24 @@ class Spool:
 class SpooledFile:
     """Written from start to end, then read as one view."""
 
-    def __init__(self, file: IO[bytes] | None) -> None:
+    def __init__(
+        self, memory_bytes: int, temporary: Callable[[], IO[bytes]], file: IO[bytes] | None = None
+    ) -> None:
+        """A sequence in memory, or in `file`; `temporary` makes a file for what outgrows `memory_bytes`."""
+        self._memory_bytes = memory_bytes
+        self._temporary = temporary
         self._file = file
-        self._parts: list[bytes] = []
+        self._memory = io.BytesIO()
         self.size = 0
-        self.closed = False
 
     def write(self, data: bytes | memoryview) -> int:
         """Append."""
-        if self._file is None:
-            self._parts.append(bytes(data))
-        else:
-            self._file.write(data)
         written = len(data)
+        if self._file is None and self.size + written > self._memory_bytes:
+            self._file = self._temporary()
+            self._file.write(self._memory.getvalue())
+            self._memory = io.BytesIO()
+        (self._memory if self._file is None else self._file).write(data)
         self.size += written
         return written
 
@@ -69,29 +78,10 @@ class SpooledFile:
         """Bytes written."""
         return self.size
 
-    def flush(self) -> None:
-        """Nothing to do: `view` does it."""
-
-    def close(self) -> None:
-        """Nothing to do: the bytes are still wanted."""
-
-    def writable(self) -> bool:
-        """True."""
-        return True
-
-    def readable(self) -> bool:
-        """False."""
-        return False
-
-    def seekable(self) -> bool:
-        """False."""
-        return False
-
     def view(self) -> memoryview:
         """Everything written; the file can then be dropped."""
         if self._file is None:
-            self._parts = [b"".join(self._parts)]
-            return memoryview(self._parts[0])
+            return memoryview(self._memory.getvalue())  # which does not copy
         self._file.flush()
         if not self.size:
             return memoryview(b"")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from quiver.model.types import Float32Matrix, VectorBatch
     from quiver.storage.spool import Spool
 
-_LARGE = 1 << 62  # more than any spool keeps in memory: the size is not known before the last row
-
 
 class SpooledRows:
     """Takes batches in; `source` gives the rows out.
@@ -33,8 +31,8 @@ class SpooledRows:
     def __init__(self, spool: Spool, dimension: int) -> None:
         self.rows = 0
         self._dimension = dimension
-        self._vectors = spool.open(_LARGE)
-        self._texts = spool.open(_LARGE)
+        self._vectors = spool.open()
+        self._texts = spool.open()
         self._hashes: list[NDArray[np.uint64]] = []
         self._sizes: list[NDArray[np.int64]] = []
 
@@ -58,7 +56,8 @@ class SpooledRows:
         ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._sizes]))
         hashes = np.concatenate([np.zeros(0, np.uint64), *self._hashes])
         source = _Source(self._vectors.view(), self._dimension, self._texts.view(), ends)
-        return _Chosen(source, source.last_of_each_key(hashes))
+        chosen = source.last_of_each_key(hashes)
+        return source if len(chosen) == source.rows else _Chosen(source, chosen)
 
 
 class _Source(RowSource):
@@ -74,6 +73,10 @@ class _Source(RowSource):
         release(self._mapped)
         return taken
 
+    def consecutive(self, start: int, end: int) -> Float32Matrix:
+        release(self._mapped)  # what was read before
+        return self._vectors[start:end]
+
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
         starts, middles, ends = (self._ends[2 * rows + shift].tolist() for shift in range(3))
         texts = self._texts
@@ -85,13 +88,14 @@ class _Source(RowSource):
         order = np.argsort(hashes, kind="stable")
         ascending = hashes[order]
         again = np.flatnonzero(ascending[1:] == ascending[:-1])
-        superseded: set[int] = set()
+        kept = np.ones(self.rows, bool)
         for first in np.split(again, np.flatnonzero(np.diff(again) > 1) + 1):
             if len(first):
                 rows = order[first[0] : first[-1] + 2]
                 last = dict(zip(self.texts(rows)[0], rows.tolist(), strict=True))
-                superseded.update(set(rows.tolist()) - set(last.values()))
-        return np.setdiff1d(np.arange(self.rows), np.fromiter(superseded, np.int64, len(superseded)))
+                kept[rows] = False
+                kept[list(last.values())] = True
+        return np.flatnonzero(kept)
 
 
 class _Chosen(RowSource):

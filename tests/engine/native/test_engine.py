@@ -16,6 +16,7 @@ from quiver.model.runtime import SystemRuntime
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.objectstore.local import LocalStore
 from quiver.objectstore.memory import MemoryStore
+from quiver.storage.cache.block_cache import BlockCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,19 +27,32 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
 
 SPEC = IndexSpec(2, DistanceMetric.EUCLIDEAN)
+MAINTAINING = NativeSettings(
+    flush_rows=5, flush_slots=2, tail_limit=10_000, tier_fanout=2, garbage_age=0, memory_bytes=1 << 16
+)
 
 
 class NativeNodes(Nodes):
     """Nodes of the native engine over one store."""
 
-    def __init__(self, new_store: Callable[[Runtime], ObjectStore], settings: NativeSettings) -> None:
+    def __init__(
+        self,
+        new_store: Callable[[Runtime], ObjectStore],
+        settings: NativeSettings,
+        cache_bytes: int | None = None,
+    ) -> None:
         super().__init__()
         self.runtime = SystemRuntime(threads=3)
         self.store = new_store(self.runtime)
         self._settings = settings
+        self._cache_bytes = cache_bytes
 
     def new_engine(self) -> Engine:
-        return NativeEngine(self.store, self.runtime, self._settings)
+        cache = None
+        if self._cache_bytes is not None:
+            self.store.resident = False
+            cache = BlockCache(self.store, self.runtime, self._cache_bytes)
+        return NativeEngine(self.store, self.runtime, self._settings, cache=cache)
 
     async def close(self) -> None:
         await super().close()
@@ -56,12 +70,21 @@ class TestNativeEngineInADirectory(EngineContract):
         return NativeNodes(lambda runtime: LocalStore(tmp_path / "root", runtime), NativeSettings())
 
 
+class TestNativeEngineThroughACache(EngineContract):
+    def new_nodes(self, tmp_path: Path) -> Nodes:
+        return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=1 << 20)
+
+
+class TestNativeEngineThroughACacheOfNothing(EngineContract):
+    """Every block is dropped as soon as no query uses it."""
+
+    def new_nodes(self, tmp_path: Path) -> Nodes:
+        return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=0)
+
+
 class TestNativeEngineAlwaysMaintaining(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
-        settings = NativeSettings(
-            flush_rows=5, flush_slots=2, tail_limit=10_000, tier_fanout=2, garbage_age=0, memory_bytes=1 << 16
-        )
-        return NativeNodes(MemoryStore, settings)
+        return NativeNodes(MemoryStore, MAINTAINING)
 
 
 @asynchronous

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from asynchronous import asynchronous
-from engine.native.nodes import everything, fresh_nodes
+from engine.contract import INDEX
+from engine.native.nodes import SETTINGS, everything, fresh_nodes
+from engine.native.test_pins import CLONE, OTHER
 from engine.reference import make_batch
+from quiver.engine.native.engine import NativeEngine
 from quiver.model.types import DistanceMetric, IndexSpec
 
 SPEC = IndexSpec(16, DistanceMetric.EUCLIDEAN)
@@ -57,3 +60,66 @@ async def test_a_sealed_index_leaves_no_rows_behind():
         for marker in (b"secret-key", b"other-key", np.full(16, 7.25, np.float32).tobytes()):
             assert await objects_holding(index, marker) == []
         assert len(await index.store.list("")) == 1  # the checkpoint that says so
+
+
+MARKER = np.full((1, 16), -3.14159265, np.float32)
+MARKS = (b"marked-key", b"marked-text", MARKER.tobytes())
+
+
+async def marked(index) -> list[bool]:
+    """Whether key, metadata and floats of the marked vector are anywhere in the bucket."""
+    return [bool(await objects_holding(index, mark)) for mark in MARKS]
+
+
+async def collect_everything(engine: NativeEngine) -> None:
+    """As `quiver gc --age 0` does it."""
+    while any([await engine.release(index_id, 0) for index_id in (INDEX, CLONE, OTHER)]):
+        pass
+    for index_id in (INDEX, CLONE, OTHER):
+        await engine.discard(index_id, 0)
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+@asynchronous
+async def test_deleted_bytes_stay_as_long_as_a_snapshot_or_a_clone_has_them_and_go_with_the_last(flushed):
+    async with fresh_nodes(1, SPEC) as (index,):
+        engine = NativeEngine(index.store, index.runtime, SETTINGS)
+        await index.put(make_batch(["marked-key"], MARKER, [{"text": "marked-text"}]))
+        await index.put(make_batch(["other"], np.ones((1, 16))))
+        if flushed:
+            await index.maintenance.flush()
+        await engine.snapshot(INDEX, SPEC, "one")
+        await engine.clone(INDEX, SPEC, CLONE, "one")
+        await engine.clone(CLONE, SPEC, OTHER, None)
+        first, second = [await engine.open(index_id, SPEC) for index_id in (CLONE, OTHER)]
+
+        async def forget(each) -> None:
+            await each.delete(["marked-key"])
+            await each.maintenance.compact_all()
+            await collect_everything(engine)
+
+        await forget(index)
+        assert await marked(index) == [True] * 3
+        await engine.drop_snapshot(INDEX, SPEC, "one")
+        await forget(first)
+        assert await marked(index) == [True] * 3
+        assert [row.key for row in (await second.get(["marked-key"], vectors=False, metadata=False)).rows]
+        await forget(second)
+        assert await marked(index) == [False] * 3
+        for each in (index, first, second):
+            assert list(await everything(each)) == ["other"]
+
+
+@asynchronous
+async def test_deleting_source_and_clones_leaves_no_byte_of_theirs():
+    async with fresh_nodes(1, SPEC) as (index,):
+        engine = NativeEngine(index.store, index.runtime, SETTINGS)
+        await index.put(make_batch(["marked-key"], MARKER, [{"text": "marked-text"}]))
+        await engine.snapshot(INDEX, SPEC, "one")
+        await engine.clone(INDEX, SPEC, CLONE, "one")
+        await engine.seal(INDEX, SPEC)
+        await collect_everything(engine)
+        assert await marked(index) == [True] * 3
+        await engine.seal(CLONE, SPEC)
+        await collect_everything(engine)
+        assert await marked(index) == [False] * 3

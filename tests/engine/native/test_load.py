@@ -137,13 +137,13 @@ async def test_what_was_accepted_and_written_is_counted():
     async with fresh_nodes(1) as (index,):
         await put(index, {"a": [1, 0]})
         await index.maintenance.flush()
-        first = index.state.volume
+        first = index.state.contents.volume
         await index.load(in_turn(make_batch([f"k{n}" for n in range(100)], np.ones((100, 2)))))
-        second = index.state.volume
+        second = index.state.contents.volume
         assert 0 < first.accepted < second.accepted
         assert second.accepted - first.accepted >= 100 * (8 + 2)
         loaded = max(index.state.segments, key=lambda ref: ref.rows)
         assert second.written - first.written == loaded.nbytes
         await index.maintenance.compact_all()
-        assert index.state.volume.accepted == second.accepted
-        assert index.state.volume.written > second.written
+        assert index.state.contents.volume.accepted == second.accepted
+        assert index.state.contents.volume.written > second.written

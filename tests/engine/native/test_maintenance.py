@@ -169,7 +169,7 @@ async def test_a_flush_goes_on_while_segments_are_being_merged():
         merging, go, real = asyncio.Event(), asyncio.Event(), index.runtime.offload
 
         async def slow(function, *args, **kwargs):
-            if function.__name__ == "_merge":
+            if getattr(function, "__name__", "") == "_merge":
                 merging.set()
                 await go.wait()
             return await real(function, *args, **kwargs)

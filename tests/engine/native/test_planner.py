@@ -15,6 +15,9 @@ class Table:
     def partitions_for(self, rank: float, recall: float) -> int:
         return 1 + int(rank / 1000)
 
+    def margin_for(self, rank: float, recall: float) -> float:
+        return rank
+
     def depth_for(self, rank: float, recall: float) -> int:
         return int(3 * rank)
 
@@ -97,7 +100,7 @@ def test_every_plan_can_be_carried_out(
             assert refined
             assert limit < chosen.keep < chosen.depth
     else:
-        assert chosen == (chosen.method, 0, 0, None)
+        assert chosen == (chosen.method, 0, 0, None, None)
 
 
 @pytest.mark.parametrize("matches", [1, 100, 10_000, 1_000_000])

@@ -10,12 +10,15 @@ import pytest
 from asynchronous import asynchronous
 from engine.contract import INDEX
 from engine.native.nodes import SETTINGS, everything, names, open_index, put, segment_ids
+from engine.native.test_pins import CLONE, OTHER
 from engine.reference import make_batch
 from format.test_golden import with_segment_version
 from quiver.engine.engine import IndexSealedError
+from quiver.engine.native import pins
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.flush import store_segment
 from quiver.engine.native.rebuild import rebuild
+from quiver.engine.upkeep import Finding
 from quiver.format import paths
 from quiver.model.errors import CorruptObjectError, DataError
 from quiver.model.runtime import SystemRuntime
@@ -291,3 +294,60 @@ async def test_damage_to_the_log_is_a_data_error(runtime):
     await index.store.put_new(key, [b"nonsense"])
     with pytest.raises(CorruptObjectError):
         await rebuild(await fresh(index))
+
+
+# ---------------------------------------------------------------- snapshots and clones
+
+
+async def clone_and_snapshot(index):
+    """A snapshot of the first two segments, which the index names no more, and a clone of the snapshot."""
+    engine = engine_of(index)
+    await engine.snapshot(INDEX, SPEC, "one")
+    old = [ref.id for ref in (await pins.read(index)).pins[0].segments]
+    await index.maintenance.compact_all()
+    await engine.clone(INDEX, SPEC, CLONE, "one")
+    return old, await open_index(index.store, index.runtime, SPEC, CLONE, exact_floats=0)
+
+
+@asynchronous
+async def test_segments_of_snapshots_and_of_other_indexes_are_checked_where_they_are(runtime):
+    index = await filled(runtime)
+    (first, *_), _ = await clone_and_snapshot(index)
+    engine = engine_of(index)
+    assert await engine.check(INDEX, SPEC) == await engine.check(CLONE, SPEC) == []
+    await damage(index, first, paths.ROWS, 1000)
+    key = paths.segment_key(index.root, first, paths.ROWS)
+    for index_id in (INDEX, CLONE):
+        assert key in {finding.key for finding in await engine.check(index_id, SPEC)}
+
+
+@asynchronous
+async def test_a_segment_of_another_index_that_this_one_does_not_keep_is_found(runtime):
+    index = await filled(runtime)
+    old, _ = await clone_and_snapshot(index)
+    await pins._amend(index.store, runtime, INDEX, SPEC, lambda newest, contents: [])
+    findings = await engine_of(index).check(CLONE, SPEC)
+    expected = [paths.segment_key(index.root, segment, paths.SEGMENT_INDEX) for segment in old]
+    assert findings == [Finding(key, f"index {INDEX} does not keep it") for key in expected]
+
+
+@asynchronous
+async def test_a_snapshot_is_rebuilt_and_a_clone_of_it_rebuilds_its_own(runtime):
+    index = await filled(runtime)
+    old, clone = await clone_and_snapshot(index)
+    before = await everything(clone)
+    await damage(index, old[0], paths.SEGMENT_INDEX)
+    engine = engine_of(index)
+    assert await engine.rebuild(INDEX, SPEC) == [old[0]]
+    assert await engine.check(INDEX, SPEC) != []  # the clone's pin has the damaged one still
+    assert await engine.rebuild(CLONE, SPEC) == [old[0]]
+    assert await engine.check(CLONE, SPEC) == []
+    assert await engine.release(INDEX, 0)
+    await engine.collect(INDEX, 0)
+    assert await engine.check(INDEX, SPEC) == await engine.check(CLONE, SPEC) == []
+    await engine.clone(INDEX, SPEC, OTHER, "one")
+    for index_id in (CLONE, OTHER):
+        node = await open_index(index.store, runtime, SPEC, index_id, exact_floats=0)
+        assert await everything(node) == before
+    homes = [ref.home for ref in (await pins.read(await engine.open(CLONE, SPEC))).segments]
+    assert sorted(homes) == ["", *[INDEX] * (len(old) - 1)]

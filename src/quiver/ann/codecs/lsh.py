@@ -44,7 +44,13 @@ class SignHashes(Codec):
         self.code_size = self.bits // 8 + _NORM
 
     @classmethod
-    def train(cls, rows: Float32Matrix, origins: Float32Matrix, seed: int) -> Self:  # noqa: ARG003 - only the seed
+    def train(
+        cls,
+        rows: Float32Matrix,
+        partitions: NDArray[np.int64],  # noqa: ARG003 - only the seed
+        origins: Float32Matrix,  # noqa: ARG003
+        seed: int,
+    ) -> Self:
         return cls(rows.shape[1], seed)
 
     def project(self, rows: Float32Matrix) -> Float32Matrix:

@@ -42,9 +42,9 @@ class ProductQuantizer(Codec):
         self.code_size = int(self._quantizer.code_size)
 
     @classmethod
-    def train(cls, rows: Float32Matrix, origins: Float32Matrix, seed: int) -> Self:
+    def train(cls, rows: Float32Matrix, partitions: NDArray[np.int64], origins: Float32Matrix, seed: int) -> Self:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_SAMPLE])
-        sample = rows[chosen] - origins[chosen]
+        sample = rows[chosen] - origins[partitions[chosen]]
         if len(sample) < _WORDS:
             sample = np.resize(sample, (_WORDS, rows.shape[1]))
         padded = _pad(sample)

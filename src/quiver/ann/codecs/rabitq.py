@@ -1,34 +1,33 @@
 """RaBitQ: a bit per coordinate of a row's offset from its origin, and two numbers that make the estimate unbiased.
 
 Gao and Long, RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest
-Neighbor Search, SIGMOD 2024. faiss encodes and scans; it leaves the random rotation, without which
-estimates are poor, to its caller.
+Neighbor Search, SIGMOD 2024. Codes are scanned in C (native/scan.h), in place.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import faiss
 import numpy as np
 
-from quiver.ann.code_lists import checked_sizes
-from quiver.ann.codec import Codec
+from quiver.ann import _kernels
+from quiver.ann.code_lists import NOTHING, checked_sizes
+from quiver.ann.codec import Codec, Estimates, Scanner
 from quiver.ann.codec_state import pack, unpack
-from quiver.ann.faiss_lists import FaissScanner
 from quiver.ann.residuals import residual_blocks
 from quiver.ann.rotation import Rotation
+from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from quiver.ann.codec import CodeLists, Scanner
+    from quiver.ann.codec import CodeLists
     from quiver.model.types import Float32Matrix
 
 _SEED = struct.Struct("<Q")
-_QUERY_BITS = 4  # to which a query's coordinates are rounded: 8 cost a quarter more time and gain nothing
 _VANISHING = np.finfo(np.float32).eps
+_FACTORS = np.dtype([("square", "<f4"), ("factor", "<f4")])
 
 
 class RaBitQ(Codec):
@@ -39,11 +38,16 @@ class RaBitQ(Codec):
     def __init__(self, dimension: int, seed: int) -> None:
         self._dimension, self._seed = dimension, seed
         self._rotation = Rotation(dimension, seed)
-        self._encoder = faiss.RaBitQuantizer(dimension, faiss.METRIC_L2, 1)
-        self.code_size = int(self._encoder.code_size)
+        self.code_size = -(-dimension // 8) + _FACTORS.itemsize
 
     @classmethod
-    def train(cls, rows: Float32Matrix, origins: Float32Matrix, seed: int) -> Self:  # noqa: ARG003 - only the seed
+    def train(
+        cls,
+        rows: Float32Matrix,
+        partitions: NDArray[np.int64],  # noqa: ARG003 - only the seed
+        origins: Float32Matrix,  # noqa: ARG003
+        seed: int,
+    ) -> Self:
         return cls(rows.shape[1], seed)
 
     def encode_rows(
@@ -52,17 +56,13 @@ class RaBitQ(Codec):
         codes = np.empty((len(rows), self.code_size), np.uint8)
         for block, residuals in residual_blocks(rows, partitions, origins):
             turned = self._rotation.rows(residuals)
-            codes[block] = self._encoder.compute_codes(turned)
-            _mend_short(codes[block], turned)
+            codes[block, : -_FACTORS.itemsize] = np.packbits(turned > 0, axis=1, bitorder="little")
+            codes[block, -_FACTORS.itemsize :] = _factors(turned)[:, None].view(np.uint8)
         return codes
 
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
-        sizes = checked_sizes(lists, self.code_size, origins)
-        coarse = faiss.IndexFlatL2(self._dimension)
-        coarse.add(self._rotation.rows(origins))
-        index = faiss.IndexIVFRaBitQ(coarse, self._dimension, len(origins), faiss.METRIC_L2, False, 1)
-        index.qb = _QUERY_BITS
-        return FaissScanner(index, lists, sizes, self._rotation.row, _parameters)
+        checked_sizes(lists, self.code_size, origins)
+        return RaBitQScanner(lists, np.ascontiguousarray(self._rotation.rows(origins)), self._rotation)
 
     def encode(self) -> bytes:
         return pack(self._dimension, _SEED.pack(self._seed))
@@ -73,22 +73,50 @@ class RaBitQ(Codec):
         return cls(dimension, seed)
 
 
-def _parameters() -> Any:
-    parameters = faiss.IVFRaBitQSearchParameters()
-    parameters.qb = _QUERY_BITS
-    return parameters
+class RaBitQScanner(Scanner):
+    """Scans the codes of one segment where they stand."""
+
+    def __init__(self, lists: CodeLists, origins: Float32Matrix, rotation: Rotation) -> None:
+        """A scanner; the origins are rotated."""
+        self._buffer, self._origins, self._rotation = lists.buffer, origins, rotation
+        self._ends, self._offsets = np.ascontiguousarray(lists.ends), np.ascontiguousarray(lists.offsets)
+        self._rows = int(lists.ends[-1])
+
+    def scan(
+        self,
+        query: NDArray[np.float32],
+        partitions: NDArray[np.int64],
+        limit: int,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Estimates:
+        limit = min(limit, self._rows)
+        if limit < 1:
+            return NOTHING
+        rows, scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
+        try:
+            found = _kernels.rabitq_scan(
+                self._rotation.row(query), self._origins, self._buffer, self._offsets, self._ends,
+                np.ascontiguousarray(partitions), None if allowed is None else np.ascontiguousarray(allowed),
+                rows, scores,
+            )  # fmt: skip
+        except ValueError as error:
+            raise CorruptObjectError(f"code lists: {error}") from error
+        return Estimates(rows[:found], scores[:found])
 
 
-def _mend_short(codes: NDArray[np.uint8], residuals: Float32Matrix) -> None:
-    """Give residuals too short for faiss their factor: below a square of epsilon it does not divide by the norm.
+def _factors(residuals: Float32Matrix) -> NDArray[np.void]:
+    """What ends the code of a residual r: its squared norm s, and s * sqrt(dimension) / sum |r|.
 
-    A code ends with the squared norm s of the residual r, and the factor s * sqrt(dimension) / sum |r|.
+    To the last bit as faiss's encoder, which takes many times as long: the sums go from coordinate to coordinate.
+    But faiss does not divide by norms whose square is below epsilon, and would misjudge such short residuals.
     """
-    squares = codes[:, -8:-4].copy().view(np.float32)[:, 0]
-    short = np.flatnonzero(squares < _VANISHING)
-    if len(short):
-        sums = np.abs(residuals[short]).sum(axis=1)
-        factors = np.divide(
-            squares[short] * np.float32(np.sqrt(residuals.shape[1])), sums, out=np.zeros_like(sums), where=sums > 0
-        )
-        codes[short, -4:] = factors[:, None].view(np.uint8)
+    across = np.ascontiguousarray(residuals.T)
+    squares, sums = np.square(across).sum(axis=0), np.abs(across).sum(axis=0)
+    norms, root, one = np.sqrt(squares), np.float32(np.sqrt(np.float32(residuals.shape[1]))), np.float32(1)
+    factors = np.zeros(len(residuals), _FACTORS)
+    factors["square"] = squares
+    np.divide(squares * root, sums, out=factors["factor"], where=sums > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usual = one / (sums * (one / norms) * (one / root)) * norms
+    np.copyto(factors["factor"], usual, where=squares >= _VANISHING)
+    return factors

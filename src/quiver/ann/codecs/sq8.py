@@ -30,7 +30,13 @@ class ScalarQuantizer8(Codec):
         self.code_size = len(byte_rows.low)
 
     @classmethod
-    def train(cls, rows: Float32Matrix, origins: Float32Matrix, seed: int) -> Self:  # noqa: ARG003 - rows suffice
+    def train(
+        cls,
+        rows: Float32Matrix,
+        partitions: NDArray[np.int64],  # noqa: ARG003 - rows suffice
+        origins: Float32Matrix,  # noqa: ARG003
+        seed: int,  # noqa: ARG003
+    ) -> Self:
         return cls(Refiner.train(rows))
 
     def encode_rows(

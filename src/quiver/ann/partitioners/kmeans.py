@@ -1,4 +1,9 @@
-"""K-means partitions: a row belongs to its nearest centroid, a query probes the nearest centroids."""
+"""K-means partitions: a row belongs to its nearest centroid, a query probes the nearest centroids.
+
+Rows of many dimensions are clustered along the directions in which they vary most; centroids are then means of
+whole rows. What lies across those directions is averaged away in a mean, so that it hardly tells centroids apart:
+on text embeddings and on images, inertia and the partitions that a recall takes came out as with whole rows.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,17 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from quiver.ann.partitioner import Partitioner
-from quiver.ann.partitioners.lloyd import lloyd, nearest, neighbours, pick, pick_distinct, squared_distances
+from quiver.ann.partitioners.lloyd import (
+    lloyd,
+    means,
+    nearest,
+    neighbours,
+    pick,
+    pick_distinct,
+    project,
+    squared_distances,
+)
+from quiver.ann.partitioners.principal import principal_directions
 from quiver.ann.partitioners.state import StateReader
 from quiver.ann.space import TAME
 
@@ -18,7 +33,9 @@ if TYPE_CHECKING:
 
 # Recall of probing changes by less than its noise between 64 and 256 rows a partition and from 4 to 20
 # iterations; inertia falls by another 1 % from 6 to 10.
-_ROWS_A_PARTITION = 128
+_ROWS_A_PARTITION = 64
+_DIRECTIONS = 128
+_DIRECTION_ROWS = 2048
 _LEAST_ROWS = 16_384
 _ITERATIONS = 6
 _WARM_ITERATIONS = 3
@@ -46,9 +63,14 @@ class KMeans(Partitioner):
         first = warm
         if len(warm) < count:
             first = np.concatenate([warm, pick_distinct(rows, count - len(warm), seed)])
+        first = pick(first, len(rows), seed)
         iterations = _WARM_ITERATIONS if len(warm) >= count / 2 else _ITERATIONS
-        origins = lloyd(rows, pick(first, len(rows), seed), iterations)
-        return cls(_balanced(rows, origins, count, seed).astype("<f4"))
+        if rows.shape[1] < 2 * _DIRECTIONS:
+            return cls(_balanced(rows, lloyd(rows, first, iterations), count, seed).astype("<f4"))
+        directions = principal_directions(pick(rows, _DIRECTION_ROWS, seed), _DIRECTIONS, seed)
+        flat = project(rows, directions)
+        origins = _balanced(flat, lloyd(flat, project(first, directions), iterations), count, seed)
+        return cls(means(rows, nearest(flat, origins), len(origins)))
 
     def assign(self, rows: Float32Matrix) -> NDArray[np.int32]:
         return nearest(rows, self.origins)

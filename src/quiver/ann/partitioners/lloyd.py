@@ -1,8 +1,9 @@
 """Lloyd's k-means iterations, and distances to centroids, by faiss.
 
-The same input gives the same centroids on any number of threads:
-faiss sums each centroid's rows in row order, whichever thread does it, and takes the first of equally near
-centroids, so that only its choice of the first centroids is random: these are given here.
+The same input gives the same centroids on as many threads: faiss sums each centroid's rows in row order, whichever
+thread does it, and takes the first of equally near centroids, so that only its choice of the first centroids is
+random: these are given here. On another number of threads BLAS may round differently, and tell nearly equal
+distances apart differently.
 """
 
 from __future__ import annotations
@@ -12,12 +13,17 @@ from typing import TYPE_CHECKING
 import faiss
 import numpy as np
 
+from quiver.model.threads import on_every_core
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix
+
+
+_BLOCK = 4096
 
 
 def pick(rows: Float32Matrix, limit: int, seed: int) -> Float32Matrix:
@@ -68,6 +74,21 @@ def nearest(rows: Float32Matrix, centroids: Float32Matrix) -> NDArray[np.int32]:
         return np.zeros(0, np.int32)
     found: NDArray[np.int32] = faiss.knn(rows, centroids, 1)[1][:, 0].astype(np.int32)
     return found
+
+
+def project(rows: Float32Matrix, directions: Float32Matrix) -> Float32Matrix:
+    """Coordinates of rows along directions, shape (rows, directions); block by block, however many threads."""
+    across = np.ascontiguousarray(directions.T)
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    none = np.zeros((0, len(directions)), np.float32)
+    return np.concatenate([none, *on_every_core(lambda block: block @ across, blocks)])
+
+
+def means(rows: Float32Matrix, assigned: NDArray[np.int32], count: int) -> Float32Matrix:
+    """The mean of the rows assigned to each of `count` centroids, of which every one has some."""
+    ends = np.cumsum(np.bincount(assigned, minlength=count))
+    members = np.split(np.argsort(assigned, kind="stable"), ends[:-1])
+    return np.stack([rows[some].mean(axis=0, dtype=np.float64) for some in members]).astype("<f4")
 
 
 def neighbours(centroids: Float32Matrix) -> NDArray[np.int64]:

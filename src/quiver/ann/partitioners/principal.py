@@ -47,6 +47,6 @@ def principal_directions(
 
 def _orthonormal(columns: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
     """An orthonormal basis of what the columns span beside the known directions."""
-    for _ in range(2):  # once more for what rounding left
+    for _ in range(2 if len(known) else 1):  # once more for what rounding left of the known directions
         columns = np.linalg.qr(columns - known.T @ (known @ columns))[0]
     return columns

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quiver.model.types import Float32Matrix
+    from quiver.model.types import DistanceMetric, Float32Matrix
 
 
 class Source(Protocol):
@@ -20,9 +20,13 @@ class Source(Protocol):
 
     def take_vectors(self, rows: NDArray[np.int64]) -> Float32Matrix: ...
 
-    def key(self, row: int) -> str: ...
+    def distances(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32], metric: DistanceMetric
+    ) -> NDArray[np.float32]: ...
 
-    def metadata_of(self, row: int) -> bytes: ...
+    def keys_of(self, rows: Sequence[int]) -> list[str]: ...
+
+    def metadata_of(self, rows: Sequence[int]) -> list[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +36,27 @@ class Candidates:
     Attributes:
         rows: row numbers in the source, int64 of shape (n,).
         low, high: bounds of each row's score, float32 of shape (n,).
-        taken: the vectors of the rows when they were read one by one, shape (n, dimension); None when they were
-            scanned, so that few of them are worth keeping.
+        exact: the distance of each row, float32 of shape (n,), where so few were scored that it was computed at
+            once; or None.
     """
 
     source: Source
     rows: NDArray[np.int64]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
-    taken: Float32Matrix | None = None
+    exact: NDArray[np.float32] | None = None
 
-    @property
-    def vectors(self) -> Float32Matrix:
-        """The vectors of the rows, shape (n, dimension)."""
-        return self.source.take_vectors(self.rows) if self.taken is None else self.taken
+    def distances(self, query: NDArray[np.float32], metric: DistanceMetric) -> NDArray[np.float32]:
+        """The distance of each row to the query, float32 of shape (n,)."""
+        if self.exact is not None:
+            return self.exact
+        return self.source.distances(self.rows, query, metric)
 
     def keep(self, mask: NDArray[np.bool_]) -> Candidates:
         """Those that the mask marks."""
         kept = np.flatnonzero(mask)  # found once, not once for each array
-        taken = None if self.taken is None else self.taken[kept]
-        return Candidates(self.source, self.rows[kept], self.low[kept], self.high[kept], taken)
+        exact = None if self.exact is None else self.exact[kept]
+        return Candidates(self.source, self.rows[kept], self.low[kept], self.high[kept], exact)
 
     @staticmethod
     def join(parts: Sequence[Candidates]) -> Candidates:

@@ -7,6 +7,7 @@ to the merged segment. Whoever loses the race for the next generation tries agai
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -80,10 +81,11 @@ async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
     """
     wanted = set(inputs)
     snapshot = await index.snapshots.take()
-    opened = [segment for segment in snapshot.segments if segment.reader.segment in wanted]
-    if len(opened) != len(wanted):
+    chosen = [segment for segment in snapshot.segments if segment.reader.segment in wanted]
+    if len(chosen) != len(wanted):
         return False
-    options = build_options(index, snapshot, index.progress)
+    options = await index.snapshots.complete(partial(build_options, index, snapshot, index.progress))
+    opened = await index.snapshots.whole(chosen)
     merge = await index.runtime.offload(_merge, opened, index.spec, options)
     merged = None
     if merge.built is not None:

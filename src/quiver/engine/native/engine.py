@@ -7,10 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import Engine
+from quiver.engine.native import pins
 from quiver.engine.native.burial import bury
+from quiver.engine.native.cloning import abandon, clone, is_unborn
 from quiver.engine.native.fsck import check_index
 from quiver.engine.native.index import NativeIndex
-from quiver.engine.native.inspection import inspect_index
+from quiver.engine.native.inspection import inspect_index, origin_of, shown
 from quiver.engine.native.maintenance import collect_index
 from quiver.engine.native.rebuild import rebuild
 from quiver.engine.native.recall import measure_recall
@@ -22,11 +24,13 @@ from quiver.model.errors import QuiverError
 
 if TYPE_CHECKING:
     from quiver.engine.native.workshop import Workshop
+    from quiver.engine.pinning import Pinned
     from quiver.engine.upkeep import Collected, Finding, IndexSummary, RecallReport
     from quiver.model.filter import Filter
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.cache.block_cache import BlockCache
 
 
 class NativeEngine(Engine, Upkeep):
@@ -43,13 +47,21 @@ class NativeEngine(Engine, Upkeep):
         settings: NativeSettings | None = None,
         workshop: Workshop | None = None,
         watcher: Watcher | None = None,
+        cache: BlockCache | None = None,
     ) -> None:
         self._store = store
         self._runtime = runtime
         self._settings = settings or NativeSettings()
         self._workshop = workshop or OwnWorkshop()
         self._watcher = watcher or Watcher()
-        self._pool = SegmentPool(store, self._settings.memory_bytes // 2, self._settings.open_segments)
+        self._pool = SegmentPool(
+            store,
+            runtime,
+            budget=self._settings.memory_bytes // 2,
+            limit=self._settings.open_segments,
+            spool=self._settings.spool,
+            cache=cache,
+        )
         self._open: OrderedDict[str, NativeIndex] = OrderedDict()
         self._sizes: dict[str, int] = {}
         self._used = 0
@@ -74,16 +86,28 @@ class NativeEngine(Engine, Upkeep):
 
     async def seal(self, index_id: str, spec: IndexSpec) -> None:
         index = await self.open(index_id, spec)
+        origin = await index.log.observe(lambda: index.state.contents.origin)
         await index.seal()
         self._forget(index_id)
         if self._settings.background:
-            self._runtime.spawn(self._collect_later(index), "collect deleted index")
+            self._runtime.spawn(self._collect_later(index_id, origin), "collect deleted index")
 
-    async def _collect_later(self, index: NativeIndex) -> None:
-        """Give the space of a deleted index back; `quiver gc` does it when this node does not live to see it."""
-        await self._runtime.sleep(self._settings.garbage_age + 1)
+    async def _collect_later(self, index_id: str, origin: str) -> None:
+        """Give the space of a deleted index back, and of those that kept segments for it.
+
+        `quiver gc` does it when this node does not live to see it.
+        """
+        age = self._settings.garbage_age
+        await self._runtime.sleep(age + 1)
         with suppress(QuiverError):
-            await index.maintenance.collect()
+            await self.collect(index_id, age)
+            while origin:
+                further = await origin_of(
+                    self._store, self._runtime, origin
+                )  # a deleted one forgets it with its pins
+                await self.release(origin, age)
+                await self.collect(origin, age)
+                origin = further
 
     async def inspect(self, index_id: str) -> IndexSummary:
         return await inspect_index(self._store, self._runtime, index_id)
@@ -110,6 +134,29 @@ class NativeEngine(Engine, Upkeep):
     async def discard(self, index_id: str, age: float) -> Collected:
         await bury(self._store, self._runtime, index_id)
         return await self.collect(index_id, age)
+
+    async def snapshot(self, index_id: str, spec: IndexSpec, name: str) -> Pinned:
+        return shown(await pins.add(await self.open(index_id, spec), name))
+
+    async def snapshots(self, index_id: str, spec: IndexSpec) -> list[Pinned]:
+        contents = await pins.read(await self.open(index_id, spec))
+        found = [shown(pin) for pin in contents.pins if not pin.holder]
+        return sorted(found, key=lambda snapshot: snapshot.name)
+
+    async def drop_snapshot(self, index_id: str, spec: IndexSpec, name: str) -> None:
+        await pins.remove(await self.open(index_id, spec), name)
+
+    async def clone(self, index_id: str, spec: IndexSpec, clone_id: str, snapshot: str | None) -> Pinned:
+        return shown(await clone(await self.open(index_id, spec), clone_id, snapshot))
+
+    async def release(self, index_id: str, age: float) -> bool:
+        return await pins.release(self._store, self._runtime, index_id, age)
+
+    async def unborn(self, index_id: str, age: float) -> bool:
+        return await is_unborn(self._store, self._runtime, index_id, age)
+
+    async def abandon(self, index_id: str) -> None:
+        await abandon(self._store, self._runtime, index_id)
 
     async def close(self) -> None:
         for index in self._open.values():

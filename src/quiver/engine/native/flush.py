@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
-from quiver.engine.native.state import IndexCheckpoint, Reservation, SegmentRef, Volume, encode_checkpoint
+from quiver.engine.native.state import SegmentRef, Volume, encode_checkpoint
 from quiver.format import paths
 from quiver.model.types import VectorBatch
 from quiver.storage.row_source import BatchSource
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from quiver.engine.native.index import NativeIndex
     from quiver.engine.native.snapshot import Snapshot
+    from quiver.engine.native.state import IndexCheckpoint, Reservation
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.progress import Progress
     from quiver.storage.segment_builder import BuiltSegment
@@ -61,9 +63,7 @@ async def begin(index: NativeIndex) -> Draft:
     drafts: list[tuple[Checkpoint, IndexCheckpoint, int]] = []
 
     def capture() -> None:
-        state = index.state
-        contents = IndexCheckpoint(index.spec, state.segments, state.reserved, state.volume)
-        drafts[:] = [(index.log.draft_checkpoint(b""), contents, state.tail.nbytes)]
+        drafts[:] = [(index.log.draft_checkpoint(b""), index.state.contents, index.state.tail.nbytes)]
 
     snapshot = await index.snapshots.take(capture)
     checkpoint, contents, nbytes = drafts[0]
@@ -82,13 +82,14 @@ async def store_tail(
     """
     batch = tail_rows(draft.snapshot)
     if superseded is not None and batch.keys:
-        kept = np.flatnonzero(~superseded(batch.keys)).tolist()
+        newer = await index.snapshots.complete(partial(superseded, batch.keys))
+        kept = np.flatnonzero(~newer).tolist()
         batch = VectorBatch(
             [batch.keys[row] for row in kept], batch.vectors[kept], [batch.metadata[row] for row in kept]
         )
     if not batch.keys:
         return []
-    options = build_options(index, draft.snapshot, index.progress)
+    options = await index.snapshots.complete(partial(build_options, index, draft.snapshot, index.progress))
     built = await index.runtime.offload(build_segment, BatchSource(batch), index.spec, options)
     segment = paths.segment_id(draft.checkpoint.generation, draft.checkpoint.slot, index.runtime.new_id())
     return [await store_segment(index, segment, built)]
@@ -130,8 +131,14 @@ async def store_segment(index: NativeIndex, segment: str, built: BuiltSegment) -
 
     Garbage collection relies on that: it leaves alone what a checkpoint yet to come may reference.
     """
-    await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
-    return SegmentRef(segment, built.footer.rows, built.nbytes)
+    written = await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
+    return SegmentRef(
+        segment,
+        built.footer.rows,
+        built.nbytes,
+        index_bytes=written.index_bytes,
+        head_bytes=written.head_bytes,
+    )
 
 
 async def publish(
@@ -153,8 +160,8 @@ async def publish(
     written = draft.tail_bytes + sum(ref.nbytes for ref in added)
     volume: Volume = draft.contents.volume.plus(draft.tail_bytes + loaded_bytes, written)
     kept = draft.contents.reserved if reserved is None else reserved
-    state = encode_checkpoint(IndexCheckpoint(index.spec, segments, kept, volume))
-    return await _create(index, msgspec.structs.replace(draft.checkpoint, state=state))
+    contents = msgspec.structs.replace(draft.contents, segments=segments, reserved=kept, volume=volume)
+    return await _create(index, msgspec.structs.replace(draft.checkpoint, state=encode_checkpoint(contents)))
 
 
 async def _create(index: NativeIndex, checkpoint: Checkpoint) -> bool:

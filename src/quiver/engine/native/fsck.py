@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quiver.engine.native.inspection import newest_checkpoint
 from quiver.engine.native.rebuild import read_objects
-from quiver.engine.native.state import IndexState, SegmentRef, segments_of
+from quiver.engine.native.state import IndexState, SegmentRef, contents_of
 from quiver.engine.upkeep import Finding
 from quiver.format import log_entry, paths
 from quiver.format.envelope import Kind, decode
@@ -19,6 +19,8 @@ from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.segment_salvage import salvage_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
@@ -34,13 +36,107 @@ async def check_index(store: ObjectStore, runtime: Runtime, index_id: str, spec:
     findings = await _check_log(store, runtime, root, index_id, spec)
     try:
         checkpoint = await newest_checkpoint(CheckpointStore(store, runtime, root, index_id))
-        refs = segments_of(checkpoint)
+        contents = contents_of(checkpoint)
     except DataError as error:
         return [*findings, Finding(root, error.message)]
+    if contents is None:
+        return findings
+    named: dict[str, list[SegmentRef]] = {}
+    for ref in [*contents.segments, *(ref for pin in contents.pins for ref in pin.segments)]:
+        named.setdefault(ref.id, []).append(ref)
+    own = {ref.id for ref in contents.segments}
     alive: dict[str, str] = {}
+    for id_, refs in named.items():
+        findings += await _check_segment(store, runtime, index_id, spec, refs, alive if id_ in own else None)
+    foreign = [refs[0] for refs in named.values() if refs[0].home]
+    return findings + await _check_held(store, runtime, index_id, contents.origin, foreign)
+
+
+async def _check_held(
+    store: ObjectStore, runtime: Runtime, index_id: str, origin: str, foreign: Sequence[SegmentRef]
+) -> list[Finding]:
+    """The index that this one was cloned from keeps every segment that is another's."""
+    if not foreign:
+        return []
+    root = paths.index_root(origin)
+    try:
+        contents = contents_of(await newest_checkpoint(CheckpointStore(store, runtime, root, origin)))
+    except DataError as error:
+        return [Finding(root, error.message)]
+    pins = [pin for pin in contents.pins if pin.holder == index_id] if contents else []
+    held = {ref.id for pin in pins for ref in pin.segments}
+    return [
+        Finding(_index_key(index_id, ref), f"index {origin} does not keep it")
+        for ref in foreign
+        if ref.id not in held
+    ]
+
+
+async def _check_segment(
+    store: ObjectStore,
+    runtime: Runtime,
+    index_id: str,
+    spec: IndexSpec,
+    refs: Sequence[SegmentRef],
+    alive: dict[str, str] | None,
+) -> list[Finding]:
+    """Check a segment, and what is said of it where it is named; its keys, too, against those `alive`."""
+    ref = refs[0]
+    owner = ref.owner(index_id)
+    try:
+        reader = await SegmentReader.open(store, paths.index_root(owner), owner, ref.id)
+        await runtime.offload(_verify, reader, refs, spec)
+        if alive is not None:
+            await runtime.offload(_claim_keys, reader, ref, alive)
+    except ObjectNotFoundError as error:
+        found = Finding(_index_key(index_id, ref), f"missing: {error.message}")
+    except DataError as error:
+        found = Finding(_index_key(index_id, ref), error.message)
+    else:
+        return []
+    return [found, *await _check_rows(store, runtime, owner, spec, ref)]
+
+
+async def _check_rows(
+    store: ObjectStore, runtime: Runtime, owner: str, spec: IndexSpec, ref: SegmentRef
+) -> list[Finding]:
+    """What is wrong with the rows of a segment that is damaged; [] when it can be rebuilt from them."""
+    root = paths.index_root(owner)
+    key = paths.segment_key(root, ref.id, paths.ROWS)
+    index, rows = await read_objects(store, root, ref.id)
+    if rows is None:
+        return [Finding(key, "missing")]
+    try:
+        found = await runtime.offload(salvage_rows, root, owner, ref.id, rows, index, spec)
+    except DataError as error:
+        return [Finding(key, error.message)]
+    if found.rows != ref.rows:
+        return [Finding(key, f"{found.rows} rows, its checkpoint says {ref.rows}")]
+    return []
+
+
+def _verify(reader: SegmentReader, refs: Sequence[SegmentRef], spec: IndexSpec) -> None:
+    """What the segment holds, and what is said of it where it is named. Raises CorruptObjectError."""
+    reader.check_spec(spec)
+    audit_segment(reader, spec)
     for ref in refs:
-        findings += await _check_segment(store, runtime, index_id, spec, ref, alive)
-    return findings
+        if reader.rows != ref.rows:
+            raise CorruptObjectError(f"segment {ref.id}: {reader.rows} rows, its checkpoint says {ref.rows}")
+        ref.dead()
+
+
+def _claim_keys(reader: SegmentReader, ref: SegmentRef, alive: dict[str, str]) -> None:
+    """No key is alive in two segments. Raises CorruptObjectError."""
+    dead = ref.dead()
+    for row in range(reader.rows):
+        if row not in dead:
+            other = alive.setdefault(reader.key(row), ref.id)
+            if other != ref.id:
+                raise CorruptObjectError(f"segment {ref.id}: a key is alive in segment {other} too")
+
+
+def _index_key(index_id: str, ref: SegmentRef) -> str:
+    return paths.segment_key(paths.index_root(ref.owner(index_id)), ref.id, paths.SEGMENT_INDEX)
 
 
 async def _check_log(
@@ -67,58 +163,3 @@ async def _check_log(
     except DataError as error:
         findings.append(Finding(root, error.message))
     return findings
-
-
-async def _check_segment(
-    store: ObjectStore, runtime: Runtime, index_id: str, spec: IndexSpec, ref: SegmentRef, alive: dict[str, str]
-) -> list[Finding]:
-    root = paths.index_root(index_id)
-    key = paths.segment_key(root, ref.id, paths.SEGMENT_INDEX)
-    try:
-        reader = await SegmentReader.open(store, root, index_id, ref.id)
-        await runtime.offload(_verify, reader, ref, spec)
-        await runtime.offload(_claim_keys, reader, ref, alive)
-    except ObjectNotFoundError as error:
-        found = Finding(key, f"missing: {error.message}")
-    except DataError as error:
-        found = Finding(key, error.message)
-    else:
-        return []
-    return [found, *await _check_rows(store, runtime, index_id, spec, ref)]
-
-
-async def _check_rows(
-    store: ObjectStore, runtime: Runtime, index_id: str, spec: IndexSpec, ref: SegmentRef
-) -> list[Finding]:
-    """What is wrong with the rows of a segment that is damaged; [] when it can be rebuilt from them."""
-    root = paths.index_root(index_id)
-    key = paths.segment_key(root, ref.id, paths.ROWS)
-    index, rows = await read_objects(store, root, ref.id)
-    if rows is None:
-        return [Finding(key, "missing")]
-    try:
-        found = await runtime.offload(salvage_rows, root, index_id, ref.id, rows, index, spec)
-    except DataError as error:
-        return [Finding(key, error.message)]
-    if found.rows != ref.rows:
-        return [Finding(key, f"{found.rows} rows, its checkpoint says {ref.rows}")]
-    return []
-
-
-def _verify(reader: SegmentReader, ref: SegmentRef, spec: IndexSpec) -> None:
-    """What the segment holds, and what its checkpoint says of it. Raises CorruptObjectError."""
-    reader.check_spec(spec)
-    audit_segment(reader, spec)
-    if reader.rows != ref.rows:
-        raise CorruptObjectError(f"segment {ref.id}: {reader.rows} rows, its checkpoint says {ref.rows}")
-    ref.dead()
-
-
-def _claim_keys(reader: SegmentReader, ref: SegmentRef, alive: dict[str, str]) -> None:
-    """No key is alive in two segments. Raises CorruptObjectError."""
-    dead = ref.dead()
-    for row in range(reader.rows):
-        if row not in dead:
-            other = alive.setdefault(reader.key(row), ref.id)
-            if other != ref.id:
-                raise CorruptObjectError(f"segment {ref.id}: a key is alive in segment {other} too")

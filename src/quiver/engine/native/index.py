@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import Hits, Index, IndexSealedError, Listing, ListPosition, Loaded, Lookup, Query
@@ -59,7 +60,7 @@ class NativeIndex(Index):
         self.root = paths.index_root(index_id)
         self.state = IndexState(spec)
         self.log = CommitLog(store, runtime, self.root, index_id, self.state, settings.log)
-        self.snapshots = SnapshotSource(self.log, self.state, pool, self.root, index_id, spec)
+        self.snapshots = SnapshotSource(self.log, self.state, pool, index_id, spec)
         self.progress: Progress = watcher.progress
         self.maintenance = Maintenance(self, workshop, watcher)
 
@@ -103,9 +104,10 @@ class NativeIndex(Index):
             in_tail.clear()
             in_tail.update(self.state.tail.newest(keys))
 
-        snapshot = await self.snapshots.take(capture)
-        with self.snapshots.forgetting_damage():
+        def work(snapshot: Snapshot) -> Lookup:
             return look_up(snapshot, in_tail, dict.fromkeys(keys), vectors=vectors, metadata=metadata)
+
+        return await self.snapshots.read(work, capture)
 
     async def list(
         self,
@@ -118,26 +120,23 @@ class NativeIndex(Index):
         vectors: bool = False,
         metadata: bool = False,
     ) -> Listing:
-        snapshot = await self.snapshots.take()
-        with self.snapshots.forgetting_damage():
-            return await self.runtime.offload(
-                list_page,
-                snapshot,
-                limit=limit,
-                max_bytes=max_bytes,
-                after=after,
-                segment=segment,
-                segment_count=segment_count,
-                vectors=vectors,
-                metadata=metadata,
-            )
+        work = partial(
+            list_page,
+            limit=limit,
+            max_bytes=max_bytes,
+            after=after,
+            segment=segment,
+            segment_count=segment_count,
+            vectors=vectors,
+            metadata=metadata,
+        )
+        return await self.snapshots.read(work, run=self.runtime.offload)
 
     async def query(self, query: Query) -> Hits:
-        snapshot = await self.snapshots.take()
-        with self.snapshots.forgetting_damage():
-            if self._work(snapshot) < _INLINE_WORK:
-                return search(snapshot, self.spec, query)
-            return await self.runtime.offload(search, snapshot, self.spec, query)
+        def work(snapshot: Snapshot) -> Hits:
+            return search(snapshot, self.spec, query)
+
+        return await self.snapshots.read(work, run=self.runtime.offload, heavy=self._is_heavy)
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:
@@ -146,12 +145,12 @@ class NativeIndex(Index):
             raise IndexSealedError from None
 
     async def scan(self, rows: int = 4096) -> AsyncIterator[VectorBatch]:
-        snapshot = await self.snapshots.take()
+        snapshot = await self.snapshots.take_whole()
         with self.snapshots.forgetting_damage():
             for read in batches_of(snapshot, self.spec.dimension, rows):
                 yield await self.runtime.offload(read)
 
-    def _work(self, snapshot: Snapshot) -> float:
-        """Float operations that a query without a filter takes, about."""
+    def _is_heavy(self, snapshot: Snapshot) -> bool:
+        """Whether a query without a filter takes so many float operations that it should not hold up the loop."""
         held = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
-        return (held + snapshot.tail.rows) * self.spec.dimension
+        return (held + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quiver.engine.native.state import SegmentRef, Volume, contents_of, references_of
+from quiver.engine.native.state import Pin, SegmentRef, Volume, contents_of, references_of
+from quiver.engine.pinning import Pinned
 from quiver.engine.upkeep import IndexSummary, SegmentSummary
 from quiver.format import paths
 from quiver.objectstore.store import ObjectNotFoundError
@@ -50,7 +51,23 @@ async def inspect_index(store: ObjectStore, runtime: Runtime, index_id: str) -> 
         sum(info.size for info in listed),
         volume.accepted,
         volume.written,
+        [shown(pin) for pin in contents.pins] if contents else [],
+        contents.origin if contents else "",
     )
+
+
+def shown(pin: Pin) -> Pinned:
+    """A pin as an operator sees it. Raises CorruptObjectError."""
+    rows = sum(ref.rows - len(ref.dead()) for ref in pin.segments)
+    nbytes = sum(ref.nbytes for ref in pin.segments)
+    return Pinned(pin.name, pin.holder, pin.created, pin.slot, rows, nbytes)
+
+
+async def origin_of(store: ObjectStore, runtime: Runtime, index_id: str) -> str:
+    """The index that this one was cloned from, "" when it was not. Raises DataError, StoreUnavailableError."""
+    checkpoints = CheckpointStore(store, runtime, paths.index_root(index_id), index_id)
+    contents = contents_of(await newest_checkpoint(checkpoints))
+    return contents.origin if contents else ""
 
 
 def _unneeded(name: paths.ObjectName, newest: Checkpoint | None, live: set[str]) -> bool:
@@ -66,4 +83,4 @@ def _unneeded(name: paths.ObjectName, newest: Checkpoint | None, live: set[str])
 
 
 def _summarise(ref: SegmentRef) -> SegmentSummary:
-    return SegmentSummary(ref.id, ref.rows, len(ref.dead()), ref.nbytes)
+    return SegmentSummary(ref.id, ref.rows, len(ref.dead()), ref.nbytes, ref.home)

@@ -12,6 +12,7 @@ import numpy as np
 from quiver.engine.engine import Listing, ListPosition, Row
 from quiver.engine.native.lookup import make_row
 from quiver.format.keys import HASH_BITS
+from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.candidates import Source
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
 
+_KEYS_AT_ONCE = 256
 _Entry = tuple[int, str, "Source", int]
 
 
@@ -41,14 +43,17 @@ def list_page(
     entries.append(_tail_entries(snapshot, start, stop))
     rows: list[Row] = []
     nbytes = 0
-    position = None
-    for key_hash, key, source, number in heapq.merge(*entries, key=lambda entry: entry[:2]):
-        if len(rows) == limit or nbytes >= max_bytes:
+    missing, position = Missing(), None
+    merged = heapq.merge(*entries, key=lambda entry: entry[:2])
+    for seen, (key_hash, key, source, number) in enumerate(merged):
+        if seen == limit or nbytes >= max_bytes:
+            missing.raise_any()
             return Listing(rows, position, snapshot.commit)
-        row = make_row(source, number, vectors=vectors, metadata=metadata)
-        rows.append(row)
-        nbytes += _size(row)
+        with missing:
+            rows.append(make_row(source, number, vectors=vectors, metadata=metadata))
+            nbytes += _size(rows[-1])
         position = ListPosition(key_hash, key)
+    missing.raise_any()
     return Listing(rows, None, snapshot.commit)
 
 
@@ -62,15 +67,18 @@ def _size(row: Row) -> int:
 
 
 def _segment_entries(opened: OpenSegment, start: ListPosition, stop: int) -> Iterator[_Entry]:
-    """Live rows past `start` with a hash below `stop`, in order; reads keys only as far as it is asked."""
+    """Live rows past `start` with a hash below `stop`, in order; reads keys not much further than it is asked."""
     reader, dead = opened
     hashes = reader.key_hashes
     position = int(np.searchsorted(hashes, np.uint64(start.key_hash), "left"))
-    while position < len(hashes) and (key_hash := int(hashes[position])) < stop:
-        end = int(np.searchsorted(hashes, hashes[position], "right"))
+    final = int(np.searchsorted(hashes, np.uint64(stop - 1), "right"))
+    while position < final:
+        last = hashes[min(position + _KEYS_AT_ONCE, final) - 1]
+        end = int(np.searchsorted(hashes, last, "right"))
         rows = reader.key_rows[position:end].tolist()
-        for key, row in sorted((reader.key(row), row) for row in rows if row not in dead):
-            if (key_hash, key) > start:
+        keys = zip(hashes[position:end].tolist(), reader.keys_of(rows), rows, strict=True)
+        for key_hash, key, row in sorted(keys):
+            if row not in dead and (key_hash, key) > start:
                 yield key_hash, key, reader, row
         position = end
 

@@ -7,6 +7,7 @@ after that commit: entries past it, acknowledged while the checkpoint was on its
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ from quiver.engine.engine import Loaded
 from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
 from quiver.engine.native.reservation import check_reserved, is_reserved, published, reserve
 from quiver.format.keys import key_hashes
+from quiver.model.errors import MissingObjectError
+from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.segment_builder import build_segment
 from quiver.storage.spooled_rows import SpooledRows
 
@@ -42,11 +45,11 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
     if not spooled.rows:
         return Loaded(0, snapshot.commit)
     source = await index.runtime.offload(spooled.source)
-    options = build_options(index, snapshot, progress)
+    options = await index.snapshots.complete(partial(build_options, index, snapshot, progress))
     built = await index.runtime.offload(build_segment, source, index.spec, options)
     loaded = await store_segment(index, await reserve(index), built)
     index.runtime.reach("load:written")
-    reader = await index.snapshots.open(loaded.id)
+    reader = await index.snapshots.open(loaded)
     while True:
         commit = await _publish(index, loaded, reader, spooled.nbytes)
         if commit is not None:
@@ -59,7 +62,13 @@ async def _publish(index: NativeIndex, loaded: SegmentRef, reader: SegmentReader
     async with index.maintenance.publishing:
         draft = await begin(index)
         check_reserved(draft.contents.reserved, loaded.id)
-        segments = await index.runtime.offload(_supersede, draft.snapshot.segments, reader)
+        supersede = partial(_supersede, draft.snapshot.segments, reader)
+        try:
+            segments = await index.snapshots.complete(supersede, index.runtime.offload)
+        except ObjectNotFoundError as error:
+            if await index.log.checkpoints.newest(draft.checkpoint.generation - 1) is None:
+                raise MissingObjectError(f"{error.message} is missing") from error
+            return None
         kept = bury(draft.contents.segments, draft.snapshot._replace(segments=segments))
         tail = await store_tail(index, draft, lambda keys: _found(reader, keys))
         added = [loaded, *tail]
@@ -82,5 +91,4 @@ def _shared(reader: SegmentReader, loaded: SegmentReader) -> BitMap:
     """Rows whose key the other segment holds too."""
     common = np.isin(reader.key_hashes, loaded.key_hashes, kind="sort")
     rows = reader.key_rows[common]
-    keys = [reader.key(row) for row in rows.tolist()]
-    return BitMap(rows[_found(loaded, keys)])
+    return BitMap(rows[_found(loaded, reader.keys_of(rows))])

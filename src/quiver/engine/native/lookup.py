@@ -8,6 +8,7 @@ import numpy as np
 
 from quiver.engine.engine import Lookup, Row
 from quiver.format.keys import key_hashes
+from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,9 +19,26 @@ if TYPE_CHECKING:
 
 
 def make_row(source: Source, number: int, *, vectors: bool, metadata: bool) -> Row:
-    """Row `number` of a source, with what is asked for."""
-    vector = source.take_vectors(np.array([number]))[0] if vectors else None
-    return Row(source.key(number), vector, source.metadata_of(number) if metadata else None)
+    """Row `number` of a source, with what is asked for. Raises MissingBytesError with all that it lacks."""
+    missing, vector, document = Missing(), None, None
+    with missing:
+        vector = source.take_vectors(np.array([number]))[0] if vectors else None
+    with missing:
+        key = source.keys_of([number])[0]
+    with missing:
+        document = source.metadata_of([number])[0] if metadata else None
+    missing.raise_any()
+    return Row(key, vector, document)
+
+
+def make_rows(places: Iterable[tuple[Source, int]], *, vectors: bool, metadata: bool) -> list[Row]:
+    """Rows of sources, by number. Raises MissingBytesError with all that is missing for any of them."""
+    rows, missing = [], Missing()
+    for source, number in places:
+        with missing:
+            rows.append(make_row(source, number, vectors=vectors, metadata=metadata))
+    missing.raise_any()
+    return rows
 
 
 def look_up(
@@ -39,12 +57,14 @@ def look_up(
 
 def _in_segments(snapshot: Snapshot, keys: Sequence[str], *, vectors: bool, metadata: bool) -> list[Row]:
     hashes = key_hashes(keys)
-    rows = []
+    rows, missing = [], Missing()
     for reader, dead in snapshot.segments:
-        found = reader.find(keys, hashes)
-        rows += [
-            make_row(reader, row, vectors=vectors, metadata=metadata)
-            for row in found[found >= 0].tolist()
-            if row not in dead
-        ]
+        with missing:
+            found = reader.find(keys, hashes)
+            rows += make_rows(
+                [(reader, row) for row in found[found >= 0].tolist() if row not in dead],
+                vectors=vectors,
+                metadata=metadata,
+            )
+    missing.raise_any()
     return rows

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import IndexSealedError
+from quiver.engine.native import pins
 from quiver.engine.native.compaction import choose, compact, groups
 from quiver.engine.native.flush import flush
 from quiver.engine.native.reservation import drop_forgotten
@@ -186,6 +187,8 @@ class Maintenance:
         """Remove what nothing needs any more."""
         index = self._index
         await drop_forgotten(index)
+        if any(pin.holder for pin in index.state.contents.pins):
+            await pins.release(index.store, index.runtime, index.index_id, index.settings.garbage_age)
         return await collect_index(index.store, index.runtime, index.index_id, index.settings.garbage_age)
 
 

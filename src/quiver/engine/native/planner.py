@@ -34,7 +34,8 @@ class Plan(NamedTuple):
     """How to search a segment.
 
     Attributes:
-        partitions: how many partitions to probe, when the matches lie as the rows do.
+        partitions: how many partitions to probe, when the matches lie as the rows do; on average with a margin.
+        margin: how far behind the first the partitions rank that are to be probed; None to go by their number.
         depth: codes to keep.
         keep: of those, rows to score exactly after the int8 rows have been scored; None to score all exactly.
     """
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     partitions: int = 0
     depth: int = 0
     keep: int | None = None
+    margin: float | None = None
 
 
 class Shape(NamedTuple):
@@ -81,7 +83,8 @@ def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: boo
     if min(matches * _GATHER_COST, shape.rows) <= _cost(shape, probed, depth, filtered=filtered):
         return exact
     refine = shape.refined and depth > max(_REFINE_FROM, keep)
-    return Plan(Method.PROBE, probed, depth, keep if refine else None)
+    margin = shape.calibration.margin_for(rank, recall)
+    return Plan(Method.PROBE, probed, depth, keep if refine else None, margin)
 
 
 def _cost(shape: Shape, probed: int, depth: int, *, filtered: bool) -> float:

@@ -1,8 +1,10 @@
-"""Rebuilds segments whose index is missing or damaged from their rows (Upkeep.rebuild).
+"""Rebuilds segments whose index is missing or damaged from their rows (Upkeep.rebuild), those of snapshots too.
 
 Objects are never changed in place, and a name is created once. So the rows are copied to a new segment with an
 index of its own, and a checkpoint names it instead of the damaged one, which becomes garbage. That checkpoint is
 the one underneath again: no log entry is read into it, which would take all segments open.
+
+What clones read stays pinned as it is: a clone rebuilds what it names itself, under its own root.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from pyroaring import BitMap
 
 from quiver.engine.engine import IndexSealedError
 from quiver.engine.native.flush import store_segment
 from quiver.engine.native.reservation import check_reserved, is_there, release, reserve, without
 from quiver.engine.native.snapshot import row_numbers
-from quiver.engine.native.state import IndexCheckpoint, SegmentRef, encode_checkpoint
+from quiver.engine.native.state import encode_checkpoint
 from quiver.format import paths
 from quiver.model.errors import CorruptObjectError
 from quiver.objectstore.store import ObjectNotFoundError
@@ -28,6 +31,7 @@ from quiver.storage.segment_salvage import salvage_rows
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
+    from quiver.engine.native.state import SegmentRef
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
@@ -42,12 +46,12 @@ async def rebuild(index: NativeIndex) -> list[str]:
     """
     done = []
     for ref in await index.log.observe(lambda: _segments(index)):
-        index_object, rows = await read_objects(index.store, index.root, ref.id)
+        owner = ref.owner(index.index_id)
+        root = paths.index_root(owner)
+        index_object, rows = await read_objects(index.store, root, ref.id)
         if rows is None:
             continue
-        found = await index.runtime.offload(
-            _salvage, index.root, index.index_id, index_object, rows, ref, index.spec
-        )
+        found = await index.runtime.offload(_salvage, root, owner, index_object, rows, ref, index.spec)
         if found is not None and await _replace(index, ref, found):
             done.append(ref.id)
     return done
@@ -69,9 +73,12 @@ async def _get(store: ObjectStore, key: str) -> memoryview | None:
 
 
 def _segments(index: NativeIndex) -> list[SegmentRef]:
+    """Those of the index and of its snapshots, each once."""
     if index.log.sealed:
         raise IndexSealedError
-    return list(index.state.segments)
+    contents = index.state.contents
+    kept = [ref for pin in contents.pins if not pin.holder for ref in pin.segments]
+    return list({ref.id: ref for ref in [*kept, *contents.segments]}.values())
 
 
 def _salvage(
@@ -79,7 +86,7 @@ def _salvage(
 ) -> SegmentReader | None:
     """The rows of a segment whose index is damaged; None when it is sound, or the rows are damaged too."""
     try:
-        audit_segment(SegmentReader(root, owner, ref.id, index, rows), spec)
+        audit_segment(SegmentReader.over(root, owner, ref.id, index, rows), spec)
     except CorruptObjectError:
         pass
     else:
@@ -117,17 +124,22 @@ async def _publish(index: NativeIndex, old: str, new: SegmentRef, built: BuiltSe
 
 def _draft(index: NativeIndex, old: str, new: SegmentRef, built: BuiltSegment) -> Checkpoint | None:
     """The checkpoint underneath, with the new segment in the old one's place; None when that is not there."""
-    segments = _segments(index)
-    if all(ref.id != old for ref in segments):
+    if all(ref.id != old for ref in _segments(index)):
         return None
-    check_reserved(index.state.reserved, new.id)
-    contents = IndexCheckpoint(
-        index.spec,
-        [_in_place_of(ref, new, built) if ref.id == old else ref for ref in segments],
-        without(index.state.reserved, new.id),
-        index.state.volume.plus(0, new.nbytes),
+
+    def replaced(segments: list[SegmentRef]) -> list[SegmentRef]:
+        return [_in_place_of(ref, new, built) if ref.id == old else ref for ref in segments]
+
+    contents = index.state.contents
+    check_reserved(contents.reserved, new.id)
+    changed = replace(
+        contents,
+        segments=replaced(contents.segments),
+        reserved=without(contents.reserved, new.id),
+        volume=contents.volume.plus(0, new.nbytes),
+        pins=[pin if pin.holder else replace(pin, segments=replaced(pin.segments)) for pin in contents.pins],
     )
-    return index.log.redraft_checkpoint(encode_checkpoint(contents))
+    return index.log.redraft_checkpoint(encode_checkpoint(changed))
 
 
 def _in_place_of(old: SegmentRef, new: SegmentRef, built: BuiltSegment) -> SegmentRef:

@@ -24,7 +24,7 @@ async def measure_recall(
     index: NativeIndex, *, queries: int, limit: int, condition: Filter | None, seed: int
 ) -> RecallReport:
     """See Upkeep.recall."""
-    snapshot = await index.snapshots.take()
+    snapshot = await index.snapshots.take_whole()
     with index.snapshots.forgetting_damage():
         found = await index.runtime.offload(_measure, snapshot, index.spec, queries, limit, condition, seed)
     spread = _SURE * float(found.std(ddof=1)) / len(found) ** 0.5 if len(found) > 1 else 0.0

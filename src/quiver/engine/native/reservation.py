@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from quiver.engine.engine import IndexSealedError
-from quiver.engine.native.state import IndexCheckpoint, Reservation, encode_checkpoint
+from quiver.engine.native.state import Reservation, encode_checkpoint
 from quiver.format import paths
 from quiver.model.errors import UnavailableError
 from quiver.storage.garbage import store_time
@@ -39,7 +39,7 @@ class ReservationLostError(UnavailableError):
 
 async def reserve(index: NativeIndex) -> str:
     """Reserve the id of a new segment. Raises IndexSealedError, StoreUnavailableError, DataError."""
-    since = await _now(index)
+    since = await now(index)
     while True:
         segment = await _change(index, lambda kept, id_: [*_unforgotten(kept, since), Reservation(id_, since)])
         if await is_there(index, segment):
@@ -89,21 +89,21 @@ async def drop_forgotten(index: NativeIndex) -> None:
     """Drop the reservations of those who must have died. Raises StoreUnavailableError, DataError."""
     if await index.log.observe(lambda: index.log.sealed or not index.state.reserved):
         return
-    now = await _now(index)
-    if any(now - one.since > AGE for one in index.state.reserved):
+    today = await now(index)
+    if any(today - one.since > AGE for one in index.state.reserved):
         with suppress(IndexSealedError):  # deleted meanwhile
-            await _change(index, lambda kept, _: _unforgotten(kept, now))
+            await _change(index, lambda kept, _: _unforgotten(kept, today))
 
 
-def _unforgotten(reserved: Sequence[Reservation], now: float) -> list[Reservation]:
-    return [one for one in reserved if now - one.since <= AGE]
+def _unforgotten(reserved: Sequence[Reservation], today: float) -> list[Reservation]:
+    return [one for one in reserved if today - one.since <= AGE]
 
 
-async def _now(index: NativeIndex) -> float:
+async def now(index: NativeIndex) -> float:
     """What the store's clock says, asked again when a collector took the mark before its time was read."""
-    while not (now := await store_time(index.store, index.runtime, index.root)):
+    while not (time := await store_time(index.store, index.runtime, index.root)):
         pass
-    return now
+    return time
 
 
 async def _find(index: NativeIndex, segment: str) -> Reservation | None:
@@ -134,7 +134,7 @@ def _redraft(
 ) -> tuple[Checkpoint, str]:
     if index.log.sealed:
         raise IndexSealedError
-    state = index.state
+    contents = index.state.contents
     segment = paths.segment_id(index.log.base + 1, index.log.base_slot, index.runtime.new_id())
-    contents = IndexCheckpoint(index.spec, state.segments, change(state.reserved, segment), state.volume)
-    return index.log.redraft_checkpoint(encode_checkpoint(contents)), segment
+    changed = msgspec.structs.replace(contents, reserved=change(contents.reserved, segment))
+    return index.log.redraft_checkpoint(encode_checkpoint(changed)), segment

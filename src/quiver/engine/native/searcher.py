@@ -7,14 +7,16 @@ So distances are always exact, and the answer is that of a brute-force search wh
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quiver.ann.distance import FLOAT32_MAX, distances
+from quiver.ann.distance import FLOAT32_MAX
 from quiver.ann.exact import score_of
 from quiver.engine.engine import Hits, SourceWork
 from quiver.engine.native.segment_search import Found, make_target, score_rows, search_segment
+from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.engine.engine import Query
-    from quiver.engine.native.candidates import Candidates
+    from quiver.engine.native.candidates import Candidates, Source
     from quiver.engine.native.segment_search import Target
-    from quiver.engine.native.snapshot import Snapshot
+    from quiver.engine.native.snapshot import OpenSegment, Snapshot
     from quiver.engine.native.tail import TailBlockView
     from quiver.model.types import IndexSpec
 
+_PLACE = itemgetter(0, 1)  # in the ranking: by distance, then by key
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
 
 
@@ -36,14 +39,27 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     limit = max(query.limit + (query.after.returned if query.after is not None else 0), query.total)
     recall = spec.recall if query.recall is None else query.recall
     target = make_target(query.vector, spec, limit, recall, query.filter)
-    found = [search_segment(segment, target) for segment in snapshot.segments]
+    found = _search_segments(snapshot.segments, target)
     found += [
         _search_block(view, target)
         for view in snapshot.tail.blocks(query.filter, spec.non_filterable)
         if view.mask.any()
     ]
     work = [one.work for one in found]
-    return _rank(_survivors([one.candidates for one in found], spec, query), spec, query, snapshot.commit, work)
+    candidates = [one.candidates for one in found]
+    if any(one.exact is None for one in candidates):
+        candidates = _survivors(candidates, spec, query)
+    return _rank(candidates, spec, query, snapshot.commit, work)
+
+
+def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
+    """Raises MissingBytesError with all that the segments lack for their next step."""
+    found, missing = [], Missing()
+    for segment in segments:
+        with missing:
+            found.append(search_segment(segment, target))
+    missing.raise_any()
+    return found
 
 
 def _search_block(view: TailBlockView, target: Target) -> Found:
@@ -75,28 +91,36 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
 def _rank(
     survivors: Sequence[Candidates], spec: IndexSpec, query: Query, commit: int, work: Sequence[SourceWork]
 ) -> Hits:
-    exact = [distances(query.vector, candidates.vectors, spec.metric) for candidates in survivors]
+    exact = [candidates.distances(query.vector, spec.metric) for candidates in survivors]
     merged = np.concatenate(exact) if exact else np.zeros(0, np.float32)
-    places = [(candidates.source, row) for candidates in survivors for row in candidates.rows.tolist()]
     order = _nearest(merged, query)
-    ranked = sorted((float(merged[number]), places[number][0].key(places[number][1]), number) for number in order)
+    ranked = sorted(zip(merged[order].tolist(), *_keyed(survivors, order), strict=True), key=_PLACE)
     if query.after is not None:
-        ranked = [entry for entry in ranked if entry[:2] > tuple(query.after)]
+        ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
     ranked = ranked[: query.limit]
-    metadata = (
-        [places[number][0].metadata_of(places[number][1]) for _, _, number in ranked] if query.metadata else None
-    )
-    return Hits(
-        [key for _, key, _ in ranked],
-        np.array([distance for distance, _, _ in ranked], np.float32),
-        metadata,
-        commit,
-        work,
-    )
+    metadata = [source.metadata_of([row])[0] for _, _, source, row in ranked] if query.metadata else None
+    found = np.array([entry[0] for entry in ranked], np.float32)
+    return Hits([entry[1] for entry in ranked], found, metadata, commit, work)
 
 
-def _nearest(merged: NDArray[np.float32], query: Query) -> list[int]:
-    """Numbers of the `limit` nearest past the cursor, with all that tie with the cursor or with the last."""
+def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
+    """Key, source and row of the candidates with these numbers, ascending, counted through all sources."""
+    keys: list[str] = []
+    sources: list[Source] = []
+    rows: list[int] = []
+    start = 0
+    for candidates in found:
+        end = start + len(candidates.rows)
+        chosen = candidates.rows[order[(order >= start) & (order < end)] - start].tolist()
+        keys += candidates.source.keys_of(chosen)
+        sources += [candidates.source] * len(chosen)
+        rows += chosen
+        start = end
+    return keys, sources, rows
+
+
+def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:
+    """Numbers, ascending, of the `limit` nearest past the cursor, and of all that tie with it or with the last."""
     numbers = np.arange(len(merged))
     at_cursor = 0
     if query.after is not None:
@@ -106,4 +130,4 @@ def _nearest(merged: NDArray[np.float32], query: Query) -> list[int]:
     if len(numbers) > wanted:
         worst = np.partition(merged[numbers], wanted - 1)[wanted - 1]
         numbers = numbers[merged[numbers] <= worst]
-    return numbers.tolist()
+    return numbers

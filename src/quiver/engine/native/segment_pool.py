@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
+from quiver.format import paths
+from quiver.objectstore.store import ObjectNotFoundError
+from quiver.storage.index_sections import HEAD_BYTES, IndexSections
 from quiver.storage.segment_reader import SegmentReader
+from quiver.storage.whole_object import read_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from quiver.engine.native.state import SegmentRef
+    from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.cache.block_cache import BlockCache
+    from quiver.storage.spool import Spool
+
+T = TypeVar("T")
 
 _OVERHEAD = 16 << 10  # bookkeeping of an open segment, about
 
@@ -17,38 +30,110 @@ _OVERHEAD = 16 << 10  # bookkeeping of an open segment, about
 class SegmentPool:
     """Least recently used readers are dropped beyond `budget` bytes or `limit` readers.
 
-    Memory-mapped bytes do not count, but a mapped object takes a file descriptor: hence the limit.
+    Memory-mapped bytes do not count, but a mapped object takes a file descriptor: hence the limit. The blocks of a
+    remote store have a budget of their own, in `cache`.
     """
 
-    def __init__(self, store: ObjectStore, budget: int, limit: int) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        runtime: Runtime,
+        *,
+        budget: int,
+        limit: int,
+        spool: Spool,
+        cache: BlockCache | None = None,
+    ) -> None:
         self._store = store
+        self._runtime = runtime
         self._budget = budget
         self._limit = limit
+        self._spool = spool
+        self._cache = cache
         self._readers: OrderedDict[str, SegmentReader] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._used = 0
 
-    async def open(self, root: str, owner: str, segment: str, spec: IndexSpec) -> SegmentReader:
-        """Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
-        name = root + segment
+    def held(self, owner: str, segment: str) -> SegmentReader | None:
+        """The reader of a segment that is open."""
+        name = owner + segment
         reader = self._readers.get(name)
-        if reader is None:
-            reader = await SegmentReader.open(self._store, root, owner, segment)
-            reader.check_spec(spec)
-            self._keep(name, reader)
-        self._readers.move_to_end(name)
+        if reader is not None:
+            self._readers.move_to_end(name)
+            if self._cache is not None:  # it grows with use
+                self._count(name, reader)
         return reader
 
-    def drop(self, root: str, segment: str) -> None:
-        """Forget a reader, after it showed damage: the next use reads the objects anew."""
-        reader = self._readers.pop(root + segment, None)
-        if reader is not None:
-            self._used -= reader.resident + _OVERHEAD
+    async def open(self, owner: str, ref: SegmentRef, spec: IndexSpec) -> SegmentReader:
+        """The reader of a segment of the index `owner`.
 
-    def _keep(self, name: str, reader: SegmentReader) -> None:
-        if name in self._readers:  # opened twice at the same time
-            self._used -= self._readers[name].resident + _OVERHEAD
-        self._readers[name] = reader
-        self._used += reader.resident + _OVERHEAD
+        Raises ObjectNotFoundError, DataError, StoreUnavailableError.
+        """
+        reader = self.held(owner, ref.id)
+        if reader is None:
+            reader = await self._open(owner, ref)
+            reader.check_spec(spec)
+            self.drop(owner, ref.id)  # opened twice at the same time
+            self._readers[owner + ref.id] = reader
+            self._count(owner + ref.id, reader)
+        return reader
+
+    async def whole(self, reader: SegmentReader) -> SegmentReader:
+        """A reader of the same segment with all bytes at hand, for work that reads most of them; not kept.
+
+        Raises ObjectNotFoundError, DataError, StoreUnavailableError.
+        """
+        if all(view.stable for view in reader.views):
+            return reader
+        root = paths.index_root(reader.owner)
+        keys = [paths.segment_key(root, reader.segment, part) for part in (paths.SEGMENT_INDEX, paths.ROWS)]
+        index, rows = [await read_whole(self._store, self._runtime, key, self._spool) for key in keys]
+        return SegmentReader.over(root, reader.owner, reader.segment, index, rows)
+
+    async def complete(
+        self, work: Callable[[], T], run: Callable[[Callable[[], T]], Awaitable[T]] | None = None
+    ) -> T:
+        """Do work with open readers; see `BlockCache.complete`."""
+        if self._cache is not None:
+            return await self._cache.complete(work, run)
+        return work() if run is None else await run(work)
+
+    def drop(self, owner: str, segment: str, *, damaged: bool = False) -> None:
+        """Forget a reader; after it showed `damage`, so that the next use reads the objects anew."""
+        name = owner + segment
+        reader = self._readers.pop(name, None)
+        if reader is not None:
+            self._used -= self._sizes.pop(name)
+            if self._cache is not None:
+                self._cache.close(*reader.views, damaged=damaged)
+
+    async def _open(self, owner: str, ref: SegmentRef) -> SegmentReader:
+        root = paths.index_root(owner)
+        if self._cache is None:
+            return await SegmentReader.open(self._store, root, owner, ref.id)
+        key = paths.segment_key(root, ref.id, paths.SEGMENT_INDEX)
+        view = self._cache.open(key, ref.index_bytes or await self._size(key))
+        sections = partial(IndexSections, key, owner, view, ref.head_bytes or HEAD_BYTES)
+        try:
+            return SegmentReader(root, ref.id, await self._cache.complete(sections), self._cache.open)
+        except BaseException:
+            self._cache.close(view, damaged=True)
+            raise
+
+    async def _size(self, key: str) -> int:
+        """The size of an object that a checkpoint of an older Quiver names. Raises ObjectNotFoundError."""
+        for info in await self._store.list(key):
+            if info.key == key:
+                return info.size
+        raise ObjectNotFoundError(key)
+
+    def _count(self, name: str, reader: SegmentReader) -> None:
+        """Count a reader with its present size, then drop the least recently used beyond the budget."""
+        size = reader.resident + _OVERHEAD
+        self._used += size - self._sizes.get(name, 0)
+        self._sizes[name] = size
         while (self._used > self._budget or len(self._readers) > self._limit) and len(self._readers) > 1:
-            _, oldest = self._readers.popitem(last=False)
-            self._used -= oldest.resident + _OVERHEAD
+            oldest, reader = self._readers.popitem(last=False)
+            self._used -= self._sizes.pop(oldest)
+            if self._cache is not None:
+                self._cache.close(*reader.views)

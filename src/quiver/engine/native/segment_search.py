@@ -3,14 +3,15 @@ exact score: codes only choose which rows are scored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from quiver.ann.calibration import REACH_RANK
 from quiver.ann.codec import Estimates
-from quiver.ann.exact import score_bounds
+from quiver.ann.partitioner import nearest
+from quiver.ann.exact import bounds_of, score_bounds
 from quiver.ann.space import query_to_space
 from quiver.engine.engine import SourceWork
 from quiver.engine.native.candidates import Candidates
@@ -136,8 +137,8 @@ def _row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.boo
 
 def _gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Candidates:
     """Rows picked out."""
-    vectors = reader.take_vectors(rows)
-    return replace(score_rows(reader, rows, vectors, reader.norms[rows], target), taken=vectors)
+    exact = reader.distances(rows, target.vector, target.metric)
+    return Candidates(reader, rows, *bounds_of(exact, target.metric), exact)
 
 
 def _scan(
@@ -177,6 +178,7 @@ class _Probe:
         self._target = target
         self._point = point
         self._partitions = chosen.partitions
+        self._margin = chosen.margin
         self._depth = chosen.depth
         self._keep = chosen.keep
         self._calibration = calibration
@@ -189,30 +191,28 @@ class _Probe:
         self._read = 0
 
     def run(self) -> Found:
-        ranked = self._rank()
-        scanned = self._scan_filtered(ranked) if self._filtered else self._scan(ranked[: self._partitions])
+        scanned = self._scan_filtered(self._rank()) if self._filtered else self._scan(self._nearest())
         best = self._refine(scanned.rows)
         wanted = min(self._target.limit, self._matches)
-        if len(best) < wanted and self._probed < len(ranked):  # never fewer than there are
-            best = np.union1d(
-                best, self._refine(self._scan(np.setdiff1d(ranked, np.concatenate(self._done))).rows)
-            )
+        count = len(self._reader.codes.ends)
+        if len(best) < wanted and self._probed < count:  # never fewer than there are
+            rest = np.setdiff1d(np.arange(count), np.concatenate(self._done))
+            best = np.union1d(best, self._refine(self._scan(rest).rows))
         candidates = self._score(best)
         work = _work(self._reader, Method.PROBE, self._matches, self._probed, self._scored, self._read)
         return Found(candidates, work)
 
     def _rank(self) -> NDArray[np.int64]:
-        """All partitions: the most promising first, in order as far as they are probed without a filter."""
+        """All partitions, the most promising first."""
         partitioner = self._reader.codes.partitioner
-        if partitioner is None:
-            return np.zeros(1, np.int64)
-        ranks = partitioner.rank(self._point)
-        probed = self._partitions
-        if self._filtered or 2 * probed > len(ranks):
-            return np.argsort(ranks)
-        ranked = np.argpartition(ranks, probed - 1)
-        ranked[:probed] = ranked[:probed][np.argsort(ranks[ranked[:probed]])]
-        return ranked
+        return np.zeros(1, np.int64) if partitioner is None else np.argsort(partitioner.rank(self._point))
+
+    def _nearest(self) -> NDArray[np.int64]:
+        """The partitions to probe without a filter, the most promising first."""
+        partitioner = self._reader.codes.partitioner
+        if partitioner is None or self._margin is None:
+            return self._rank()[: self._partitions]
+        return nearest(partitioner.rank(self._point), self._margin)
 
     def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
         """The best codes of some partitions."""
@@ -239,7 +239,7 @@ class _Probe:
         keep, codes = self._keep, self._reader.codes
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
-        scores = codes.refiner.score(self._point, codes.int8_rows(rows))
+        scores = codes.refiner.score_at(self._point, *codes.int8_places(rows))
         return rows[np.argpartition(scores, keep)[:keep]]
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:

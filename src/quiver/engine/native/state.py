@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from pyroaring import BitMap
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from quiver.format.checkpoint import Checkpoint
 
 
+IndexId = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?\Z")]
+"""An index id, or "" for none. It becomes part of object names, so nothing else is read from a checkpoint."""
+
+
 class SegmentRef(msgspec.Struct, frozen=True):
     """A segment as a checkpoint names it.
 
@@ -29,12 +33,26 @@ class SegmentRef(msgspec.Struct, frozen=True):
         rows: rows it holds, hidden ones included.
         nbytes: size of its objects.
         tombstones: rows deleted or overwritten since it was written, a serialised roaring bitmap; b"" for none.
+        home: id of the index that it is stored under and belongs to, when that is another than names it.
+        index_bytes: size of its index object; 0 where an older Quiver did not say.
+        head_bytes: of those, the last ones, which every search begins with.
     """
 
     id: str
     rows: int
     nbytes: int
     tombstones: bytes = b""
+    home: IndexId = ""
+    index_bytes: int = 0
+    head_bytes: int = 0
+
+    def owner(self, index_id: str) -> str:
+        """Id of the index that it is stored under, when the index with this id names it."""
+        return self.home or index_id
+
+    def seen_from_elsewhere(self, index_id: str) -> SegmentRef:
+        """The same segment, named by the index with this id, as another index names it."""
+        return msgspec.structs.replace(self, home=self.owner(index_id))
 
     def with_dead(self, dead: BitMap) -> SegmentRef:
         """The same segment with these tombstones."""
@@ -83,6 +101,26 @@ class Reservation(msgspec.Struct, frozen=True):
     published: bool = False
 
 
+class Pin(msgspec.Struct, frozen=True):
+    """The index as of one commit, kept for a snapshot or for a clone: see pins.py.
+
+    Attributes:
+        id: random, for its maker to know it by.
+        name: of a snapshot; "" for a clone's pin.
+        created: by the store's clock, in seconds since the epoch.
+        slot: the commit.
+        segments: with their tombstones as of then; of a clone's pin only those that the clone still names.
+        holder: id of the clone that reads the segments; "" for a snapshot.
+    """
+
+    id: str
+    name: str
+    created: float
+    slot: int
+    segments: list[SegmentRef]
+    holder: IndexId = ""
+
+
 class IndexCheckpoint(msgspec.Struct, frozen=True):
     """What a checkpoint of an index holds.
 
@@ -91,12 +129,16 @@ class IndexCheckpoint(msgspec.Struct, frozen=True):
         segments: no row is alive in two of them.
         reserved: segments that a merge or a load is writing.
         volume: what was accepted and written up to here.
+        pins: of snapshots, and of clones made from this index.
+        origin: id of the index that this one was cloned from; it has the pin for every segment that is another's.
     """
 
     spec: IndexSpec
     segments: list[SegmentRef]
     reserved: list[Reservation] = []
     volume: Volume = Volume()
+    pins: list[Pin] = []
+    origin: IndexId = ""
 
 
 def encode_checkpoint(checkpoint: IndexCheckpoint) -> bytes:
@@ -110,17 +152,11 @@ def decode_checkpoint(state: bytes) -> IndexCheckpoint:
 
 
 def contents_of(checkpoint: Checkpoint | None) -> IndexCheckpoint | None:
-    """What a checkpoint holds; None without one, or when it is the last of a deleted index.
+    """What a checkpoint holds; None without one, or when it is the last of a deleted index that nothing pins.
 
     Raises CorruptObjectError.
     """
     return decode_checkpoint(checkpoint.state) if checkpoint and checkpoint.state else None
-
-
-def segments_of(checkpoint: Checkpoint | None) -> list[SegmentRef]:
-    """The segments that a checkpoint names. Raises CorruptObjectError."""
-    contents = contents_of(checkpoint)
-    return contents.segments if contents else []
 
 
 def references_of(checkpoint: Checkpoint | None) -> set[str]:
@@ -129,7 +165,8 @@ def references_of(checkpoint: Checkpoint | None) -> set[str]:
     if contents is None:
         return set()
     reserved = {reservation.segment for reservation in contents.reserved if not reservation.published}
-    return {ref.id for ref in contents.segments} | reserved
+    pinned = {ref.id for pin in contents.pins for ref in pin.segments}
+    return {ref.id for ref in contents.segments} | reserved | pinned
 
 
 class View:
@@ -162,30 +199,41 @@ class View:
 
 
 class IndexState(Machine):
-    """Applies puts, deletes and seals in slot order."""
+    """Applies puts, deletes and seals in slot order.
+
+    Attributes:
+        contents: what the checkpoint underneath holds; empty without one.
+        tail: what came since.
+    """
 
     def __init__(self, spec: IndexSpec) -> None:
         self.spec = spec
         self.tail = Tail(spec.dimension, 1)
         self._base = 0
         self._base_slot = 0
-        self.segments: list[SegmentRef] = []
-        self.reserved: list[Reservation] = []
-        self.volume = Volume()
+        self.contents = IndexCheckpoint(spec, [])
         self._masks: dict[str, SegmentMask] = {}
+
+    @property
+    def segments(self) -> list[SegmentRef]:
+        """Those of the checkpoint underneath."""
+        return self.contents.segments
+
+    @property
+    def reserved(self) -> list[Reservation]:
+        """The same for reservations."""
+        return self.contents.reserved
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         stored = contents_of(checkpoint)
         shape = (self.spec.dimension, self.spec.metric)
         if stored is not None and (stored.spec.dimension, stored.spec.metric) != shape:
             raise CorruptObjectError("the checkpoint is of an index with another specification")
-        self.reserved = stored.reserved if stored else []
-        self.volume = stored.volume if stored else Volume()
-        segments = stored.segments if stored else []
+        empty = IndexCheckpoint(self.spec, [])
+        self.contents = msgspec.structs.replace(stored, spec=self.spec) if stored else empty
         self._base = checkpoint.generation if checkpoint else 0
         self._base_slot = checkpoint.slot if checkpoint else 0
-        self.segments = segments
-        self._masks = {segment.id: SegmentMask() for segment in segments}
+        self._masks = {segment.id: SegmentMask() for segment in self.segments}
         self.tail = Tail(self.spec.dimension, self._base_slot + 1)
 
     def apply(self, slot: int, part: Part) -> Any:

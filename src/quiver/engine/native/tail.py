@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pyroaring import BitMap
 
-from quiver.ann.distance import norms
+from quiver.ann.distance import distances, norms
 from quiver.format.keys import key_hashes
 from quiver.format.metadata_columns import MetadataColumns, decode_metadata
 from quiver.model.filter import matches
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.model.filter import Filter
-    from quiver.model.types import VectorBatch
+    from quiver.model.types import DistanceMetric, VectorBatch
 
 NEVER = np.iinfo(np.int64).max
 _FIRST_CAPACITY = 64
@@ -69,13 +69,19 @@ class TailBlock:
         """A copy of some rows, shape (len(rows), dimension)."""
         return self.vectors[rows]
 
-    def key(self, row: int) -> str:
-        """The key of a row."""
-        return self.keys[row]
+    def distances(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32], metric: DistanceMetric
+    ) -> NDArray[np.float32]:
+        """The exact distances of some rows to a query, shape (len(rows),)."""
+        return distances(query, self.vectors[rows], metric)
 
-    def metadata_of(self, row: int) -> bytes:
-        """The metadata of a row, JSON text."""
-        return self.metadata[row]
+    def keys_of(self, rows: Sequence[int]) -> list[str]:
+        """The keys of some rows."""
+        return [self.keys[row] for row in rows]
+
+    def metadata_of(self, rows: Sequence[int]) -> list[bytes]:
+        """The metadata of some rows, JSON texts."""
+        return [self.metadata[row] for row in rows]
 
     def visible(self, commit: int) -> NDArray[np.bool_]:
         """Which of the rows a reader at `commit` sees, shape (count,)."""
@@ -227,9 +233,13 @@ class SegmentMask:
         self._rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
         self._slots: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
 
+    def is_behind(self, view: TailView) -> bool:
+        """Whether keys were touched since the last time."""
+        return self._done < view.touched
+
     def extend(self, view: TailView, find: Finder) -> None:
         """Look up the keys touched since the last time."""
-        if self._done < view.touched:
+        if self.is_behind(view):
             keys, hashes, slots = view.tail.touched(self._done, view.touched)
             rows = find(keys, hashes)
             hidden = rows >= 0

@@ -1,0 +1,80 @@
+"""The hot part of a query, in C (src/quiver/ann/native): scans, distances and rotations without a copy of the rows.
+
+Arrays are C-contiguous; float32 unless said otherwise. All sizes and places are checked: ValueError for what does
+not fit or lies outside its array, TypeError for what is no array. Functions that read rows or codes release the GIL.
+They do not depend on the processor: every variant returns the same bytes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+VARIANTS: tuple[str, ...]
+"""Instruction sets that this processor has kernels for, the fastest last: the one in use."""
+
+def use_variant(name: str) -> None:
+    """Use another variant from now on, to test it. Raises ValueError for one that is not in VARIANTS."""
+
+def rabitq_scan(
+    query: NDArray[np.float32],
+    origins: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    partitions: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None,
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> int:
+    """Find the rows of some partitions with the smallest estimated squared distances; how many were found.
+
+    Args:
+        query, origins: rotated; shapes (dimension,) and (partitions of the segment, dimension).
+        codes, offsets, ends: see ann/codec.py, CodeLists; a code is described in native/scan.h.
+        partitions: numbers of those to scan.
+        allowed: which rows may be found, of shape (rows of the segment,); None for all.
+        rows, scores: written from their beginning on, ascending by score and then by row; as many as are wanted.
+            Damaged codes may have infinite scores.
+    """
+
+def rotate(
+    signs: NDArray[np.float32], left: NDArray[np.float32], right: NDArray[np.float32], row: NDArray[np.float32]
+) -> None:
+    """Rotate a row of shape (dimension,) in place (ann/rotation.py).
+
+    Args:
+        signs: of each step, shape (steps, dimension).
+        left, right: of shapes (a, a) and (b, b), with zeros on the right of `right` up to a multiple of eight columns.
+    """
+
+def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]) -> int:
+    """Write the numbers of the ranks at most `margin` above the least, ascending by rank; how many there are.
+
+    `numbers` has room for all.
+    """
+
+def distances(
+    query: NDArray[np.float32], rows: NDArray[np.float32], cosine: bool, out: NDArray[np.float32], /
+) -> None:
+    """Write the exact distance of a query to each row of a matrix, as ann/distance.py defines it."""
+
+def distances_at(
+    query: NDArray[np.float32],
+    data: memoryview | NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    cosine: bool,
+    out: NDArray[np.float32],
+    /,
+) -> None:
+    """The same, to the rows that begin at these bytes of `data`."""
+
+def norms(rows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Write the euclidean norm of each row of a matrix; the largest float32 where it is larger still."""
+
+def refine_at(
+    base: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    out: NDArray[np.float32],
+) -> None:
+    """Write, for each row of bytes that begins at an offset of `data`, the sum of (base - scale * byte)^2."""

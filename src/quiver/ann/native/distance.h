@@ -1,0 +1,136 @@
+/* Distances of float32 rows in float64, and of byte rows in float32: bodies that variants.c compiles.
+
+A sum has eight lanes: component i belongs to lane i mod 8, and missing components are zero. So a row's distance
+depends on nothing but the row and the query. */
+#ifndef QUIVER_DISTANCE_H
+#define QUIVER_DISTANCE_H
+
+#include <float.h>
+#include <math.h>
+
+#include "vectors.h"
+
+#define AHEAD 2               /* rows whose bytes are asked for before they are needed */
+#define LINE 64               /* bytes that memory hands over at once */
+#define GRID 0x1p46           /* steps of a cosine distance in one: ann/distance.py */
+
+BODY void fetch_row(const uint8_t *const *rows, size_t number, size_t count, size_t size) {
+    if (number >= count)
+        return;
+    for (size_t byte = 0; byte < size; byte += LINE)
+        __builtin_prefetch(rows[number] + byte);
+    __builtin_prefetch(rows[number] + size - 1);
+}
+
+/* Eight components of a row, of which there are at least one from `at` on. */
+BODY void load_eight(const uint8_t *row, size_t at, size_t dimension, f64x4 *low, f64x4 *high) {
+    f32x4 halves[2] = {{0}, {0}};
+    size_t left = dimension - at;
+    if (left >= LANES)
+        memcpy(halves, row + 4 * at, sizeof halves);
+    else
+        memcpy(halves, row + 4 * at, 4 * left);
+    *low = __builtin_convertvector(halves[0], f64x4);
+    *high = __builtin_convertvector(halves[1], f64x4);
+}
+
+BODY float capped(double distance) {
+    return distance > FLT_MAX ? FLT_MAX : (float)distance;
+}
+
+/* Of the query, summed as the rows are. */
+BODY double query_square(const double *query, size_t dimension) {
+    f64x4 sums[2] = {{0}, {0}};
+    for (size_t at = 0; at < dimension; at += LANES) {
+        f64x4 low, high;
+        LOAD(low, query + at);
+        LOAD(high, query + at + 4);
+        sums[0] += low * low;
+        sums[1] += high * high;
+    }
+    return TOTAL(sums[0], sums[1]);
+}
+
+BODY float cosine_distance(double product, double square, double other_square) {
+    double distance = rint((1.0 - product / sqrt(square * other_square)) * GRID) / GRID;
+    distance = distance < 0 ? 0 : distance;
+    return (float)(distance > 2 ? 2 : distance);
+}
+
+BODY void cosine_body(const double *query, const uint8_t *const *rows, size_t count, size_t dimension, float *out) {
+    double other_square = query_square(query, dimension);
+    for (size_t number = 0; number < count; number++) {
+        f64x4 squares[2] = {{0}, {0}}, products[2] = {{0}, {0}};
+        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        for (size_t at = 0; at < dimension; at += LANES) {
+            f64x4 low, high, query_low, query_high;
+            load_eight(rows[number], at, dimension, &low, &high);
+            LOAD(query_low, query + at);
+            LOAD(query_high, query + at + 4);
+            squares[0] += low * low;
+            squares[1] += high * high;
+            products[0] += low * query_low;
+            products[1] += high * query_high;
+        }
+        out[number] = cosine_distance(TOTAL(products[0], products[1]), TOTAL(squares[0], squares[1]), other_square);
+    }
+}
+
+BODY void euclidean_body(const double *query, const uint8_t *const *rows, size_t count, size_t dimension,
+                         float *out) {
+    for (size_t number = 0; number < count; number++) {
+        f64x4 sums[2] = {{0}, {0}};
+        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        for (size_t at = 0; at < dimension; at += LANES) {
+            f64x4 low, high, query_low, query_high;
+            load_eight(rows[number], at, dimension, &low, &high);
+            LOAD(query_low, query + at);
+            LOAD(query_high, query + at + 4);
+            low -= query_low;
+            high -= query_high;
+            sums[0] += low * low;
+            sums[1] += high * high;
+        }
+        out[number] = capped(sqrt(TOTAL(sums[0], sums[1])));
+    }
+}
+
+BODY void norms_body(const uint8_t *const *rows, size_t count, size_t dimension, float *out) {
+    for (size_t number = 0; number < count; number++) {
+        f64x4 sums[2] = {{0}, {0}};
+        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        for (size_t at = 0; at < dimension; at += LANES) {
+            f64x4 low, high;
+            load_eight(rows[number], at, dimension, &low, &high);
+            sums[0] += low * low;
+            sums[1] += high * high;
+        }
+        out[number] = capped(sqrt(TOTAL(sums[0], sums[1])));
+    }
+}
+
+BODY void refine_body(const float *base, const float *scale, const uint8_t *const *rows, size_t count,
+                      size_t dimension, float *out) {
+    for (size_t number = 0; number < count; number++) {
+        f32x8 sums = {0};
+        fetch_row(rows, number + AHEAD, count, dimension);
+        for (size_t at = 0; at < dimension; at += LANES) {
+            f32x8 from, by;
+            u8x8 bytes = {0};
+            size_t left = dimension - at;
+            if (left >= LANES)
+                memcpy(&bytes, rows[number] + at, sizeof bytes);
+            else
+                memcpy(&bytes, rows[number] + at, left);
+            LOAD(from, base + at);
+            LOAD(by, scale + at);
+            from -= by * __builtin_convertvector(__builtin_convertvector(bytes, i32x8), f32x8);
+            sums += from * from;
+        }
+        f32x4 halves[2];
+        memcpy(halves, &sums, sizeof halves);
+        out[number] = TOTAL(halves[0], halves[1]);
+    }
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* The functions of the module `_kernels`; their arguments are described in _kernels.pyi. */
+#ifndef QUIVER_FACES_H
+#define QUIVER_FACES_H
+
+#include "arguments.h"
+#include "kernels.h"
+
+/* The kernels in use. */
+extern const Kernels *kernels;
+
+PyObject *rabitq_scan(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *rotate(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *nearest(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *distances_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *distances(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *norms(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *refine_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+
+#endif

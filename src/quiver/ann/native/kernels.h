@@ -1,0 +1,82 @@
+/* The kernels: what a vector query computes, free of Python. Callers have checked every size and every place.
+
+Each kernel exists once, as an inlined body of plain C, and is compiled for several instruction sets. Sums are made
+in a fixed order and multiplications are not fused with additions, so that all variants return the same bytes. */
+#ifndef QUIVER_KERNELS_H
+#define QUIVER_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "stored arrays are little-endian and are read in place"
+#endif
+
+#define MOST_COMPONENTS 65536
+#define FACTORS_SIZE 8     /* bytes behind the signs of a code: two floats */
+#define ROW_NUMBER_SIZE 8  /* bytes */
+#define QUERY_BITS 4       /* to which a query's coordinates are rounded for the scan */
+#define LANES 8            /* partial sums of a distance */
+
+/* The nearest rows so far, a heap with the farthest first: by score, then by row number. */
+typedef struct {
+    int64_t *rows;
+    float *scores;
+    size_t limit, count;
+} Nearest;
+
+/* One partition to scan: `codes of size rows | row numbers`. */
+typedef struct {
+    const uint8_t *codes;
+    const float *origin;
+    size_t size;
+} Part;
+
+/* What is scanned. The query has zeros behind it up to 64 * words numbers. Scratch, all of it zeros: `placed` for as
+many numbers; `planes` for QUERY_BITS planes of `plane_words` words, an even number; `split` for four times as many
+bytes. */
+typedef struct {
+    const float *query;
+    size_t dimension, words, plane_words, code_size;
+    const Part *parts;
+    size_t part_count;
+    const uint8_t *allowed; /* a byte per row, or NULL */
+    uint64_t rows;
+    float *placed;
+    uint64_t *planes;
+    uint8_t *split;
+} Scan;
+
+/* An orthogonal map of `steps` steps over a grid of `height` x `width`; `stride` is the width in whole vectors.
+`scratch` holds 2 * height * stride floats. */
+typedef struct {
+    const float *signs, *left, *right;
+    size_t steps, dimension, height, width, stride;
+    float *scratch;
+} Turn;
+
+/* One set of kernels. */
+typedef struct {
+    const char *name;
+    /* Score the parts; false when a row number is out of range. */
+    int (*scan)(const Scan *, Nearest *);
+    void (*rotate)(const Turn *, float *row);
+    /* The query's components, in float64, are followed by zeros up to a whole number of lanes. `rows` may lie at any
+    address. */
+    void (*cosine)(const double *query, const uint8_t *const *rows, size_t count, size_t dimension, float *out);
+    void (*euclidean)(const double *query, const uint8_t *const *rows, size_t count, size_t dimension, float *out);
+    void (*norms)(const uint8_t *const *rows, size_t count, size_t dimension, float *out);
+    /* Squared distance of byte rows: the sum of (base - scale * byte)^2; base and scale are padded like a query. */
+    void (*refine)(const float *base, const float *scale, const uint8_t *const *rows, size_t count,
+                   size_t dimension, float *out);
+} Kernels;
+
+/* Those that this processor can run, the fastest last. */
+extern const Kernels *const every_variant[];
+int variants_here(void);
+
+void nearest_offer(Nearest *, float score, int64_t row);
+/* Ascending. */
+void nearest_sort(Nearest *);
+
+#endif

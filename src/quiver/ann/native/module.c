@@ -1,0 +1,60 @@
+/* quiver.ann._kernels: the hot part of a query. _kernels.pyi describes the functions. */
+#include <string.h>
+
+#include "faces.h"
+
+const Kernels *kernels;
+
+static PyObject *use_variant(PyObject *Py_UNUSED(module), PyObject *name) {
+    const char *text = PyUnicode_AsUTF8(name);
+    if (!text)
+        return NULL;
+    for (int i = 0; i < variants_here(); i++)
+        if (!strcmp(every_variant[i]->name, text)) {
+            kernels = every_variant[i];
+            Py_RETURN_NONE;
+        }
+    return refuse("no such variant on this processor");
+}
+
+static PyMethodDef methods[] = {
+    {"rabitq_scan", _PyCFunction_CAST(rabitq_scan), METH_FASTCALL, NULL},
+    {"rotate", _PyCFunction_CAST(rotate), METH_FASTCALL, NULL},
+    {"nearest", _PyCFunction_CAST(nearest), METH_FASTCALL, NULL},
+    {"distances_at", _PyCFunction_CAST(distances_at), METH_FASTCALL, NULL},
+    {"distances", _PyCFunction_CAST(distances), METH_FASTCALL, NULL},
+    {"norms", _PyCFunction_CAST(norms), METH_FASTCALL, NULL},
+    {"refine_at", _PyCFunction_CAST(refine_at), METH_FASTCALL, NULL},
+    {"use_variant", use_variant, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int fill(PyObject *module) {
+    int count = variants_here();
+    PyObject *names = PyTuple_New(count);
+    if (!names)
+        return -1;
+    for (int i = 0; i < count; i++) {
+        PyObject *name = PyUnicode_FromString(every_variant[i]->name);
+        if (!name) {
+            Py_DECREF(names);
+            return -1;
+        }
+        PyTuple_SET_ITEM(names, i, name);
+    }
+    kernels = every_variant[count - 1];
+    if (PyModule_AddObject(module, "VARIANTS", names) < 0) {
+        Py_DECREF(names);
+        return -1;
+    }
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill}, {0, NULL}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "quiver.ann._kernels", .m_size = 0, .m_methods = methods, .m_slots = slots};
+
+PyMODINIT_FUNC PyInit__kernels(void) {
+    return PyModuleDef_Init(&definition);
+}

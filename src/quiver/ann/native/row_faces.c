@@ -1,0 +1,162 @@
+/* distances, distances_at, norms and refine_at as Python calls them. Every size and place is checked before the GIL
+is released. */
+#include <string.h>
+
+#include "faces.h"
+
+/* Rows of one width, and room for what is computed from them. `memory` is to be freed. */
+typedef struct {
+    size_t count, dimension;
+    const uint8_t **rows;
+    void *memory;
+    float *out;
+} Rows;
+
+/* Room for `count` row addresses and for `extra` bytes behind them; false with an error set. */
+static int reserve(Rows *rows, Py_ssize_t count, Py_ssize_t dimension, const Py_buffer *out, size_t extra) {
+    if (out->shape[0] != count || dimension < 1 || dimension > MOST_COMPONENTS) {
+        refuse("rows: the arrays do not fit each other");
+        return 0;
+    }
+    rows->count = (size_t)count;
+    rows->dimension = (size_t)dimension;
+    rows->out = out->buf;
+    rows->memory = PyMem_RawCalloc(1, rows->count * sizeof *rows->rows + extra);
+    rows->rows = rows->memory;
+    if (!rows->memory)
+        PyErr_NoMemory();
+    return rows->memory != NULL;
+}
+
+/* The first of `padded` numbers of this size that follow the addresses. */
+static void *behind(const Rows *rows) {
+    return rows->rows + rows->count;
+}
+
+static size_t padded(Py_ssize_t dimension) {
+    return ((size_t)dimension + LANES - 1) / LANES * LANES;
+}
+
+/* Rows at these bytes of `data`; false with ValueError set when one is not within it. */
+static int place_at(Rows *rows, const Py_buffer *data, const Py_buffer *offsets, size_t width) {
+    for (size_t i = 0; i < rows->count; i++) {
+        int64_t offset;
+        memcpy(&offset, (const char *)offsets->buf + 8 * i, sizeof offset);
+        if (offset < 0 || width > (uint64_t)data->len || (uint64_t)offset > (uint64_t)data->len - width) {
+            refuse("rows: a row outside the data");
+            return 0;
+        }
+        rows->rows[i] = (const uint8_t *)data->buf + offset;
+    }
+    return 1;
+}
+
+static void place_all(Rows *rows, const Py_buffer *matrix) {
+    for (size_t i = 0; i < rows->count; i++)
+        rows->rows[i] = (const uint8_t *)matrix->buf + i * 4 * rows->dimension;
+}
+
+static double *widen(const Rows *rows, const Py_buffer *query) {
+    double *wide = behind(rows);
+    for (size_t i = 0; i < rows->dimension; i++) {
+        float component;
+        memcpy(&component, (const char *)query->buf + 4 * i, sizeof component);
+        wide[i] = component;
+    }
+    return wide;
+}
+
+static void measure(const Rows *rows, const double *query, int cosine) {
+    Py_BEGIN_ALLOW_THREADS
+    (cosine ? kernels->cosine : kernels->euclidean)(query, rows->rows, rows->count, rows->dimension, rows->out);
+    Py_END_ALLOW_THREADS
+}
+
+static PyObject *finish(Held *held, Rows *rows, int done) {
+    PyMem_RawFree(rows->memory);
+    let_go(held);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *distances_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    Rows rows = {0};
+    const Py_buffer *query, *data, *offsets, *out;
+    int cosine = 0, done = 0;
+    if (counted("distances_at", given, 5) && (query = hold(&held, args[0], (Wanted){"query", 'f', 1, LOOSE})) &&
+        (data = hold(&held, args[1], (Wanted){"data", 'B', 1, LOOSE})) &&
+        (offsets = hold(&held, args[2], (Wanted){"offsets", 'q', 1, LOOSE})) &&
+        (cosine = PyObject_IsTrue(args[3])) >= 0 && (out = hold(&held, args[4], (Wanted){"out", 'f', 1, WRITABLE})) &&
+        reserve(&rows, offsets->shape[0], query->shape[0], out, sizeof(double) * padded(query->shape[0])) &&
+        place_at(&rows, data, offsets, 4 * rows.dimension)) {
+        measure(&rows, widen(&rows, query), cosine);
+        done = 1;
+    }
+    return finish(&held, &rows, done);
+}
+
+PyObject *distances(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    Rows rows = {0};
+    const Py_buffer *query, *matrix, *out;
+    int cosine = 0, done = 0;
+    if (counted("distances", given, 4) && (query = hold(&held, args[0], (Wanted){"query", 'f', 1, LOOSE})) &&
+        (matrix = hold(&held, args[1], (Wanted){"rows", 'f', 2, LOOSE})) && (cosine = PyObject_IsTrue(args[2])) >= 0 &&
+        (out = hold(&held, args[3], (Wanted){"out", 'f', 1, WRITABLE}))) {
+        if (matrix->shape[1] != query->shape[0])
+            refuse("rows: the arrays do not fit each other");
+        else if (reserve(&rows, matrix->shape[0], matrix->shape[1], out,
+                         sizeof(double) * padded(query->shape[0]))) {
+            place_all(&rows, matrix);
+            measure(&rows, widen(&rows, query), cosine);
+            done = 1;
+        }
+    }
+    return finish(&held, &rows, done);
+}
+
+PyObject *norms(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    Rows rows = {0};
+    const Py_buffer *matrix, *out;
+    int done = 0;
+    if (counted("norms", given, 2) && (matrix = hold(&held, args[0], (Wanted){"rows", 'f', 2, LOOSE})) &&
+        (out = hold(&held, args[1], (Wanted){"out", 'f', 1, WRITABLE})) &&
+        reserve(&rows, matrix->shape[0], matrix->shape[1], out, 1)) {
+        place_all(&rows, matrix);
+        Py_BEGIN_ALLOW_THREADS
+        kernels->norms(rows.rows, rows.count, rows.dimension, rows.out);
+        Py_END_ALLOW_THREADS
+        done = 1;
+    }
+    return finish(&held, &rows, done);
+}
+
+PyObject *refine_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    Rows rows = {0};
+    const Py_buffer *base, *scale, *data, *offsets, *out;
+    int done = 0;
+    if (counted("refine_at", given, 5) && (base = hold(&held, args[0], (Wanted){"base", 'f', 1, LOOSE})) &&
+        (scale = hold(&held, args[1], (Wanted){"scale", 'f', 1, LOOSE})) &&
+        (data = hold(&held, args[2], (Wanted){"data", 'B', 1, LOOSE})) &&
+        (offsets = hold(&held, args[3], (Wanted){"offsets", 'q', 1, LOOSE})) &&
+        (out = hold(&held, args[4], (Wanted){"out", 'f', 1, WRITABLE}))) {
+        size_t width = padded(base->shape[0]);
+        if (scale->shape[0] != base->shape[0])
+            refuse("rows: the arrays do not fit each other");
+        else if (reserve(&rows, offsets->shape[0], base->shape[0], out, 2 * sizeof(float) * width) &&
+                 place_at(&rows, data, offsets, rows.dimension)) {
+            float *own = behind(&rows);
+            memcpy(own, base->buf, sizeof *own * rows.dimension);
+            memcpy(own + width, scale->buf, sizeof *own * rows.dimension);
+            Py_BEGIN_ALLOW_THREADS
+            kernels->refine(own, own + width, rows.rows, rows.count, rows.dimension, rows.out);
+            Py_END_ALLOW_THREADS
+            done = 1;
+        }
+    }
+    return finish(&held, &rows, done);
+}

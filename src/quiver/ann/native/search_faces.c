@@ -1,0 +1,180 @@
+/* rabitq_scan, rotate and nearest as Python calls them. Every size and place is checked before the GIL is released,
+and what was checked is copied, so that no other thread can change it. Row numbers are checked as they are read. */
+#include <math.h>
+#include <string.h>
+
+#include "faces.h"
+
+typedef struct {
+    const Py_buffer *query, *origins, *codes, *offsets, *ends, *partitions, *allowed, *rows, *scores;
+} ScanArrays;
+
+static int hold_scan(Held *held, PyObject *const *args, ScanArrays *arrays) {
+    return (arrays->query = hold(held, args[0], (Wanted){"query", 'f', 1, LOOSE})) &&
+           (arrays->origins = hold(held, args[1], (Wanted){"origins", 'f', 2, ALIGNED})) &&
+           (arrays->codes = hold(held, args[2], (Wanted){"codes", 'B', 1, LOOSE})) &&
+           (arrays->offsets = hold(held, args[3], (Wanted){"offsets", 'q', 1, LOOSE})) &&
+           (arrays->ends = hold(held, args[4], (Wanted){"ends", 'q', 1, LOOSE})) &&
+           (arrays->partitions = hold(held, args[5], (Wanted){"partitions", 'q', 1, LOOSE})) &&
+           (args[6] == Py_None || (arrays->allowed = hold(held, args[6], (Wanted){"allowed", '?', 1, LOOSE}))) &&
+           (arrays->rows = hold(held, args[7], (Wanted){"rows", 'q', 1, WRITABLE})) &&
+           (arrays->scores = hold(held, args[8], (Wanted){"scores", 'f', 1, WRITABLE}));
+}
+
+/* Whether the shapes of the arrays agree. */
+static int fits(const ScanArrays *arrays, Scan *scan) {
+    Py_ssize_t count = arrays->origins->shape[0], dimension = arrays->query->shape[0];
+    if (dimension < 1 || dimension > MOST_COMPONENTS || arrays->origins->shape[1] != dimension)
+        return 0;
+    if (arrays->offsets->shape[0] != count || arrays->ends->shape[0] != count)
+        return 0;
+    if (arrays->rows->shape[0] != arrays->scores->shape[0])
+        return 0;
+    int64_t rows = 0;
+    if (count)
+        memcpy(&rows, (const char *)arrays->ends->buf + 8 * (count - 1), sizeof rows);
+    if (rows < 0 || (arrays->allowed && arrays->allowed->shape[0] != rows))
+        return 0;
+    scan->dimension = (size_t)dimension;
+    scan->words = ((size_t)dimension + 63) / 64;
+    scan->plane_words = (scan->words + 1) / 2 * 2;
+    scan->code_size = ((size_t)dimension + 7) / 8 + FACTORS_SIZE;
+    scan->rows = (uint64_t)rows;
+    scan->part_count = (size_t)arrays->partitions->shape[0];
+    scan->allowed = arrays->allowed ? arrays->allowed->buf : NULL;
+    return 1;
+}
+
+/* Where a partition lies; false when it is not one, or not within the codes. */
+static int find_part(const ScanArrays *arrays, const Scan *scan, size_t number, Part *part) {
+    int64_t partition, ends[2] = {0, 0}, offset;
+    memcpy(&partition, (const char *)arrays->partitions->buf + 8 * number, sizeof partition);
+    if (partition < 0 || partition >= arrays->ends->shape[0])
+        return 0;
+    if (partition)
+        memcpy(ends, (const char *)arrays->ends->buf + 8 * (partition - 1), sizeof *ends);
+    memcpy(ends + 1, (const char *)arrays->ends->buf + 8 * partition, sizeof *ends);
+    memcpy(&offset, (const char *)arrays->offsets->buf + 8 * partition, sizeof offset);
+    if (ends[0] < 0 || ends[1] < ends[0] || offset < 0 || offset > arrays->codes->len)
+        return 0;
+    uint64_t size = (uint64_t)(ends[1] - ends[0]);
+    uint64_t room = (uint64_t)(arrays->codes->len - offset) / (scan->code_size + ROW_NUMBER_SIZE);
+    if (size > room)
+        return 0;
+    part->codes = (const uint8_t *)arrays->codes->buf + offset;
+    part->origin = (const float *)arrays->origins->buf + (size_t)partition * scan->dimension;
+    part->size = (size_t)size;
+    return 1;
+}
+
+/* Scratch of a scan in one piece, to be freed; NULL without memory. */
+static void *lay_out(Scan *scan, const float *query) {
+    size_t floats = 64 * scan->words * sizeof(float), parts = scan->part_count * sizeof *scan->parts;
+    size_t planes = QUERY_BITS * scan->plane_words * sizeof *scan->planes;
+    char *memory = PyMem_RawCalloc(1, parts + 5 * planes + 2 * floats);
+    if (!memory)
+        return NULL;
+    scan->parts = (Part *)memory;
+    scan->planes = (uint64_t *)(memory + parts);
+    scan->split = (uint8_t *)memory + parts + planes;
+    scan->placed = (float *)(memory + parts + 5 * planes);
+    scan->query = (float *)(memory + parts + 5 * planes + floats);
+    memcpy(memory + parts + 5 * planes + floats, query, scan->dimension * sizeof *query);
+    return memory;
+}
+
+static PyObject *run_scan(const ScanArrays *arrays) {
+    Scan scan;
+    if (!fits(arrays, &scan))
+        return refuse("scan: the arrays do not fit each other");
+    void *memory = lay_out(&scan, arrays->query->buf);
+    if (!memory)
+        return PyErr_NoMemory();
+    int good = 1;
+    for (size_t number = 0; good && number < scan.part_count; number++)
+        good = find_part(arrays, &scan, number, (Part *)memory + number);
+    if (!good) {
+        PyMem_RawFree(memory);
+        return refuse("scan: a partition outside the codes");
+    }
+    Nearest found = {arrays->rows->buf, arrays->scores->buf, (size_t)arrays->rows->shape[0], 0};
+    Py_BEGIN_ALLOW_THREADS
+    good = kernels->scan(&scan, &found);
+    Py_END_ALLOW_THREADS
+    PyMem_RawFree(memory);
+    return good ? PyLong_FromSize_t(found.count) : refuse("scan: the number of a row that is not there");
+}
+
+PyObject *rabitq_scan(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    ScanArrays arrays = {0};
+    PyObject *found = NULL;
+    if (counted("rabitq_scan", given, 9) && hold_scan(&held, args, &arrays))
+        found = run_scan(&arrays);
+    let_go(&held);
+    return found;
+}
+
+static PyObject *run_rotation(const Py_buffer *signs, const Py_buffer *left, const Py_buffer *right,
+                              const Py_buffer *row) {
+    Turn turn = {signs->buf, left->buf, right->buf, (size_t)signs->shape[0], (size_t)signs->shape[1],
+                 (size_t)left->shape[0], (size_t)right->shape[0], (size_t)right->shape[1], NULL};
+    int fits = row->shape[0] == signs->shape[1] && left->shape[1] == left->shape[0] && turn.stride % LANES == 0 &&
+               turn.width >= 1 && turn.height >= 1 && turn.stride >= turn.width && turn.stride < turn.width + LANES &&
+               turn.dimension <= MOST_COMPONENTS && turn.height <= turn.dimension / turn.width;
+    if (!fits)
+        return refuse("rotate: the arrays do not fit each other");
+    turn.scratch = PyMem_RawMalloc(2 * turn.height * turn.stride * sizeof(float));
+    if (!turn.scratch)
+        return PyErr_NoMemory();
+    kernels->rotate(&turn, row->buf);
+    PyMem_RawFree(turn.scratch);
+    Py_RETURN_NONE;
+}
+
+PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *signs, *left, *right, *row;
+    PyObject *done = NULL;
+    if (counted("rotate", given, 4) && (signs = hold(&held, args[0], (Wanted){"signs", 'f', 2, ALIGNED})) &&
+        (left = hold(&held, args[1], (Wanted){"left", 'f', 2, ALIGNED})) &&
+        (right = hold(&held, args[2], (Wanted){"right", 'f', 2, ALIGNED})) &&
+        (row = hold(&held, args[3], (Wanted){"row", 'f', 1, WRITABLE})))
+        done = run_rotation(signs, left, right, row);
+    let_go(&held);
+    return done;
+}
+
+static PyObject *run_nearest(const Py_buffer *ranks, double margin, const Py_buffer *numbers) {
+    size_t count = (size_t)ranks->shape[0];
+    const float *values = ranks->buf;
+    if (numbers->shape[0] != ranks->shape[0])
+        return refuse("nearest: the arrays do not fit each other");
+    float *scores = PyMem_RawMalloc((count + 1) * sizeof *scores), least = INFINITY;
+    if (!scores)
+        return PyErr_NoMemory();
+    for (size_t i = 0; i < count; i++)
+        least = values[i] < least ? values[i] : least;
+    float most = least + (float)margin;
+    Nearest found = {numbers->buf, scores, count, 0};
+    for (size_t i = 0; i < count; i++)
+        if (values[i] <= most)
+            nearest_offer(&found, values[i], (int64_t)i);
+    nearest_sort(&found);
+    PyMem_RawFree(scores);
+    return PyLong_FromSize_t(found.count);
+}
+
+PyObject *nearest(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *ranks, *numbers;
+    PyObject *found = NULL;
+    if (counted("nearest", given, 3) && (ranks = hold(&held, args[0], (Wanted){"ranks", 'f', 1, ALIGNED})) &&
+        (numbers = hold(&held, args[2], (Wanted){"numbers", 'q', 1, WRITABLE}))) {
+        double margin = PyFloat_AsDouble(args[1]);
+        if (margin != -1.0 || !PyErr_Occurred())
+            found = run_nearest(ranks, margin, numbers);
+    }
+    let_go(&held);
+    return found;
+}

@@ -1,0 +1,50 @@
+/* The kernels for each instruction set, and which of them this processor has. */
+#include "distance.h"
+#include "scan.h"
+#ifdef __x86_64__
+#include "scan_avx2.h"
+#endif
+
+#define VARIANT(set, target, cut, count_codes)                                                                                      \
+    target static int scan_##set(const Scan *scan, Nearest *nearest) {                                               \
+        return scan_body(scan, nearest, cut, count_codes);                                                        \
+    }                                                                                                             \
+    target static void rotate_##set(const Turn *turn, float *row) { rotate_body(turn, row); }                     \
+    target static void cosine_##set(const double *query, const uint8_t *const *rows, size_t count,                \
+                                    size_t dimension, float *out) {                                               \
+        cosine_body(query, rows, count, dimension, out);                                                          \
+    }                                                                                                             \
+    target static void euclidean_##set(const double *query, const uint8_t *const *rows, size_t count,             \
+                                       size_t dimension, float *out) {                                            \
+        euclidean_body(query, rows, count, dimension, out);                                                       \
+    }                                                                                                             \
+    target static void norms_##set(const uint8_t *const *rows, size_t count, size_t dimension, float *out) {      \
+        norms_body(rows, count, dimension, out);                                                                  \
+    }                                                                                                             \
+    target static void refine_##set(const float *base, const float *scale, const uint8_t *const *rows,            \
+                                    size_t count, size_t dimension, float *out) {                                 \
+        refine_body(base, scale, rows, count, dimension, out);                                                    \
+    }                                                                                                             \
+    static const Kernels kernels_##set = {#set,          scan_##set,  rotate_##set, cosine_##set,                 \
+                                          euclidean_##set, norms_##set, refine_##set};
+
+VARIANT(plain, , cut_words, count_words)
+
+#ifdef __x86_64__
+VARIANT(popcnt, __attribute__((target("popcnt"))), cut_words, count_words)
+VARIANT(avx2, AVX2, cut_avx2, count_avx2)
+const Kernels *const every_variant[] = {&kernels_plain, &kernels_popcnt, &kernels_avx2};
+
+int variants_here(void) {
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("popcnt"))
+        return 1;
+    return __builtin_cpu_supports("avx2") ? 3 : 2;
+}
+#else
+const Kernels *const every_variant[] = {&kernels_plain};
+
+int variants_here(void) {
+    return 1;
+}
+#endif

@@ -1,0 +1,224 @@
+"""The blocks of remote objects that a process keeps on disk, under a byte budget and across restarts.
+
+While there is room every block that is offered is taken; then only one that is offered for the second time within
+a window, because it was fetched twice. With the second chance that the slab log gives to what is asked for, a scan
+neither pushes out what is used again and again nor wears the disk.
+
+It is a cache: damage, a full or a failing disk make it hold less, and are counted; no method raises for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quiver.storage.cache.block_index import BlockIndex, words
+from quiver.storage.cache.location_table import keys_of
+from quiver.storage.cache.probation import Probation
+from quiver.storage.cache.slab import ENTRY, digest_of
+from quiver.storage.cache.slab_folder import SlabFolder
+from quiver.storage.cache.slab_log import BATCH, SlabLog
+from quiver.storage.cache.view import BLOCK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from quiver.storage.cache.block_index import Shelved
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 256, 1 << 16  # offered blocks that are refused after the disk failed
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the tier did since it was opened, in blocks, and the bytes it has on disk.
+
+    Attributes:
+        hits: read, and right.
+        misses: asked for by `find` or `read`, and not here or not right.
+        admitted: written because they were offered.
+        refused: offered and not written: for want of a second offer, or while the disk fails.
+        evicted: deleted to make room.
+        damaged: not what was written; they were dropped.
+        failures: of the disk to take bytes.
+        nbytes: bytes of the files.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    admitted: int = 0
+    refused: int = 0
+    evicted: int = 0
+    damaged: int = 0
+    failures: int = 0
+    nbytes: int = 0
+
+
+class DiskTier:
+    """Synchronous and thread-safe. `find` and `drop` touch memory only, so the event loop may call them.
+
+    Attributes:
+        counters: see Counters.
+    """
+
+    def __init__(self, folder: SlabFolder, budget: int, block_bytes: int) -> None:
+        """The tier of an open folder, which it closes."""
+        self.counters = Counters()
+        self._block_bytes = block_bytes
+        self._lock = Lock()  # of what is in memory; held briefly
+        self._writing = Lock()  # of the files; taken before the other
+        self._index = BlockIndex(block_bytes)
+        self._log = SlabLog(folder, budget, block_bytes, self._index, self._lock)
+        self._probation = Probation(budget // block_bytes)
+        self._pause, self._refusing = _FIRST_PAUSE, 0
+        self._closed = False
+        self._weigh()
+
+    @classmethod
+    def open(cls, folder: Path, budget: int, token: str, block_bytes: int = BLOCK) -> DiskTier:
+        """Take the first numbered folder in `folder` that no other process has, with the blocks in it.
+
+        Args:
+            folder: made if need be.
+            budget: bytes that the files of this process may have; too few for eight blocks, and none are kept.
+            token: 1 to 64 letters and digits, different each time; part of the names of new files.
+            block_bytes: of a block; the last of an object is shorter.
+
+        Raises: OSError when the folder cannot be used.
+        """
+        taken = SlabFolder.take(folder, token)
+        try:
+            return cls(taken, budget, block_bytes)
+        except BaseException:
+            taken.close()
+            raise
+
+    def find(self, object_id: bytes, blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which blocks of an object are here, as far as memory knows.
+
+        Args:
+            object_id: 16 bytes, a digest of the store and the key.
+            blocks: their numbers.
+        """
+        with self._lock:
+            held: NDArray[np.bool_] = self._index.locate(object_id, blocks) >= 0
+            self.counters.misses += len(blocks) - int(held.sum())
+        return held
+
+    def read(self, object_id: bytes, blocks: NDArray[np.int64], into: memoryview) -> NDArray[np.bool_]:
+        """Copy blocks to their places in a view of the whole object; which ones were here, and right.
+
+        Only verified bytes are copied; a block that is wrong is dropped.
+
+        Args:
+            object_id: 16 bytes.
+            blocks: distinct numbers.
+            into: writable, as long as the object.
+        """
+        into = into.cast("B")
+        right = np.zeros(len(blocks), bool)
+        with self._lock:
+            shelved = self._index.pin(object_id, blocks)
+        try:
+            for part in shelved:
+                right[part.places] = self._copy_out(object_id, blocks[part.places], part, into)
+        finally:
+            with self._lock:
+                for part in shelved:
+                    self.counters.damaged += self._index.unpin(part, right[part.places])
+                hits = int(right.sum())
+                self.counters.hits += hits
+                self.counters.misses += len(blocks) - hits
+        return right
+
+    def write(self, object_id: bytes, blocks: NDArray[np.int64], source: memoryview) -> None:
+        """Offer blocks, from a view of the whole object; those that are here already count as asked for again.
+
+        Args:
+            object_id: 16 bytes.
+            blocks: their numbers.
+            source: as long as the object; the bytes of the blocks stay as they are during the call.
+        """
+        source = source.cast("B")
+        blocks = np.unique(blocks[(blocks >= 0) & (blocks < -(-len(source) // self._block_bytes))])
+        with self._writing:
+            with self._lock:
+                chosen = self._admit(object_id, blocks)
+            try:
+                for at in range(0, len(chosen), BATCH):
+                    self._log.append(*self._records(object_id, chosen[at : at + BATCH], source))
+                    self.counters.admitted += len(chosen[at : at + BATCH])
+                    self._pause = _FIRST_PAUSE
+            except OSError:
+                self.counters.failures += 1
+                self._refusing = self._pause
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            if len(chosen):
+                self._weigh()
+
+    def drop(self, object_id: bytes) -> None:
+        """Forget the blocks of an object."""
+        with self._lock:
+            self._index.forget_object(object_id)
+
+    def close(self) -> None:
+        """Write what makes the next opening quick, and let go of the folder. Nothing is found afterwards."""
+        with self._writing:
+            if not self._closed:
+                self._closed = True
+                self._log.close()
+
+    # ---------------------------------------------------------------- parts
+
+    def _copy_out(
+        self, object_id: bytes, blocks: NDArray[np.int64], part: Shelved, into: memoryview
+    ) -> NDArray[np.bool_]:
+        offsets = blocks * self._block_bytes
+        fits: NDArray[np.bool_] = (
+            (part.entries["object"] == words(object_id)).all(axis=1)
+            & (part.entries["offset"] == offsets.astype(np.uint64))
+            & (part.entries["length"] == np.minimum(self._block_bytes, len(into) - offsets))
+        )
+        for place, data in zip(np.flatnonzero(fits).tolist(), part.slab.read(part.entries[fits]), strict=True):
+            if data is None:
+                fits[place] = False
+            else:
+                offset = int(offsets[place])
+                into[offset : offset + len(data)] = data
+        return fits
+
+    def _admit(self, object_id: bytes, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of the offered blocks to write."""
+        locations = self._index.locate(object_id, blocks)
+        self._index.use(locations[locations >= 0])
+        blocks = blocks[locations < 0]
+        if self._closed or self._refusing:
+            self._refusing = max(0, self._refusing - len(blocks))
+            chosen = blocks[:0]
+        else:
+            free = self._log.room() // self._block_bytes
+            again = self._probation.known(keys_of(words(object_id), blocks[free:]))
+            chosen = np.concatenate([blocks[:free], blocks[free:][again]])
+        self.counters.refused += len(blocks) - len(chosen)
+        return chosen
+
+    def _records(
+        self, object_id: bytes, blocks: NDArray[np.int64], source: memoryview
+    ) -> tuple[NDArray[np.void], list[memoryview]]:
+        offsets = (blocks * self._block_bytes).tolist()
+        data = [source[offset : offset + self._block_bytes] for offset in offsets]
+        entries = np.zeros(len(blocks), ENTRY)
+        entries["object"] = words(object_id)
+        entries["offset"] = offsets
+        entries["length"] = [len(piece) for piece in data]
+        pairs = zip(offsets, data, strict=True)
+        entries["digest"] = [digest_of(object_id, offset, piece) for offset, piece in pairs]
+        return entries, data
+
+    def _weigh(self) -> None:
+        self.counters.evicted = self._log.evicted
+        self.counters.nbytes = self._log.nbytes

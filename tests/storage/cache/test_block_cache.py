@@ -1,0 +1,330 @@
+"""The block cache: waves of few requests, one flight for each block, a memory budget, and never a wrong byte."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynchronous import asynchronous
+from quiver.model.errors import CorruptObjectError
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.memory import MemoryStore
+from quiver.objectstore.store import ObjectNotFoundError, StoreUnavailableError
+from quiver.storage.cache.block_cache import BlockCache
+from quiver.storage.cache.cached_view import runs
+from quiver.storage.cache.disk_tier import DiskTier
+from quiver.storage.cache.gate import Gate, Urgency
+from quiver.storage.cache.view import BLOCK, Missing, MissingBytesError, WholeView, covering
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from quiver.storage.cache.cached_view import CachedView
+
+BLOCKS = 40
+SIZE = BLOCKS * BLOCK - 1000
+BODY = np.random.default_rng(1).integers(0, 256, SIZE, np.uint8).tobytes()
+
+
+class Ranges(MemoryStore):
+    """Notes the ranges that are read, and can be made to wait or to fail."""
+
+    def __init__(self, runtime):
+        super().__init__(runtime)
+        self.read: list[tuple[int, int]] = []
+        self.failing = 0
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def get(self, key, start=0, length=None):
+        self.read.append((start, length))
+        await asyncio.sleep(0)
+        await self.go.wait()
+        if self.failing:
+            self.failing -= 1
+            raise StoreUnavailableError("not now")
+        return await super().get(key, start, length)
+
+
+class Bench:
+    """A cache over one object."""
+
+    def __init__(self, budget: int = 1 << 30, disk: DiskTier | None = None, width: int = 32) -> None:
+        self.runtime = SystemRuntime(threads=2)
+        self.store = Ranges(self.runtime)
+        self.cache = BlockCache(self.store, self.runtime, budget, disk, width)
+
+    async def view(self) -> CachedView:
+        if not await self.store.list("a"):
+            await self.store.put_new("a", [BODY])
+        return self.cache.open("a", SIZE)
+
+    async def read(self, view: CachedView, *blocks: int) -> None:
+        """As one query, look at these blocks."""
+        await self.cache.complete(partial(look, view, np.array(blocks)))
+
+    async def settle(self) -> None:
+        """Wait for what goes on in the background."""
+        while self.runtime._tasks:
+            await asyncio.gather(*self.runtime._tasks)
+
+
+def look(view: CachedView, blocks: np.ndarray) -> None:
+    """Require blocks, and see that they are what they should be."""
+    starts = blocks * BLOCK
+    ends = np.minimum(starts + BLOCK, SIZE)
+    view.require(starts, ends)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        assert bytes(view.data[start:end]) == BODY[start:end]
+
+
+def held(view: CachedView) -> list[int]:
+    return np.flatnonzero(view.present).tolist()
+
+
+@asynchronous
+async def test_one_wave_brings_all_that_is_missing_with_near_ranges_as_one_request():
+    bench = Bench()
+    view = await bench.view()
+    await bench.read(view, 1, 2, 4, 39)
+    assert sorted(bench.store.read) == [(BLOCK, 4 * BLOCK), (39 * BLOCK, BLOCK - 1000)]
+    assert held(view) == [1, 2, 3, 4, 39]
+    assert bench.cache.nbytes == 5 * BLOCK - 1000
+    bench.store.read.clear()
+    await bench.read(view, 1, 3, 39)
+    assert bench.store.read == []
+
+
+@asynchronous
+async def test_long_ranges_come_in_pieces():
+    bench = Bench()
+    big = bytes(200 * BLOCK)
+    await bench.store.put_new("big", [big])
+    view = bench.cache.open("big", len(big))
+    await bench.cache.complete(lambda: view.require(0, len(big)))
+    assert sorted(bench.store.read) == [
+        (first * BLOCK, min(64, 200 - first) * BLOCK) for first in range(0, 200, 64)
+    ]
+
+
+@asynchronous
+async def test_a_range_that_is_coming_is_not_asked_for_again():
+    bench = Bench()
+    view = await bench.view()
+    bench.store.go.clear()
+    reads = [asyncio.ensure_future(bench.read(view, 1, number)) for number in (1, 1, 5)]
+    await asyncio.sleep(0.01)
+    bench.store.go.set()
+    await asyncio.gather(*reads)
+    assert sorted(bench.store.read) == [(BLOCK, BLOCK), (5 * BLOCK, BLOCK)]
+
+
+@asynchronous
+async def test_who_waited_for_a_fetch_that_failed_or_was_cancelled_fetches_himself():
+    bench = Bench()
+    view = await bench.view()
+    for cancel in (False, True):
+        bench.store.go.clear()
+        first = asyncio.ensure_future(bench.read(view, 3 + cancel))
+        await asyncio.sleep(0.01)
+        second = asyncio.ensure_future(bench.read(view, 3 + cancel))
+        await asyncio.sleep(0.01)
+        if cancel:
+            first.cancel()
+        else:
+            bench.store.failing = 1
+        bench.store.go.set()
+        with pytest.raises(asyncio.CancelledError if cancel else StoreUnavailableError):
+            await first
+        await second
+        assert not view.flying
+    assert held(view) == [3, 4]
+
+
+@asynchronous
+async def test_an_object_that_is_gone_or_too_short_is_an_error():
+    bench = Bench()
+    await bench.view()
+    with pytest.raises(ObjectNotFoundError):
+        await bench.read(bench.cache.open("absent", SIZE), 0)
+    with pytest.raises(CorruptObjectError, match="ends at"):
+        view = bench.cache.open("a", SIZE + BLOCK)
+        await bench.cache.complete(lambda: view.require(SIZE, SIZE + BLOCK))
+
+
+@asynchronous
+async def test_beyond_the_budget_blocks_used_once_go_first_then_the_least_recently_used():
+    bench = Bench(budget=10 * BLOCK)
+    view = await bench.view()
+    for _ in range(2):
+        for block in (0, 1, 2):
+            await bench.read(view, block)
+    for block in range(10, 39, 2):  # a scan
+        bench.cache.pace.seconds = 0  # no gaps fetched along
+        await bench.read(view, block)
+    assert {0, 1, 2} < set(held(view))
+    assert bench.cache.nbytes <= 10 * BLOCK
+    assert held(view)[-1] == 38
+    assert bench.cache.counts.dropped >= 8
+
+
+@asynchronous
+async def test_what_is_dropped_takes_no_memory_and_comes_again():
+    bench = Bench(budget=4 * BLOCK)
+    view = await bench.view()
+    arrived: list[int] = []
+    view.on_arrival(lambda blocks: arrived.extend(blocks.tolist()))
+    bench.cache.pace.seconds = 0
+    for block in [*range(0, 40, 3), 0]:
+        await bench.read(view, block)
+    assert arrived == [*range(0, 40, 3), 0]
+    assert bytes(view.data[3 * BLOCK : 4 * BLOCK]) == bytes(BLOCK)
+    with pytest.raises(MissingBytesError):
+        view.require(3 * BLOCK, 3 * BLOCK + 1)
+
+
+@asynchronous
+async def test_blocks_that_a_query_under_way_has_used_stay():
+    bench = Bench(budget=2 * BLOCK)
+    view = await bench.view()
+    bench.cache.pace.seconds = 0
+    go = asyncio.Event()
+
+    async def hold(work):
+        result = work()
+        await go.wait()
+        assert look(view, np.arange(0, 40, 5)) is None
+        return result
+
+    holding = asyncio.ensure_future(bench.cache.complete(partial(look, view, np.arange(0, 40, 5)), hold))
+    while not view.present[::5].all():
+        await asyncio.sleep(0.001)
+    for block in range(1, 40, 5):
+        await bench.read(view, block)
+    assert view.present[::5].all()
+    go.set()
+    await holding
+    await bench.read(view, 2)
+    assert bench.cache.nbytes <= 2 * BLOCK
+
+
+@asynchronous
+async def test_closed_views_no_longer_count_but_may_be_used():
+    bench = Bench()
+    view = await bench.view()
+    await bench.read(view, 1, 2)
+    bench.cache.close(view)
+    assert bench.cache.nbytes == 0
+    await bench.read(view, 2, 3)
+    assert bench.cache.nbytes == 0
+
+
+@asynchronous
+async def test_the_disk_tier_answers_after_a_restart_and_forgets_what_showed_damage(tmp_path: Path):
+    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    bench = Bench(disk=disk)
+    await bench.read(await bench.view(), 1, 7, 39)
+    await bench.settle()
+    disk.close()
+    again = Bench(disk=DiskTier.open(tmp_path, 1 << 26, "b"))
+    view = await again.view()
+    await again.read(view, 1, 7, 20, 39)
+    assert again.store.read == [(20 * BLOCK, BLOCK)]
+    assert again.cache.counts.found_on_disk == 3
+    await again.settle()
+    again.cache.close(view, damaged=True)
+    again.store.read.clear()
+    await again.read(await again.view(), 7)
+    assert again.store.read == [(7 * BLOCK, BLOCK)]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, BLOCKS - 1), min_size=1, max_size=6), max_size=30),
+    st.integers(0, 12),
+    st.integers(1, 4),
+)
+def test_queries_at_once_always_see_the_right_bytes(queries, budget, width):
+    async def run() -> None:
+        bench = Bench(budget=budget * BLOCK, width=width)
+        view = await bench.view()
+        for start in range(0, len(queries), 5):
+            await asyncio.gather(*(bench.read(view, *blocks) for blocks in queries[start : start + 5]))
+        assert bench.cache.nbytes == view.extent(np.flatnonzero(view.present))
+        assert not view.flying
+        bench.runtime.close()
+
+    asyncio.run(run())
+
+
+@asynchronous
+async def test_the_gate_lets_the_most_urgent_in_first_and_never_more_than_fit():
+    gate, order, inside = Gate(2), [], [0, 0]
+
+    async def enter(urgency: Urgency, name: str) -> None:
+        async with gate.entered(urgency):
+            inside[0] += 1
+            inside[1] = max(inside)
+            order.append(name)
+            await asyncio.sleep(0.001)
+            inside[0] -= 1
+
+    waiting = [
+        asyncio.ensure_future(enter(urgency, name))
+        for urgency, name in [
+            (Urgency.MAINTENANCE, "a"),
+            (Urgency.MAINTENANCE, "b"),
+            (Urgency.MAINTENANCE, "c"),
+            (Urgency.WARMING, "d"),
+            (Urgency.QUERY, "e"),
+            (Urgency.QUERY, "gone"),
+            (Urgency.QUERY, "f"),
+        ]
+    ]
+    await asyncio.sleep(0)
+    waiting[5].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert (order, inside[1]) == (["a", "b", "e", "f", "d", "c"], 2)
+
+
+def test_missing_collects_what_several_pieces_of_work_lack():
+    missing = Missing()
+    with missing:
+        raise MissingBytesError(["first"])
+    with missing:
+        pass
+    with missing:
+        raise MissingBytesError(["second"])
+    with pytest.raises(ValueError, match="other"), missing:
+        raise ValueError("other")
+    with pytest.raises(MissingBytesError) as raised:
+        missing.raise_any()
+    assert raised.value.wanted == ["first", "second"]
+    Missing().raise_any()
+
+
+def test_a_whole_view_lacks_nothing():
+    view = WholeView(b"abc")
+    view.require(0, 3)
+    view.require(np.array([0]), np.array([3]))
+    assert bytes(view.data) == b"abc"
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 3000))), st.integers(1, 700))
+def test_covering_blocks_are_those_that_hold_a_byte(ranges, size):
+    starts = np.array([start for start, _ in ranges], np.int64)
+    ends = np.array([start + length for start, length in ranges], np.int64)
+    expected = {byte // size for start, length in ranges for byte in range(start, start + length)}
+    assert set(covering(starts, ends, size).tolist()) == expected
+
+
+def test_runs_join_across_gaps_and_are_cut_at_the_longest():
+    assert runs(np.array([1, 2, 5, 9, 10])) == [(1, 3), (5, 6), (9, 11)]
+    assert runs(np.array([1, 2, 5, 9, 10]), gap=2) == [(1, 6), (9, 11)]
+    assert runs(np.arange(7), longest=3) == [(0, 3), (3, 6), (6, 7)]
+    assert runs(np.zeros(0, np.int64)) == []
