@@ -14,8 +14,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
+NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch])
 
-.PHONY: help venv serve test check bench soak azurite lock clean
+.PHONY: help venv native serve test check bench soak azurite lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -25,17 +26,20 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The project itself goes in as an editable install; its build tools are locked too, so nothing unlocked is fetched.
-$(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
+$(RUNTIME): requirements/runtime.txt pyproject.toml $(NATIVE) | $(BIN)/python
 	$(PIP) install --no-compile --require-hashes -r requirements/runtime.txt
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(TEST): requirements/test.txt pyproject.toml | $(BIN)/python
+$(TEST): requirements/test.txt pyproject.toml $(NATIVE) | $(BIN)/python
 	$(PIP) install --no-compile --require-hashes -r requirements/test.txt
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $(RUNTIME) $@
 
 venv: $(TEST) ## create .venv with everything for development
+
+native: $(TEST) ## compile the C kernels again, in place
+	$(BIN)/python setup.py --quiet build_ext --inplace --force
 
 serve: $(RUNTIME) ## serve ./quiver-data on 127.0.0.1:8080 (ROOT=, HOST=, PORT=, WORKERS=)
 	@exec $(BIN)/quiver serve $(ROOT) --host $(HOST) --port $(PORT) --workers $(WORKERS)
@@ -73,5 +77,6 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 	@! grep -n '://' requirements/*.txt
 
 clean: ## remove .venv and every cache (never your data)
-	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build
+	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
+	rm -f src/quiver/ann/_kernels.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

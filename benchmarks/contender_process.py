@@ -23,6 +23,8 @@ from benchmarks.datasets import Truth, load, truth
 from benchmarks.figures import estimate, percentile, recall
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from benchmarks.contenders.contract import Contender, Knob, Search
@@ -100,7 +102,7 @@ class Session:
         data = self._contender.data
         self._contender.use(knob)
         number, count = share or (0, 1)
-        _use_cores(threads, number, self._contender.pids())
+        use_cores(threads, number, self._contender.pids())
         wanted = data.queries[:queries]
         filtered = None if case is None else self._case(queries, case)
         asked = [None] * len(wanted) if filtered is None else filtered.filters
@@ -250,7 +252,7 @@ def _figures(run: _Run, answers: Truth) -> dict[str, Any]:
     }
 
 
-def _use_cores(count: int, first: int, pids: list[int]) -> None:
+def use_cores(count: int, first: int, pids: list[int]) -> None:
     """Let this process use `count` cores from now on, whatever threads it has; servers keep all."""
     if pids != [os.getpid()]:
         return
@@ -260,15 +262,11 @@ def _use_cores(count: int, first: int, pids: list[int]) -> None:
         os.sched_setaffinity(int(thread.name), chosen)
 
 
-def main() -> None:
-    """Serve commands until standard input ends."""
+def serve(make: Callable[[], Any]) -> None:
+    """Obey commands, which are public methods of what is made, until standard input ends; then `close` it."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    name, dataset, folder = sys.argv[1:4]
-    data = load(dataset)
-    table = filters.columns(data) if "columns" in sys.argv[4:] else None
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    session = Session(contenders.find(name)(data, Path(folder), table))
+    session = make()
     for line in sys.stdin:
         command = json.loads(line)
         try:
@@ -282,5 +280,14 @@ def main() -> None:
     os._exit(0)  # some contenders leave threads that never end
 
 
+def make_session() -> Session:
+    """What the command line names."""
+    name, dataset, folder = sys.argv[1:4]
+    data = load(dataset)
+    table = filters.columns(data) if "columns" in sys.argv[4:] else None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Session(contenders.find(name)(data, Path(folder), table))
+
+
 if __name__ == "__main__":
-    main()
+    serve(make_session)

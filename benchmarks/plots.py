@@ -77,6 +77,27 @@ def life(timeline: list[tuple[float, float]], stages: list[tuple[float, str]], d
     _save(figure, axes, folder / f"life-{dataset}.svg")
 
 
+def cold_queries(results: dict[str, Any], dataset: str, folder: Path) -> None:
+    """`cold_query-DATASET.svg`: the part of the first queries answered within a time, a panel for each stage."""
+    figure, axes = _figure(len(results))
+    for panel, (stage, runs) in zip(axes, results.items(), strict=True):
+        for name, mine in runs.items():
+            times = sorted(run["query"]["ms"] for run in mine)
+            parts = [(place + 1) / len(times) for place in range(len(times))]
+            panel.step(times, parts, where="post", color=COLOURS.get(name), label=name)
+        panel.set(title=f"{dataset}, {stage}", xlabel="milliseconds", ylabel="part of the queries", xscale="log")
+    _save(figure, axes, folder / f"cold_query-{dataset}.svg")
+
+
+def read_scaling(series: dict[str, dict[int, float]], dataset: str, folder: Path) -> None:
+    """`read_scaling-DATASET.svg`: queries per second by the number of readers."""
+    figure, axes = _figure(1)
+    for label, values in series.items():
+        axes[0].plot(list(values), list(values.values()), marker="o", label=label)
+    axes[0].set(title=dataset, xlabel="reader processes", ylabel="queries per second", ylim=(0, None))
+    _save(figure, axes, folder / f"read_scaling-{dataset}.svg")
+
+
 def _medians(runs: list[dict[str, Any]]) -> list[Point]:
     grouped: dict[str, list[dict[str, Any]]] = {}
     for run in runs:

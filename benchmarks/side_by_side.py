@@ -48,21 +48,35 @@ class ContenderError(Exception):
 class Process:
     """A contender's process. A context manager."""
 
-    def __init__(self, name: str, dataset: str, folder: Path, *, columns: bool = False) -> None:
+    module = "benchmarks.contender_process"
+
+    def __init__(
+        self,
+        name: str,
+        dataset: str,
+        folder: Path,
+        *,
+        columns: bool = False,
+        variables: dict[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._pids: list[int] = []
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._log = folder.parent / f"{name}.log"
         arguments = [name, dataset, str(folder), *(["columns"] if columns else [])]
-        environment = os.environ | {
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONPATH": str(REPOSITORY / "src"),
-            "RUST_LOG": "error",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
+        environment = (
+            os.environ
+            | (variables or {})
+            | {
+                "OPENBLAS_NUM_THREADS": "1",
+                "PYTHONPATH": str(REPOSITORY / "src"),
+                "RUST_LOG": "error",
+                "TOKENIZERS_PARALLELISM": "false",
+            }
+        )
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.contender_process", *arguments],
+                [sys.executable, "-m", self.module, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

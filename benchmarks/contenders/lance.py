@@ -24,14 +24,13 @@ class Lance(Contender):
     """A table of ids, vectors and columns; a bitmap index on each column."""
 
     def build(self) -> None:
-        database = lancedb.connect(str(self.folder))
-        table = database.create_table("rows", self._batches(), schema=self._schema())
+        table = self._database().create_table("rows", self._batches(), schema=self._schema())
         table.create_index("vector", config=self._index(len(self.data.rows)))
         for name in self.columns or {}:
             table.create_index(name, config=Bitmap())
 
     def open(self) -> None:
-        self._table = lancedb.connect(str(self.folder)).open_table("rows")
+        self._table = self._database().open_table("rows")
         self.use(self.usual(10))
 
     def use(self, knob: Knob) -> None:
@@ -51,6 +50,9 @@ class Lance(Contender):
     @abstractmethod
     def _index(self, rows: int) -> Any:
         """The configuration of the vector index."""
+
+    def _database(self) -> Any:
+        return lancedb.connect(str(self.folder))
 
     def _metric(self) -> str:
         return "cosine" if self.data.metric == "cosine" else "l2"

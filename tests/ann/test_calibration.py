@@ -81,7 +81,7 @@ def make(kind: type[Partitioner], clusters: int) -> Searchable:
 
 
 def code_lists(codes: np.ndarray, ends: np.ndarray) -> CodeLists:
-    offsets = partition_offsets(ends, codes.shape[1], 0)
+    offsets = partition_offsets(ends, codes.shape[1] + 8)
     buffer = np.zeros(int(offsets[-1]), np.uint8)
     for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         part = np.concatenate([codes[start:end].ravel(), np.arange(start, end, dtype="<i8").view(np.uint8)])

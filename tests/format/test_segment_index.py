@@ -224,7 +224,7 @@ def test_finding_a_section_does_not_verify_it():
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(0, 40), st.integers(0, 40))
 def test_partitions_follow_each_other_at_multiples_of_8_with_room_for_their_rows(sizes, code_size, int8_size):
-    places = partition_offsets(np.cumsum(sizes), code_size, int8_size)
+    places = partition_offsets(np.cumsum(sizes), code_size + 8 + int8_size)
     assert places[0] == 0
     assert len(places) == len(sizes) + 1
     assert (places % 8 == 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -101,14 +102,22 @@ class RegisterReplica(Replica):
         if max(paths.classify(ROOT, each.key).generation for each in listed) > newest:
             return
         now = max((each.modified for each in listed), default=0.0)
-        doomed = []
-        for each in listed:
-            name = paths.classify(ROOT, each.key)
-            passed = name.slot <= boundary if name.kind == "log" else name.generation < newest
-            if passed and each.modified + self._min_age <= now:
-                doomed.append(each.key)
-        if doomed:
-            await self.store.delete(doomed)
+        for each in sorted(listed):
+            generation = paths.classify(ROOT, each.key).generation
+            if 0 <= generation < newest:
+                if each.modified + self._min_age > now:
+                    boundary = await self._least(range(generation, newest), boundary)
+                    break
+                await self.store.delete([each.key])
+        doomed = [each.key for each in listed if 0 <= paths.classify(ROOT, each.key).slot <= boundary]
+        await self.store.delete(doomed)
+
+    async def _least(self, generations: Sequence[int], boundary: int) -> int:
+        """The last slot that all of some checkpoints hold, as far as they are there."""
+        for generation in generations:
+            with suppress(ObjectNotFoundError):
+                boundary = min(boundary, (await self.log.checkpoints.load(generation)).slot)
+        return boundary
 
 
 def replay(backing: Backing) -> Timeline:

@@ -1,8 +1,8 @@
-"""The hot part of a query, in C (src/quiver/ann/native): scans, distances and rotations without a copy of the rows.
+"""The hot part of a query, in C (src/quiver/ann/native): scans and distances without a copy of the rows.
 
-Arrays are C-contiguous; float32 unless said otherwise. All sizes and places are checked: ValueError for what does
-not fit or lies outside its array, TypeError for what is no array. Functions that read rows or codes release the GIL.
-They do not depend on the processor: every variant returns the same bytes.
+Arrays are C-contiguous; float32 unless said otherwise. All sizes and places are checked: ValueError for what
+does not fit or lies outside its array, TypeError for what is no array. Scans and distances release the GIL.
+Results do not depend on the processor: every variant returns the same bytes.
 """
 
 import numpy as np
@@ -43,13 +43,13 @@ def rotate(
 
     Args:
         signs: of each step, shape (steps, dimension).
-        left, right: of shapes (a, a) and (b, b), with zeros on the right of `right` up to a multiple of eight columns.
+        left, right: of shapes (a, a) and (b, b), with columns of zeros behind `right` up to a multiple of eight.
     """
 
 def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]) -> int:
     """Write the numbers of the ranks at most `margin` above the least, ascending by rank; how many there are.
 
-    `numbers` has room for all.
+    Not more than there is room for in `numbers`.
     """
 
 def distances(
@@ -78,3 +78,12 @@ def refine_at(
     out: NDArray[np.float32],
 ) -> None:
     """Write, for each row of bytes that begins at an offset of `data`, the sum of (base - scale * byte)^2."""
+
+def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int) -> bool:
+    """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked."""
+
+def texts_at(data: memoryview, offsets: NDArray[np.uint64], marks: bytearray, block: int) -> list[bytes] | None:
+    """The texts at some offsets of `data`, a 32-bit length before each.
+
+    None when one is out of bounds, or lies in a block that is not marked.
+    """

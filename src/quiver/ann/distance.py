@@ -2,10 +2,10 @@
 
 cosine: 1 - x.q / (|x| |q|), in [0, 2]; euclidean: |x - q|, the root.
 
-A row's distance does not depend on the rows beside it, nor on the processor: sums have eight lanes, whatever the
-instruction set, and are added up in a fixed order (native/distance.h). A cosine distance is rounded to a multiple of
-2^-46, above the noise of the subtraction from 1, so that equal rows, and rows that differ by a power of two, are at
-equal distance. Paging by (distance, key) relies on both.
+A row's distance does not depend on the rows beside it, nor on the processor: sums have eight lanes, whatever
+the instruction set, and are added up in a fixed order (native/distance.h). A cosine distance is rounded to a
+multiple of 2^-46, above the noise of the subtraction from 1, so that equal rows, and rows that differ by a power
+of two, are at equal distance. Paging by (distance, key) relies on both.
 """
 
 from __future__ import annotations

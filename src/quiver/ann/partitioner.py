@@ -74,7 +74,7 @@ class Partitioner(ABC):
         """Raises CorruptObjectError when the state does not fit."""
 
 
-def nearest(ranks: NDArray[np.float32], margin: float) -> NDArray[np.int64]:
-    """Numbers of the partitions that rank at most `margin` behind the first, the most promising first."""
-    numbers = np.empty(len(ranks), np.int64)
+def nearest(ranks: NDArray[np.float32], limit: int, margin: float = np.inf) -> NDArray[np.int64]:
+    """Numbers of at most `limit` partitions ranked at most `margin` behind the first, the most promising first."""
+    numbers = np.empty(min(limit, len(ranks)), np.int64)
     return numbers[: _kernels.nearest(np.ascontiguousarray(ranks), margin, numbers)]

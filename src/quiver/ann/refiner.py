@@ -32,7 +32,7 @@ class Refiner:
     def __init__(self, low: NDArray[np.float32], width: NDArray[np.float32]) -> None:
         self.low, self.width = low, width
         self._step = (width / np.float32(_LEVELS)).astype(np.float32)
-        self._middle = low + self._step / 2  # of the lowest level
+        self._middle = (low + self._step / 2).astype(np.float32)  # of the lowest level
         self._quantizer = faiss.ScalarQuantizer(len(low), faiss.ScalarQuantizer.QT_8bit)
         faiss.copy_array_to_vector(self.trained, self._quantizer.trained)
 

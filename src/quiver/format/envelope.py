@@ -47,7 +47,8 @@ class Identity(NamedTuple):
         key: the object's own name.
         owner: index id, or "catalog".
         writer: id of the writer process, new at each start.
-        sequence: the writer's count of entries in this log (log entries) or the slot (checkpoints).
+        sequence: the writer's count of entries in this log (log entries), or a random number that no other attempt
+            to create the object has (checkpoints).
     """
 
     key: str

@@ -7,12 +7,14 @@ All arrays are little-endian. Sections carry their own checksums, verified when 
 `partitions` is verified partition by partition. The last sections (from `blocks` on) are the small ones that a
 search begins with: together with the footer they are had in one read of the object's end.
 
-    partitions       for each partition `codes | row numbers i64 | int8 rows`, starting at a multiple of 8; absent
-                     when the rows themselves are scanned
+    partitions       for each partition `codes | row numbers i64 | int8 rows | texts`, starting at a multiple of 8;
+                     texts are u64 pairs: where rows.parquet holds the key and the metadata of each row, so that
+                     a search on a remote store need not ask for them first. Empty when the rows themselves are
+                     scanned
     key_hashes       u64 per row, ascending: xxh3 of the key
     key_rows         u32 per row, in the order of key_hashes
-    key_offsets      u64 per row: where rows.parquet holds its key
-    metadata_offsets u64 per row: where rows.parquet holds its metadata
+    key_offsets      u64 per row: where rows.parquet holds its key; absent when partitions tell
+    metadata_offsets u64 per row: where rows.parquet holds its metadata; the same
     norms            f32 per row: euclidean norm
     columns          metadata columns (format/metadata_columns.py)
     blocks           u64 per block of rows.parquet: xxh3 of the block
@@ -45,12 +47,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC = b"\x89QUIVSEG"
-VERSION = 2
+VERSION = 3
 ALIGNMENT = 64
 BLOCK_BYTES = 1 << 16
 PARTITION_ALIGNMENT = 8
 ROW_NUMBER = 8
 """Bytes of a row number in a partition."""
+TEXT_PLACES = 16
+"""Bytes of the places of a row's texts in a partition."""
 _TAIL = struct.Struct("<IQ8s")
 
 
@@ -76,6 +80,7 @@ class Footer(msgspec.Struct, frozen=True):
         block_bytes: bytes of a block of rows.parquet.
         runs: its row groups.
         sections: by name.
+        text_size: bytes of the places of a row's texts in its partition; 0 when sections of their own hold them.
     """
 
     version: int
@@ -92,11 +97,17 @@ class Footer(msgspec.Struct, frozen=True):
     block_bytes: int
     runs: list[Run]
     sections: dict[str, Section]
+    text_size: int = 0
+
+    @property
+    def widths(self) -> tuple[int, int, int, int]:
+        """Bytes of a row in the parts of a partition."""
+        return self.code_size, ROW_NUMBER, self.int8_size, self.text_size
 
 
-def partition_offsets(ends: NDArray[np.int64], code_size: int, int8_size: int) -> NDArray[np.int64]:
+def partition_offsets(ends: NDArray[np.int64], row_bytes: int) -> NDArray[np.int64]:
     """Where each partition starts in the section `partitions`, and where the last one ends; shape (count + 1,)."""
-    sizes = np.diff(ends, prepend=0) * (code_size + ROW_NUMBER + int8_size)
+    sizes = np.diff(ends, prepend=0) * row_bytes
     sizes += -sizes % PARTITION_ALIGNMENT
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
@@ -150,9 +161,9 @@ def decode_footer(key: str, owner: str, data: memoryview, *, whole: bool = True)
         raise CorruptObjectError(f"{key}: footer checksum does not match")
     problem = f"{key}: unreadable footer"
     version = unpack(text, _Versioned, problem).version
-    if version not in (1, VERSION):
+    if not 1 <= version <= VERSION:
         raise UnsupportedFormatError(f"{key}: format version {version}; this Quiver reads 1 to {VERSION}")
-    footer = unpack(text, Footer, problem) if version == VERSION else unpack(text, _Footer1, problem).upgraded()
+    footer = unpack(text, Footer, problem) if version > 1 else unpack(text, _Footer1, problem).upgraded()
     if (footer.key, footer.owner) != (key, owner):
         raise CorruptObjectError(f"{key}: belongs to {footer.key} of {footer.owner}")
     return footer

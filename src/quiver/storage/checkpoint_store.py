@@ -2,11 +2,16 @@
 
 A checkpoint is made from the one before, so at most one of all that are drafted from it can take the next
 generation. A draft that stalled while others went on loses, and can never bring back a segment that they dropped.
+
+The newest is found by listing. Whoever stands on one that was the newest learns without a listing that it still is
+(`has`, `holds`): collection removes checkpoints one after the other in the order of the chain (garbage.py), so its
+successor can be absent for one of two reasons: that it never was, or that this one was removed before it. A draft
+that lost, and lands late under a name that was collected, differs in its first bytes, as do any two attempts.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
@@ -17,6 +22,15 @@ if TYPE_CHECKING:
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
+
+_HEAD_BYTES = 256  # hold the identity, and so what tells one attempt to put a checkpoint from any other
+
+
+class StoredCheckpoint(NamedTuple):
+    """A checkpoint, and the first bytes of its object, by which it is known again."""
+
+    checkpoint: Checkpoint
+    head: bytes
 
 
 class CheckpointStore:
@@ -57,22 +71,44 @@ class CheckpointStore:
 
     async def load(self, generation: int) -> Checkpoint:
         """Raises ObjectNotFoundError (a newer one has replaced it), DataError, StoreUnavailableError."""
+        return (await self.read(generation)).checkpoint
+
+    async def read(self, generation: int) -> StoredCheckpoint:
+        """The same with what `holds` needs to know it again."""
         key = paths.checkpoint_key(self._root, generation)
-        _, payload = decode(Kind.CHECKPOINT, key, self._owner, await self._store.get(key))
-        return checkpoint_format.decode(key, payload)
+        body = await self._store.get(key)
+        _, payload = decode(Kind.CHECKPOINT, key, self._owner, body)
+        return StoredCheckpoint(checkpoint_format.decode(key, payload), bytes(memoryview(body)[:_HEAD_BYTES]))
+
+    async def has(self, generation: int) -> bool:
+        """Whether there is an object of this name; it may be a draft that lost and landed late."""
+        try:
+            await self._store.get(paths.checkpoint_key(self._root, generation), 0, 1)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    async def holds(self, generation: int, head: bytes) -> bool:
+        """Whether the very object that was read is still there: then it has been all the time."""
+        try:
+            found = await self._store.get(paths.checkpoint_key(self._root, generation), 0, _HEAD_BYTES)
+        except ObjectNotFoundError:
+            return False
+        return found == head
 
     async def create(self, checkpoint: Checkpoint, writer: str) -> bool:
         """Publish; False when another node's checkpoint holds the generation.
 
-        A lost answer is resolved by putting the same bytes again, then by reading who wrote the object.
+        A lost answer is resolved by putting it again, then by reading who wrote the object. Every attempt has a
+        number of its own: one that lands after the checkpoint was collected must not be taken for it.
         """
         key = paths.checkpoint_key(self._root, checkpoint.generation)
-        identity = Identity(key, self._owner, writer, checkpoint.generation)
-        body = encode(Kind.CHECKPOINT, identity, make_payload([checkpoint_format.encode(checkpoint)]))
+        payload = make_payload([checkpoint_format.encode(checkpoint)])
         delay = 0.05
         while True:
+            identity = Identity(key, self._owner, writer, int(self._runtime.new_id()[:15], 16))
             try:
-                await self._store.put_new(key, body)
+                await self._store.put_new(key, encode(Kind.CHECKPOINT, identity, payload))
             except ObjectExistsError:
                 holder = await self._holder(key)
                 if holder is not None:

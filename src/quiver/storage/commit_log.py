@@ -7,8 +7,11 @@ in docs/architecture.md, "Commit protocol"; in short:
 * An attempt to fill a slot is repeated with the same bytes until the slot is known to hold somebody's entry.
   Whether it is ours is decided by replaying the log and looking into the session table, never by the answer to
   the put alone.
-* The end of the log is a missing slot, provided that no checkpoint newer than the one the replay started from
-  exists: garbage collection may have removed the slot, and a late put may have filled it again.
+* The end of the log is a missing slot, provided that the checkpoint the replay started from is still the newest:
+  else garbage collection may have removed the slot, and a late put may have filled it again. Collection removes no
+  entry past a checkpoint that is still there, and no checkpoint before its predecessor is gone, so three small
+  requests tell: the slot and the next checkpoint are missing, and after that the checkpoint itself is still there.
+  Only who has no checkpoint that is known to have been the newest has to list them.
 * The session table (last sequence applied, by writer) rides in every checkpoint, so that an entry applies once.
 * Writers never delete.
 """
@@ -37,13 +40,20 @@ from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.group_commit import Commit, GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from quiver.format.paths import ObjectName
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.checkpoint_store import StoredCheckpoint
+
+    Entry = tuple[Identity, list[Part]]
 
 
 T = TypeVar("T")
+
+_AHEAD_SLOTS, _AHEAD_BYTES = 64, 64 << 20  # of entries that are read at once; one entry is read whatever its size
+_FOLLOWING_SLOTS = 16  # the same when it is not known how many there are
 
 # Seconds before the next slot is tried by a writer that lost one. Short, because who waits long keeps losing to a
 # writer that does not; growing a little, because each attempt of many writers costs the store a put.
@@ -103,6 +113,18 @@ class _Observer:
             self.future.set_exception(error)
 
 
+def _affordable(slots: Sequence[int], sizes: Mapping[int, int]) -> list[int]:
+    """The first of the slots, as many as may be read at once."""
+    taken: list[int] = []
+    nbytes = 0
+    for slot in slots[:_AHEAD_SLOTS]:
+        nbytes += sizes.get(slot, 0)
+        if taken and nbytes > _AHEAD_BYTES:
+            break
+        taken.append(slot)
+    return taken
+
+
 class CommitLog:
     """One node's view of one log, and its writer.
 
@@ -134,11 +156,14 @@ class CommitLog:
         self._machine = machine
         self._settings = settings or LogSettings()
         self._base_checkpoint: Checkpoint | None = None
+        self._base_head = b""
+        self._proven = False  # the checkpoint underneath was the newest at some time after it was read
         self._sessions: dict[str, Session] = {}
         self._horizon = 0
         self._opened = False
         self._replay_lock = asyncio.Lock()
         self._observers: list[_Observer] = []
+        self._on_opening: list[Callable[[], None]] = []
         self._writer = runtime.new_id()
         self._sequence = 0
         self._uncertain = 0  # the slot that a put of ours may still fill
@@ -155,13 +180,25 @@ class CommitLog:
         """Bring the machine to a state no older than any commit acknowledged before this call; its slot."""
         return await self.observe(lambda: self.slot)
 
-    async def observe(self, capture: Callable[[], T]) -> T:
+    @property
+    def opened(self) -> bool:
+        """Whether the machine stands anywhere."""
+        return self._opened
+
+    async def observe(self, capture: Callable[[], T], on_opening: Callable[[], None] | None = None) -> T:
         """Call `capture` at an instant when the machine reflects every commit acknowledged before this call.
 
-        Only then may the machine be read: in the middle of a replay it may hold what a late put left in a
-        slot that was collected. Calls share work: one that arrives during a replay joins the next replay.
+        Only then may answers come from the machine: in the middle of a replay it may hold what a late put left in
+        a slot that was collected. Calls share work: one that arrives during a replay joins the next replay.
+
+        Args:
+            on_opening: called before that, when the machine stands for the first time where it probably will; not
+                at all when it stood somewhere before.
+
         Raises StoreUnavailableError, DataError.
         """
+        if on_opening is not None and not self._opened:
+            self._on_opening.append(on_opening)
         if not self._observers and not self._replay_lock.locked():  # nobody to share with: no task is needed
             async with self._replay_lock:
                 await self._replay()
@@ -190,11 +227,41 @@ class CommitLog:
         if not self._opened:
             await self._open()
             self._opened = True
-        while True:
-            while not self.sealed and (parts := await self._read(self.slot + 1)) is not None:
-                self._apply(self.slot + 1, *parts)
+            while self._on_opening:
+                self._on_opening.pop()()
             if not await self._restore_newer():
                 return
+        while not await self._reach_end():
+            pass
+
+    async def _reach_end(self) -> bool:
+        """Read on until an entry is missing; whether that is the true end, else the machine stands elsewhere."""
+        followed = await self._follow()
+        if not followed and self._proven and await self.checkpoints.holds(self.base, self._base_head):
+            return True
+        return not await self._restore_newer()
+
+    async def _follow(self) -> bool:
+        """Apply entries until one is missing; whether a checkpoint is known to follow the base.
+
+        That none does is asked no earlier than when the last entry had been read: who sees an entry must not miss
+        a load that was published before it.
+        """
+        if self._store.resident:  # asking one after the other is quicker than asking at once
+            while not self.sealed and (entry := await self._read(self.slot + 1)) is not None:
+                self._apply(self.slot + 1, *entry)
+            return await self._is_followed()
+        width = 1
+        while True:
+            slots = () if self.sealed else range(self.slot + 1, self.slot + 1 + width)
+            followed, entries = await asyncio.gather(self._is_followed(), self._read_all(slots))
+            if followed or not entries or entries[0] is None:
+                return followed
+            self._apply_all(entries)
+            width = min(2 * width, _FOLLOWING_SLOTS)
+
+    async def _is_followed(self) -> bool:
+        return self._proven and await self.checkpoints.has(self.base + 1)
 
     async def _restore_newer(self) -> bool:
         """Start again from a checkpoint newer than the one the machine stands on, if there is one.
@@ -204,44 +271,68 @@ class CommitLog:
         """
         newest = await self.checkpoints.newest(self.base)
         if newest is None:
+            self._proven = self.base > 0
             return False
         try:
-            checkpoint = await self.checkpoints.load(newest)
+            stored = await self.checkpoints.read(newest)
         except ObjectNotFoundError:
             return True  # a still newer one replaced it: look again
-        self._restore(checkpoint)
+        self._restore(stored)
         return True
 
+    # ---------------------------------------------------------------- opening
+
     async def _open(self) -> None:
-        """Stand at the newest checkpoint and replay what the listing shows, reading ahead.
+        """Stand at the newest checkpoint and replay what the listing shows, reading ahead, to the end of the log.
 
         A listing that shows entries or segments past a slot that is gone, with no newer checkpoint to explain
         it, means that data is lost.
         """
         while True:
-            names = [paths.classify(self._root, info.key) for info in await self._store.list(self._root)]
-            newest = max((name.generation for name in names if name.kind == "checkpoint"), default=0)
+            listed = await self._store.list(self._root)
+            names = [(paths.classify(self._root, info.key), info.size) for info in listed]
+            newest = max((name.generation for name, _ in names if name.kind == "checkpoint"), default=0)
             try:
-                self._restore(await self.checkpoints.load(newest) if newest else None)
+                await self._stand_on(newest, names)
             except ObjectNotFoundError:
-                continue
-            await self._read_ahead(sorted(name.slot for name in names if name.kind == "log"))
-            used = max((name.slot for name in names), default=0)
+                continue  # a newer one replaced it
+            used = max((name.slot for name, _ in names), default=0)
             if self.slot >= used or self.sealed:
                 return
             if await self._read(self.slot + 1) is None and await self.checkpoints.newest(newest) is None:
                 raise MissingObjectError(f"{self._root}: the log ends at slot {self.slot}, but {used} was used")
 
-    async def _read_ahead(self, listed: list[int], window: int = 16) -> None:
-        wanted = [slot for slot in listed if slot > self.slot]
-        for start in range(0, len(wanted), window):
-            slots = wanted[start : start + window]
-            for slot, parts in zip(slots, await asyncio.gather(*map(self._read, slots)), strict=True):
-                if parts is None or slot != self.slot + 1 or self.sealed:
-                    return
-                self._apply(slot, *parts)
+    async def _stand_on(self, newest: int, names: Sequence[tuple[ObjectName, int]]) -> None:
+        """Restore a listed checkpoint (0 for none), and apply what comes after it.
 
-    async def _read(self, slot: int) -> tuple[Identity, list[Part]] | None:
+        Together with the checkpoint the latest entries are read, as far as segments do not tell that it holds
+        them, and the slot after the last one. Raises ObjectNotFoundError when the checkpoint is gone.
+        """
+        held = max((n.slot for n, _ in names if n.kind == "segment" and n.generation <= newest), default=0)
+        sizes = {name.slot: size for name, size in names if name.kind == "log" and name.slot > held}
+        last = max(sizes, default=held)
+        early = [last + 1, *_affordable(sorted(sizes, reverse=True), sizes)]
+        stored, entries = await asyncio.gather(self._stored(newest), self._read_all(early))
+        self._restore(stored)
+        known = dict(zip(early, entries, strict=True))
+        while self.slot < last and not self.sealed:
+            slots = _affordable(range(self.slot + 1, last + 1), sizes)
+            unread = [slot for slot in slots if slot not in known]
+            known.update(zip(unread, await self._read_all(unread), strict=True))
+            if not self._apply_all([known[slot] for slot in slots]):
+                return
+        if known.get(self.slot + 1, self) is not None:  # the end is further on than the listing showed
+            await self._follow()
+
+    async def _stored(self, generation: int) -> StoredCheckpoint | None:
+        return await self.checkpoints.read(generation) if generation else None
+
+    # ---------------------------------------------------------------- entries
+
+    async def _read_all(self, slots: Sequence[int]) -> list[Entry | None]:
+        return await asyncio.gather(*map(self._read, slots))
+
+    async def _read(self, slot: int) -> Entry | None:
         key = paths.log_key(self._root, slot)
         try:
             data = await self._store.get(key)
@@ -250,14 +341,25 @@ class CommitLog:
         identity, payload = decode(Kind.LOG_ENTRY, key, self._owner, data)
         return identity, log_entry.decode(key, payload)
 
-    def _restore(self, checkpoint: Checkpoint | None) -> None:
+    def _restore(self, stored: StoredCheckpoint | None) -> None:
+        checkpoint = stored.checkpoint if stored else None
         self._machine.restore(checkpoint)
         self._base_checkpoint = checkpoint
+        self._base_head = stored.head if stored else b""
+        self._proven = False
         self.base = checkpoint.generation if checkpoint else 0
         self.base_slot = self.slot = checkpoint.slot if checkpoint else 0
         self.sealed = checkpoint.sealed if checkpoint else False
         self._sessions = dict(checkpoint.sessions) if checkpoint else {}
         self._horizon = checkpoint.horizon if checkpoint else 0
+
+    def _apply_all(self, entries: Sequence[Entry | None]) -> bool:
+        """Apply the next entries until one is missing; whether all were there."""
+        for entry in entries:
+            if entry is None or self.sealed:
+                return False
+            self._apply(self.slot + 1, *entry)
+        return True
 
     def _apply(self, slot: int, identity: Identity, parts: list[Part]) -> None:
         session = self._sessions.get(identity.writer)
@@ -333,12 +435,25 @@ class CommitLog:
         return False
 
     async def _settle(self, slot: int, identity: Identity, parts: list[Part], *, created: bool) -> None:
-        """Bring the machine past the slot. An entry we created counts only if no checkpoint passed it before."""
+        """Bring the machine past the slot. An entry we created counts only if the slot had not been collected."""
         async with self._replay_lock:
-            if created and not await self._restore_newer() and self.slot == slot - 1:
+            if created and self.slot == slot - 1 and await self._stands():
                 self._apply(slot, identity, parts)
             else:
                 await self._replay()
+
+    async def _stands(self) -> bool:
+        """Whether no slot past the base had been collected before this call, and no checkpoint follows the base.
+
+        The latter only so that a writer that never reads learns of checkpoints.
+        """
+        if not self._proven:
+            return not await self._restore_newer()
+        held = self.checkpoints.holds(self.base, self._base_head)
+        if self._store.resident:
+            return await held and not await self._is_followed()
+        there, followed = await asyncio.gather(held, self._is_followed())
+        return there and not followed
 
     # ---------------------------------------------------------------- checkpoints
 

@@ -1,21 +1,28 @@
 """Garbage collection: the only code that deletes.
 
-In this order, each a reason to keep: the boundary (no log entry past the newest checkpoint), references (nothing
-that it names), sequence (no segment of a generation yet to come), age last. Ages compare times of the
-store's own clock only. A listing that fails ends the collection.
+In this order, each a reason to keep: the boundary (no log entry past any checkpoint that is still there),
+references (nothing that the newest names), sequence (no segment of a generation yet to come), age last. Ages
+compare times of the store's own clock only. A listing that fails ends the collection.
+
+Readers conclude from what is still there (CommitLog), so the order of deletion is a promise:
+
+* Checkpoints go one after the other, oldest first, and none before its predecessor is gone for certain. So while
+  a checkpoint is there, all that follow it are.
+* Log entries go after checkpoints, and only those that every remaining checkpoint holds. So while a checkpoint is
+  there, the log past it is whole.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING
 
 from quiver.format import paths
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.runtime import Runtime
@@ -51,18 +58,53 @@ async def collect(
     if any(_supersedes(root, info, checkpoint) for info in listed):
         return []  # what was loaded may be a draft that lost, landed late in a generation already collected
     named = references(checkpoint)
-    superseded = _superseded(root, listed)
-    garbage = [
-        info
-        for info in listed
-        if _is_garbage(root, info, checkpoint, named) and superseded.get(info.key, info.modified) + age <= now
-    ]
+    chain = _of_kind(root, listed, "checkpoint")
+    superseded = _superseded(chain)
+
+    def is_due(info: ObjectInfo) -> bool:
+        since = superseded.get(info.key, info.modified)
+        return _is_garbage(root, info, checkpoint, named) and since + age <= now
+
+    expired = list(takewhile(is_due, chain))
+    entries = [info for info in _of_kind(root, listed, "log") if is_due(info)]
+    others = [info for kind in ("segment", "mark") for info in _of_kind(root, listed, kind) if is_due(info)]
     runtime.reach("gc:chosen")
-    # Log entries go first and in slot order: what is left of the log never has a hole below its start.
-    await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind == "log"])
+    await _delete_in_order(store, runtime, expired)
+    if entries:
+        boundary = await _boundary(root, checkpoints, checkpoint, chain[len(expired) :])
+        entries = [info for info in entries if paths.classify(root, info.key).slot <= boundary]
+    await store.delete([info.key for info in entries])
     runtime.reach("gc:log_deleted")
-    await store.delete([info.key for info in garbage if paths.classify(root, info.key).kind != "log"])
-    return garbage
+    await store.delete([info.key for info in others])
+    return [*expired, *entries, *others]
+
+
+async def _delete_in_order(store: ObjectStore, runtime: Runtime, expired: Sequence[ObjectInfo]) -> None:
+    """Each is gone before the next goes."""
+    for info in expired:
+        await store.delete([info.key])
+        runtime.reach("gc:checkpoint_deleted")
+
+
+async def _boundary(
+    root: str, checkpoints: CheckpointStore, newest: Checkpoint, remaining: Sequence[ObjectInfo]
+) -> int:
+    """The last slot that the newest and every other remaining checkpoint holds.
+
+    One that is no part of the chain, but a draft that landed late, may hold less or more than those around it.
+    """
+    boundary = newest.slot
+    for info in remaining:
+        generation = paths.classify(root, info.key).generation
+        if generation < newest.generation:
+            with suppress(ObjectNotFoundError):  # another collector was quicker
+                boundary = min(boundary, (await checkpoints.load(generation)).slot)
+    return boundary
+
+
+def _of_kind(root: str, listed: Sequence[ObjectInfo], kind: str) -> list[ObjectInfo]:
+    """In the order of their keys: for checkpoints that of the chain, for log entries that of slots."""
+    return sorted(info for info in listed if paths.classify(root, info.key).kind == kind)
 
 
 def _supersedes(root: str, info: ObjectInfo, newest: Checkpoint) -> bool:
@@ -70,16 +112,13 @@ def _supersedes(root: str, info: ObjectInfo, newest: Checkpoint) -> bool:
     return name.kind == "checkpoint" and name.generation > newest.generation
 
 
-def _superseded(root: str, listed: list[ObjectInfo]) -> dict[str, float]:
+def _superseded(chain: Sequence[ObjectInfo]) -> dict[str, float]:
     """When each checkpoint but the newest got its successor; only then does its age begin.
 
     So a listing that takes less time than the age shows the newest checkpoint or the one before, in whatever
     order the store looks at its keys.
     """
-    chain = sorted(
-        (name.generation, info) for info in listed if (name := paths.classify(root, info.key)).kind == "checkpoint"
-    )
-    return {info.key: later.modified for (_, info), (_, later) in pairwise(chain)}
+    return {info.key: later.modified for info, later in pairwise(chain)}
 
 
 def _is_garbage(root: str, info: ObjectInfo, newest: Checkpoint, named: Collection[str]) -> bool:

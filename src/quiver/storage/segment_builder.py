@@ -117,7 +117,9 @@ class _Builder:
         refiner = Refiner.train(sample) if codec is not None and codec.refined else None
         code_size = codec.code_size if codec else 0
         int8_size = spec.dimension if refiner else 0
-        offsets = segment_index.partition_offsets(ends, code_size, int8_size)
+        text_size = segment_index.TEXT_PLACES if codec else 0
+        row_bytes = code_size + segment_index.ROW_NUMBER + int8_size + text_size
+        offsets = segment_index.partition_offsets(ends, row_bytes)
         lists = CodeLists(ends, self._options.spool.array(int(offsets[-1]) if codec else 0), offsets[:-1])
         emitted = _Emitter(self, partitioner, assigned[order], lists, codec, refiner)
         emitted.run(order)
@@ -130,8 +132,11 @@ class _Builder:
             "partitions": lists.buffer,
             "key_hashes": hashes[by_hash],
             "key_rows": by_hash.astype(np.uint32),
-            "key_offsets": emitted.layout.keys,
-            "metadata_offsets": emitted.layout.metadata,
+            **(
+                {}
+                if text_size
+                else {"key_offsets": emitted.layout.keys, "metadata_offsets": emitted.layout.metadata}
+            ),
             "norms": self._norms[order],
             "columns": emitted.columns.encode(),
             "blocks": blocks,
@@ -159,6 +164,7 @@ class _Builder:
             block_bytes=segment_index.BLOCK_BYTES,
             runs=emitted.layout.runs,
             sections={},
+            text_size=text_size,
         )
         sizes = (part.nbytes if isinstance(part, np.ndarray) else len(part) for part in sections.values())
         return BuiltSegment(rows_file, footer, sections, order, len(rows_file) + sum(sizes))
@@ -339,6 +345,20 @@ class _Emitter:
             self.hashes[start : start + len(rows)] = key_hashes(keys)
             builder._options.progress("write", start + len(rows), len(order))
         self.layout = self._writer.finish()
+        if self.codec is not None:
+            self._place_texts(self.codec.code_size + segment_index.ROW_NUMBER)
+
+    def _place_texts(self, code_bytes: int) -> None:
+        """Put where the texts of every row are at the end of its partition; `code_bytes` come before int8 rows."""
+        places = np.stack([self.layout.keys, self.layout.metadata], axis=1).astype("<u8")
+        width = code_bytes + (self._origins.shape[1] if self._refiner else 0)
+        starts = np.concatenate([[0], self.lists.ends[:-1]])
+        for start, end, offset in zip(
+            starts.tolist(), self.lists.ends.tolist(), self.lists.offsets.tolist(), strict=True
+        ):
+            at = offset + (end - start) * width
+            body = places[start:end].view(np.uint8).reshape(-1)
+            self.lists.buffer[at : at + len(body)] = body
 
     def _encoded(self, start: int, order: NDArray[np.int64]) -> Iterator[Float32Matrix]:
         """Vectors of the rows of the segment from `start` on, in blocks whose codes have been put in place."""

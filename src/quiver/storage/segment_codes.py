@@ -14,7 +14,7 @@ from quiver.ann.codec import CodeLists
 from quiver.ann.refiner import Refiner
 from quiver.format import segment_index
 from quiver.format.sections import as_array
-from quiver.format.segment_index import ROW_NUMBER
+from quiver.format.segment_index import TEXT_PLACES
 from quiver.model.errors import CorruptObjectError
 from quiver.storage.cache.view import BLOCK
 
@@ -120,7 +120,7 @@ class SegmentCodes:
     @cached_property
     def _partition_places(self) -> NDArray[np.int64]:
         """Where each partition starts in its section, and where the last one ends."""
-        return segment_index.partition_offsets(self.ends, self.code_size, self._footer.int8_size)
+        return segment_index.partition_offsets(self.ends, sum(self._footer.widths))
 
     @cached_property
     def _partitions(self) -> NDArray[np.uint8]:
@@ -185,7 +185,7 @@ class SegmentCodes:
 
     def contents(self, partition: int) -> PartitionContents:
         """Views of a partition that was verified, in a segment that has codes."""
-        size, widths = int(self.sizes[partition]), (self.code_size, ROW_NUMBER, self._footer.int8_size)
+        size, widths = int(self.sizes[partition]), self._footer.widths[:3]
         ends = int(self._partition_places[partition]) + np.cumsum([0, *widths]) * size
         codes, rows, int8 = (
             self._partitions[start:end].reshape(size, width)
@@ -199,10 +199,24 @@ class SegmentCodes:
         return np.lib.stride_tricks.sliding_window_view(partitions, self._footer.int8_size)[starts]
 
     def int8_places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The bytes of all partitions, and where in them some int8 rows begin, in partitions that were verified."""
+        """The bytes of all partitions, and where in them int8 rows begin; their partitions were verified."""
+        return self._partitions, self._places(rows, np.searchsorted(self.ends, rows, "right"), 2)
+
+    def text_places(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Where rows.parquet holds the key and the metadata of some rows, shape (len(rows), 2).
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
         owners = np.searchsorted(self.ends, rows, "right")
-        firsts = self.starts[owners]
-        head = self.sizes[owners] * (self.code_size + ROW_NUMBER)
-        size = self._footer.int8_size
-        starts = self._partition_places[owners] + head + (rows - firsts) * size
-        return self._partitions, starts
+        self.verify_partitions(np.unique(owners))
+        pairs = np.dtype((np.void, TEXT_PLACES))
+        count = max(len(self._partitions) - TEXT_PLACES + 1, 0)
+        windows = np.ndarray((count,), pairs, self._partitions.data, strides=(1,))
+        places: NDArray[np.uint64] = windows[self._places(rows, owners, 3)].view("<u8").reshape(-1, 2)
+        return places
+
+    def _places(self, rows: NDArray[np.int64], owners: NDArray[np.intp], part: int) -> NDArray[np.int64]:
+        """Where in the section a part of each row begins, given the row's partition."""
+        widths = self._footer.widths
+        before = self._partition_places[owners] + self.sizes[owners] * sum(widths[:part])
+        return before + (rows - self.starts[owners]) * widths[part]

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from quiver.ann._kernels import covered, texts_at
 from quiver.ann.distance import distances_at
 from quiver.format import paths
 from quiver.format.key_filter import KeyFilter
 from quiver.format.metadata_columns import MetadataColumns
 from quiver.format.sections import as_array
+from quiver.format.segment_index import TEXT_PLACES
 from quiver.model.errors import CorruptObjectError
 from quiver.storage.cache.view import BLOCK, WholeView, covering
 from quiver.storage.index_sections import IndexSections
@@ -108,6 +110,8 @@ class SegmentReader:
         width = 4 * footer.dimension
         if width <= 0 or not 0 <= footer.code_size <= 4 * width or footer.int8_size not in (0, footer.dimension):
             raise CorruptObjectError(f"{self._key}: impossible sizes in the footer")
+        if footer.text_size not in ((0, TEXT_PLACES) if footer.code_size else (0,)):
+            raise CorruptObjectError(f"{self._key}: impossible sizes in the footer")
         if footer.rows < 1 or not 0 < footer.block_bytes <= _LARGEST_BLOCK:
             raise CorruptObjectError(f"{self._key}: impossible numbers in the footer")
         position = 0
@@ -196,6 +200,13 @@ class SegmentReader:
         """Have the blocks of rows.parquet that lie in these blocks of the cache checked, perhaps again."""
         np.frombuffer(self._verified, np.uint8)[arrived * BLOCK // self._footer.block_bytes] = 0
 
+    def _read_texts(self, offsets: NDArray[np.uint64]) -> list[bytes]:
+        """Of verified blocks all at once; where some are to be fetched or verified, one by one."""
+        offsets, texts = np.ascontiguousarray(offsets), None
+        if self._view.stable:
+            texts = texts_at(self._data, offsets, self._verified, self._footer.block_bytes)
+        return list(self._texts(offsets)) if texts is None else texts
+
     def _texts(self, offsets: NDArray[np.uint64]) -> Iterator[bytes]:
         data, head = self._data, _LENGTH.size
         if not self._view.stable:
@@ -224,16 +235,22 @@ class SegmentReader:
         """The key of a row."""
         return self.keys_of([row])[0]
 
+    def _text_offsets(self, rows: Sequence[int] | NDArray[np.integer[Any]], column: int) -> NDArray[np.uint64]:
+        """Where the keys (0) or metadata (1) of some rows are in rows.parquet."""
+        if self._footer.text_size:
+            return np.ascontiguousarray(self.codes.text_places(np.asarray(rows, np.int64))[:, column])
+        return (self._metadata_offsets if column else self._key_offsets)[rows]
+
     def keys_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The keys of some rows."""
         try:
-            return [text.decode() for text in self._texts(self._key_offsets[rows])]
+            return [text.decode() for text in self._read_texts(self._text_offsets(rows, 0))]
         except UnicodeDecodeError as error:
             raise CorruptObjectError(f"{self._rows_key}: a key is not UTF-8") from error
 
     def metadata_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
         """The metadata of some rows, JSON texts."""
-        return list(self._texts(self._metadata_offsets[rows]))
+        return self._read_texts(self._text_offsets(rows, 1))
 
     def take_vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
         """A copy of some rows, shape (len(rows), dimension); only the blocks that hold them are verified."""
@@ -253,8 +270,8 @@ class SegmentReader:
         width = 4 * self.dimension
         run = firsts.searchsorted(rows, "right") - 1
         starts: NDArray[np.int64] = rows * width + (offsets - firsts * width)[run]
-        if self._unverified:
-            size = self._footer.block_bytes
+        size = self._footer.block_bytes
+        if self._unverified and not (self._view.stable and covered(self._verified, size, starts, width)):
             span = np.arange(0, width + size - 1, size)  # a row may lie across several blocks
             self._verify(np.minimum(starts[:, None] + span, starts[:, None] + width - 1).reshape(-1) // size)
         return starts

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static Py_ssize_t size_of(char type) {
-    return type == 'q' ? 8 : type == 'f' ? 4 : 1;
+    return type == 'q' || type == 'Q' ? 8 : type == 'f' ? 4 : 1;
 }
 
 /* Little-endian is the only order there is, so that prefixes of order and alignment say nothing. */
@@ -14,7 +14,7 @@ static int is_of_type(const Py_buffer *view, char type) {
         format++;
     if (!*format || format[1] || view->itemsize != size_of(type))
         return 0;
-    return *format == type || (type == 'q' && *format == 'l');
+    return *format == type || (type == 'q' && *format == 'l') || (type == 'Q' && *format == 'L');
 }
 
 const Py_buffer *hold(Held *held, PyObject *object, Wanted wanted) {

@@ -15,5 +15,7 @@ PyObject *distances_at(PyObject *module, PyObject *const *args, Py_ssize_t given
 PyObject *distances(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *norms(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *refine_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *covered(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

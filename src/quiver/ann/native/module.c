@@ -25,6 +25,8 @@ static PyMethodDef methods[] = {
     {"distances", _PyCFunction_CAST(distances), METH_FASTCALL, NULL},
     {"norms", _PyCFunction_CAST(norms), METH_FASTCALL, NULL},
     {"refine_at", _PyCFunction_CAST(refine_at), METH_FASTCALL, NULL},
+    {"covered", _PyCFunction_CAST(covered), METH_FASTCALL, NULL},
+    {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},
     {"use_variant", use_variant, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

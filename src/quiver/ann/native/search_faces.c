@@ -146,17 +146,15 @@ PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t 
 }
 
 static PyObject *run_nearest(const Py_buffer *ranks, double margin, const Py_buffer *numbers) {
-    size_t count = (size_t)ranks->shape[0];
+    size_t count = (size_t)ranks->shape[0], limit = (size_t)numbers->shape[0];
     const float *values = ranks->buf;
-    if (numbers->shape[0] != ranks->shape[0])
-        return refuse("nearest: the arrays do not fit each other");
-    float *scores = PyMem_RawMalloc((count + 1) * sizeof *scores), least = INFINITY;
+    float *scores = PyMem_RawMalloc((limit + 1) * sizeof *scores), least = INFINITY;
     if (!scores)
         return PyErr_NoMemory();
     for (size_t i = 0; i < count; i++)
         least = values[i] < least ? values[i] : least;
     float most = least + (float)margin;
-    Nearest found = {numbers->buf, scores, count, 0};
+    Nearest found = {numbers->buf, scores, limit, 0};
     for (size_t i = 0; i < count; i++)
         if (values[i] <= most)
             nearest_offer(&found, values[i], (int64_t)i);

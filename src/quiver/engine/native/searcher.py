@@ -111,7 +111,8 @@ def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[
     start = 0
     for candidates in found:
         end = start + len(candidates.rows)
-        chosen = candidates.rows[order[(order >= start) & (order < end)] - start].tolist()
+        theirs = order if len(found) == 1 else order[(order >= start) & (order < end)] - start
+        chosen = candidates.rows[theirs].tolist()
         keys += candidates.source.keys_of(chosen)
         sources += [candidates.source] * len(chosen)
         rows += chosen

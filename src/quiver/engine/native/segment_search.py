@@ -10,8 +10,8 @@ import numpy as np
 
 from quiver.ann.calibration import REACH_RANK
 from quiver.ann.codec import Estimates
-from quiver.ann.partitioner import nearest
 from quiver.ann.exact import bounds_of, score_bounds
+from quiver.ann.partitioner import nearest
 from quiver.ann.space import query_to_space
 from quiver.engine.engine import SourceWork
 from quiver.engine.native.candidates import Candidates
@@ -210,9 +210,12 @@ class _Probe:
     def _nearest(self) -> NDArray[np.int64]:
         """The partitions to probe without a filter, the most promising first."""
         partitioner = self._reader.codes.partitioner
-        if partitioner is None or self._margin is None:
-            return self._rank()[: self._partitions]
-        return nearest(partitioner.rank(self._point), self._margin)
+        if partitioner is None:
+            return np.zeros(1, np.int64)
+        ranks = partitioner.rank(self._point)
+        if self._margin is None:
+            return nearest(ranks, self._partitions)
+        return nearest(ranks, len(ranks), self._margin)
 
     def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
         """The best codes of some partitions."""

@@ -87,6 +87,8 @@ class BlockIndex:
 
     def forget(self, number: int, within: NDArray[np.int64]) -> int:
         """Drop distinct blocks of a slab; how many of them were still held."""
+        if not len(within):
+            return 0
         slab = self.slabs[number]
         there = self._table.remove(self._keys(slab.entries[within]), (number << 32) | within)
         slab.kill(within[there])

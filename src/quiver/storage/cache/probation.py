@@ -1,4 +1,4 @@
-"""Which blocks a full cache was offered of late: one that is offered again is worth a place, a scan's are not."""
+"""Which blocks a full cache refused of late: one that is offered again is worth a place, a scan's are not."""
 
 from __future__ import annotations
 
@@ -9,22 +9,35 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_TICKS = 8  # in a window
+_LONG_AGO = 128
+
 
 class Probation:
-    """Remembers about as many blocks as the cache holds, twice at least, in 4 bytes each.
+    """Remembers the blocks of a window: as many refusals as the cache holds blocks, in 10 to 20 bytes each.
 
-    A block is forgotten when another takes its place, so the window has no sharp end: after as many refusals as
-    there are places, about a third of the blocks are still known.
+    So a scan of more than the cache holds is not known when it comes again. A block is not remembered while
+    another of the window has its place; it is likely to be the next time.
     """
 
     def __init__(self, blocks: int) -> None:
-        """Sized for a cache of `blocks` blocks."""
-        self._marks = np.zeros(1 << max(10, (2 * blocks).bit_length()), np.uint32)
+        """The probation of a cache of `blocks` blocks."""
+        self._keys = np.zeros(1 << max(10, (2 * blocks).bit_length()), np.uint32)
+        self._ticks = np.full(len(self._keys), _LONG_AGO, np.uint8)
+        self._tick = max(1, blocks // _TICKS)
+        self._refused = 0
 
     def known(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which of some distinct keys were offered before; those that were not are remembered now."""
-        places = (keys & np.uint64(len(self._marks) - 1)).astype(np.int64)
-        marks = (keys >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
-        known: NDArray[np.bool_] = self._marks[places] == marks
-        self._marks[places] = np.where(known, np.uint32(0), marks)
+        """Which of some distinct keys were refused within the window; they are forgotten, others remembered."""
+        now = np.uint8(self._refused // self._tick & 0xFF)
+        places = (keys & np.uint64(len(self._keys) - 1)).astype(np.int64)
+        marks = (keys >> np.uint64(32)).astype(np.uint32)
+        fresh = (
+            now - self._ticks[places] < _TICKS
+        )  # in a circle of 256: what is that old has long been overwritten
+        known: NDArray[np.bool_] = fresh & (self._keys[places] == marks)
+        self._ticks[places[known]] -= np.uint8(_LONG_AGO)
+        free = ~fresh
+        self._keys[places[free]], self._ticks[places[free]] = marks[free], now
+        self._refused += len(keys) - int(known.sum())
         return known

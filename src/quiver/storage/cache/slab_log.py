@@ -27,7 +27,9 @@ BATCH = 64
 """Blocks that are written, or copied, at a time."""
 
 _USUAL_SLAB = 64 << 20
-_SMALLEST_RECORD = 4096  # bytes that a record counts for at least, so that tiny ones do not fill the memory
+_SMALLEST_RECORD = (
+    1 / 16
+)  # of a block: what a record counts for at least, so that tiny ones do not fill the memory
 
 
 class SlabLog:
@@ -58,6 +60,7 @@ class SlabLog:
         self._folder = folder
         self._budget = budget
         self._slab_bytes = _slab_bytes(budget, block_bytes)
+        self._slab_blocks = int(self._slab_bytes / (_SMALLEST_RECORD * block_bytes))
         self._usable = block_bytes + OVERHEAD <= self._slab_bytes
         self._index = index
         self._lock = lock
@@ -86,9 +89,9 @@ class SlabLog:
         """Bytes that can be written before anything that counts has to go. To be called with the lock."""
         if not self._usable:
             return 0
-        unused = self._budget - self._charged() - self._slab_bytes
+        unused = (self._budget - self._charged()) // self._slab_bytes - 1
         wasted = sum(slab.dead for slab in self._index.slabs.values() if _mostly_dead(slab))
-        return max(0, unused) + wasted
+        return max(0, unused) * self._slab_bytes + wasted
 
     def append(self, entries: NDArray[np.void], data: Sequence[memoryview]) -> None:
         """Write up to BATCH distinct blocks. Raises OSError, also when the disk is full."""
@@ -116,7 +119,7 @@ class SlabLog:
         if self._active is None:
             return 0
         slab = self._index.slabs[self._active]
-        most = max(0, self._slab_bytes // _SMALLEST_RECORD - len(slab.entries))
+        most = max(0, self._slab_blocks - len(slab.entries))
         return min(most, slab.fitting(entries["length"].astype(np.int64), self._slab_bytes))
 
     def _write(

@@ -1,0 +1,37 @@
+"""Indexes that are built once and served by the benchmarks' object store afterwards: a bucket for each data set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import side_by_side
+from benchmarks.datasets import cache_folder
+from benchmarks.side_by_side import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+QUIVER, LANCE = "quiver", "lancedb-ivf-pq"
+PREFIX = {QUIVER: "quiver/root", LANCE: "lancedb-ivf-pq"}
+"""Where each of them is in the bucket."""
+
+
+def store_folder() -> Path:
+    """What the object store serves."""
+    return cache_folder() / "store"
+
+
+def build_all(dataset: str, names: Sequence[str] = (QUIVER,)) -> None:
+    """Build them in the folder of the bucket, unless they are there. Raises ContenderError."""
+    folder = store_folder() / dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        built = side_by_side.build(name, dataset, folder)
+        if "reused" not in built:
+            say(f"{name}, {dataset}: built in {built['seconds']:.1f} s")
+
+
+def directory(dataset: str) -> str:
+    """The root of Quiver as a directory."""
+    return str(store_folder() / dataset / PREFIX[QUIVER])

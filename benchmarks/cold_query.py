@@ -1,0 +1,165 @@
+"""Comparison 7: the first query of a node that has never seen the index, in an object store; beside LanceDB.
+
+Run: python -m benchmarks cold_query [--small] [--data SET ...] [--queries N] [--contenders quiver lancedb-ivf-pq]
+The figures of the report: python -m benchmarks cold_query. Indexes are built once, in $QUIVER_BENCH_CACHE/store
+(1,000,000 x 768: some 8 GB there besides the 3 GB of rows; minutes for Quiver, many more for LanceDB).
+
+Each query is asked by a process of its own, started for it, with no cache. Starting it and importing the libraries
+do not count; "query" is from the call to the answer by an index that was opened before (Quiver: connect and GetIndex;
+LanceDB: connect and open_table, which reads the table's manifest), "with opening" counts that too. Both go through
+the same server (`store_server`) on this machine, which counts. In three stages: with nothing simulated; with the
+same 50 ms for each request, which makes the dependent rounds tell; with a simulated latency (log-normal, median
+30 ms, p99 100 ms, 85 MB/s for each connection; query number n has seed n, for both). Connections are plain HTTP:
+a TLS handshake is not simulated. Dollars are by the prices of S3 Standard.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import built_indexes, plots, side_by_side
+from benchmarks.built_indexes import LANCE, PREFIX, QUIVER
+from benchmarks.datasets import load, truth
+from benchmarks.figures import estimate, percentile, recall
+from benchmarks.object_store import ObjectStore
+from benchmarks.reader_process import K, Reader
+from benchmarks.request_log import CLOUD, FIXED, NONE, Latency, asked, between, dollars, rounds
+from benchmarks.side_by_side import ContenderError, say
+
+if TYPE_CHECKING:
+    import argparse
+
+    from benchmarks.request_log import Record
+    from quiver.prices import StorePrices
+
+STAGES: dict[str, Latency] = {"nothing simulated": NONE, "50 ms each": FIXED, "simulated": CLOUD}
+FEWER = 20
+"""Queries at most where nothing, or nothing by chance, is simulated."""
+SMALL_QUERIES = 4
+
+
+def cold(store: ObjectStore, name: str, dataset: str, place: int, latency: Latency) -> dict[str, Any]:
+    """One query by a new process. Raises ContenderError."""
+    store.simulate(latency._replace(seed=place))
+    store.clear()
+    url, client = store.url(dataset, PREFIX[name]), f"{name}-{place}"
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with Reader(name, dataset, log, url, store.environment(client)) as node:
+            opened = node.call("open")
+            answer = node.call("ask", place=place)
+    records = between(store.log(), opened["begun"], answer["ended"], client)
+    prices = standard_prices()
+    return {
+        "found": answer["found"],
+        "query": _cost(records, answer["begun"], answer["ended"], prices),
+        "with opening": _cost(records, opened["begun"], answer["ended"], prices),
+    }
+
+
+def standard_prices() -> StorePrices:
+    """Those of S3 Standard."""
+    from quiver.prices import load_prices
+
+    return load_prices().stores["s3-standard"]
+
+
+def _cost(records: list[Record], begun: float, ended: float, prices: StorePrices) -> dict[str, float]:
+    mine = between(records, begun, ended)
+    return {
+        "ms": (ended - begun) * 1e3,
+        "requests": asked(mine).requests,
+        "rounds": rounds(mine),
+        "MB": asked(mine).received / 1e6,
+        "dollars a million": dollars(prices, mine) * 1e6,
+        "late ms": max((record.late for record in mine), default=0.0) * 1e3,
+    }
+
+
+def compare(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
+    """All stages on one data set; what each query cost, by stage and contender. Raises ContenderError."""
+    built_indexes.build_all(dataset, options.contenders)
+    results: dict[str, Any] = {}
+    with ObjectStore(built_indexes.store_folder()) as store:
+        for stage, latency in STAGES.items():
+            queries = options.queries if latency == CLOUD else min(FEWER, options.queries)
+            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in options.contenders}
+            for place in range(queries):
+                for name in options.contenders:
+                    runs[name].append(cold(store, name, dataset, place, latency))
+            say(f"{dataset}, {stage}: {queries} queries each")
+            results[stage] = runs
+    return results
+
+
+def row(dataset: str, stage: str, name: str, runs: list[dict[str, Any]], part: str) -> dict[str, Any]:
+    """A line of the table."""
+    answers = truth(load(dataset))
+    found = [recall(run["found"], answers.ids[n], answers.distances[n], K) for n, run in enumerate(runs)]
+    values = {key: [run[part][key] for run in runs] for key in runs[0][part]}
+    ms = values["ms"]
+    return {
+        "data": dataset,
+        "stage": stage,
+        "contender": name,
+        "counted": part,
+        "p50 / p99 ms": f"{statistics.median(ms):.0f} / {percentile(ms, 0.99):.0f}",
+        "rounds": _middle_and_most(values["rounds"]) if stage == "50 ms each" else "",
+        "requests": _middle_and_most(values["requests"]),
+        "MB": f"{statistics.median(values['MB']):.2f}",
+        "$ a million": f"{statistics.fmean(values['dollars a million']):.2f}",
+        "recall@10": f"{estimate(found).mean:.3f}",
+        "queries": len(runs),
+    }
+
+
+def _middle_and_most(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f} (at most {max(values):.0f})"
+
+
+def ratio(results: dict[str, Any]) -> dict[str, float]:
+    """Quiver's median over LanceDB's, in each stage."""
+    return {
+        stage: round(_median(runs[QUIVER]) / _median(runs[LANCE]), 3)
+        for stage, runs in results.items()
+        if QUIVER in runs and LANCE in runs
+    }
+
+
+def _median(runs: list[dict[str, Any]]) -> float:
+    return statistics.median(run["query"]["ms"] for run in runs)
+
+
+def main() -> None:
+    """Every data set in turn."""
+    parser = side_by_side.arguments(__doc__, data=("clustered-1000000x768",), names=(QUIVER, LANCE))
+    parser.set_defaults(queries=100)
+    options = side_by_side.parse(parser)
+    if options.small:
+        options.queries = SMALL_QUERIES
+    options.contenders, left_out = side_by_side.available(options.contenders)
+    for dataset in options.data:
+        try:
+            results = compare(dataset, options)
+        except ContenderError as error:
+            say(f"{dataset}: left out, {error}")
+            continue
+        side_by_side.table(
+            [
+                row(dataset, stage, name, runs, part)
+                for part in ("query", "with opening")
+                for stage, by_name in results.items()
+                for name, runs in by_name.items()
+            ]
+        )
+        print(f"Quiver's median over LanceDB's: {ratio(results)}", flush=True)
+        found = {"data": dataset, "ratios": ratio(results), "left out": left_out, "stages": results}
+        side_by_side.save(options, f"cold_query-{dataset}", found)
+        plots.cold_queries(results, dataset, options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Quiver and LanceDB over an index that was built before: in an object store, or in a directory; for reading only."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lancedb
+
+import quiver.objectstore.remote  # noqa: F401 - loaded on first use otherwise, and loading is not to be measured
+from benchmarks.contenders.lance import LanceIvfPq
+from benchmarks.contenders.quiver_library import BUCKET, INDEX, QuiverLibrary
+from quiver import assemble
+from quiver.library.connection import AsyncConnection
+from quiver.library.sync import open_synchronously
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.local import LocalStore
+from quiver.settings import load
+
+if TYPE_CHECKING:
+    from benchmarks.datasets import Dataset
+
+
+class Distant(LocalStore):
+    """A directory that is read like a remote store: through the caches."""
+
+    resident = False
+
+
+class QuiverNode(QuiverLibrary):
+    """A node without upkeep of its own; other settings come from the environment."""
+
+    def __init__(self, data: Dataset, url: str, *, distant: bool = False) -> None:
+        super().__init__(data, Path())
+        self._url = url
+        self._distant = distant
+
+    def open(self) -> None:
+        if self._distant:
+            assemble.LocalStore = Distant
+        self._connection = open_synchronously(self._open())
+        self._index = self._connection.bucket(BUCKET).index(INDEX)
+        self._index.info()  # as LanceDB reads the table's manifest when it is opened
+
+    async def _open(self) -> AsyncConnection:
+        runtime = SystemRuntime()
+        settings = load(os.environ, root=self._url)
+        self._root = await assemble.open_service(settings, runtime, background=False)
+
+        async def close() -> None:
+            await self._root.close()
+            runtime.close()
+
+        return AsyncConnection(self._root, close)
+
+    def index(self) -> Any:
+        return self._index
+
+    def counts(self) -> dict[str, int]:
+        """What its caches did so far, in blocks, and what the store was asked."""
+        asked = self._root.store_counts()
+        found = {"gets": asked.get.requests, "got bytes": asked.get.bytes_out, "lists": asked.list.requests}
+        cache = self._root.engine._pool._cache
+        if cache is None:
+            return found
+        found |= dataclasses.asdict(cache.counts)
+        if cache._disk is not None:
+            found |= {f"disk {name}": n for name, n in dataclasses.asdict(cache._disk.counters).items()}
+        return found
+
+    def empty(self) -> None:
+        """Drop everything that the caches have in memory."""
+
+        async def drop() -> None:
+            cache = self._root.engine._pool._cache
+            budget, cache._budget = cache._budget, -10 * cache.nbytes
+            cache._make_room()
+            cache._budget = budget
+
+        self._connection._loop.run(drop())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class LanceNode(LanceIvfPq):
+    """A table opened by its URL."""
+
+    def __init__(self, data: Dataset, url: str) -> None:
+        super().__init__(data, Path())
+        self._url, _, options = url.partition("?")
+        self._options = {"aws_endpoint": options.removeprefix("endpoint="), "allow_http": "true"}
+
+    def _database(self) -> Any:
+        return lancedb.connect(self._url, storage_options=self._options)
+
+    def counts(self) -> dict[str, int]:
+        """Nothing is known of its caches."""
+        return {}
+
+
+NODES: dict[str, type[QuiverNode | LanceNode]] = {"quiver": QuiverNode, "lancedb-ivf-pq": LanceNode}

@@ -1,0 +1,397 @@
+"""Tests of the C kernels: against NumPy in float64, against each other, and that they refuse bad input."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ann.samples import gaussian
+from quiver.ann import _kernels
+from quiver.ann.rotation import Rotation, _hartley
+
+DIMENSIONS = st.one_of(
+    st.integers(1, 200), st.sampled_from([255, 256, 257, 384, 511, 768, 1000, 1536, 4095, 4096])
+)
+SEEDS = st.integers(0, 2**32 - 1)
+LEVELS = 15  # a query's greatest coordinate, in the steps that it is rounded to
+FEW = settings(max_examples=60, deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def _fastest():
+    yield
+    _kernels.use_variant(_kernels.VARIANTS[-1])
+
+
+class Codes(NamedTuple):
+    """The arguments of a scan, all rows allowed and wanted, and what they were made from."""
+
+    query: np.ndarray
+    origins: np.ndarray
+    buffer: np.ndarray
+    offsets: np.ndarray
+    ends: np.ndarray
+    signs: np.ndarray
+    factors: np.ndarray
+    numbers: np.ndarray
+
+    def scan(self, partitions=None, limit=None, allowed=None) -> tuple[np.ndarray, np.ndarray]:
+        partitions = np.arange(len(self.ends)) if partitions is None else np.array(partitions, np.int64)
+        limit = int(self.ends[-1]) if limit is None else limit
+        rows, scores = np.full(limit, -7, np.int64), np.full(limit, np.nan, np.float32)
+        found = _kernels.rabitq_scan(
+            self.query, self.origins, self.buffer, self.offsets, self.ends, partitions, allowed, rows, scores
+        )
+        assert (rows[found:] == -7).all()
+        return rows[:found], scores[:found]
+
+    def model(self, partitions=None) -> dict[int, tuple[float, float]]:
+        """Score of each row, and how far it may be off for float32's sake, from the formula in scan.h."""
+        scores = {}
+        dimension = len(self.query)
+        for number in range(len(self.ends)) if partitions is None else partitions:
+            rows = slice(int(self.ends[number - 1]) if number else 0, int(self.ends[number]))
+            placed = (self.query - self.origins[number]).astype(np.float64)
+            peak = np.abs(placed).max()
+            step = peak / LEVELS
+            level = np.clip(np.floor(placed / (2 * step) + 8) * 2 - LEVELS, -LEVELS, LEVELS) if peak else placed
+            along = (2.0 * self.signs[rows] - 1) @ (level * step)
+            squares, factors = self.factors[rows].astype(np.float64).T
+            across = 2 * factors / np.sqrt(dimension)
+            estimate = squares + placed @ placed - across * along
+            # A coordinate that lies on the border of two levels may fall on either side.
+            doubtful = np.abs(placed / (2 * step) - np.rint(placed / (2 * step))) < 1e-4 if peak else placed > 0
+            slack = 1e-5 * (squares + placed @ placed + np.abs(across) * dimension * peak)
+            slack += np.abs(across) * 2 * step * doubtful.sum()
+            scores |= dict(
+                zip(self.numbers[rows].tolist(), zip(estimate.tolist(), slack.tolist(), strict=True), strict=True)
+            )
+        return scores
+
+
+def made(dimension: int, sizes: list[int], seed: int, scale: float = 1.0) -> Codes:
+    rng, rows = np.random.default_rng(seed), sum(sizes)
+    signs = rng.integers(0, 2, (rows, dimension)).astype(np.uint8)
+    factors = (rng.uniform(0.1, 2, (rows, 2)) * [scale * scale, scale]).astype(np.float32)
+    numbers = rng.permutation(rows).astype(np.int64)
+    codes = np.concatenate(
+        [np.packbits(signs, axis=1, bitorder="little"), factors.view(np.uint8).reshape(rows, 8)], axis=1
+    )
+    if dimension % 8:  # what lies behind the last sign means nothing
+        codes[:, dimension // 8] |= (rng.integers(0, 256, rows) << dimension % 8).astype(np.uint8)
+    ends, written, offsets = np.cumsum(sizes, dtype=np.int64), b"", []
+    for size, end in zip(sizes, ends.tolist(), strict=True):
+        written += b"\xff" * (-len(written) % 8)
+        offsets.append(len(written))
+        written += codes[end - size : end].tobytes() + numbers[end - size : end].tobytes()
+    query = (rng.normal(size=dimension) * scale).astype(np.float32)
+    origins = (rng.normal(size=(len(sizes), dimension)) * scale / 2).astype(np.float32)
+    return Codes(
+        query, origins, np.frombuffer(written, np.uint8), np.array(offsets), ends, signs, factors, numbers
+    )
+
+
+# ---------------------------------------------------------------- scan
+
+
+@given(
+    dimension=DIMENSIONS,
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5),
+    seed=SEEDS,
+    scale=st.sampled_from([1e-12, 1e-3, 1.0, 1e9]),
+)
+@FEW
+def test_a_scan_computes_the_estimate_of_every_row(dimension, sizes, seed, scale):
+    codes = made(dimension, sizes, seed, scale)
+    rows, scores = codes.scan()
+    model = codes.model()
+    assert sorted(rows.tolist()) == sorted(model)
+    assert list(zip(scores.tolist(), rows.tolist(), strict=True)) == sorted(
+        zip(scores.tolist(), rows.tolist(), strict=True)
+    )
+    for row, score in zip(rows.tolist(), scores.tolist(), strict=True):
+        wanted, slack = model[row]
+        assert abs(score - wanted) <= slack
+
+
+@given(data=st.data(), dimension=DIMENSIONS, seed=SEEDS)
+@FEW
+def test_partitions_limits_and_masks_choose_among_all_estimates(data, dimension, seed):
+    sizes = data.draw(st.lists(st.integers(0, 300), min_size=1, max_size=4))
+    codes, rng = made(dimension, sizes, seed), np.random.default_rng(seed)
+    partitions = data.draw(st.lists(st.integers(0, len(sizes) - 1), unique=True))
+    allowed = rng.random(sum(sizes)) < data.draw(st.sampled_from([0.0, 0.02, 0.5, 1.0]))
+    limit = data.draw(st.integers(0, sum(sizes) + 2))
+    rows, scores = codes.scan()
+    owners = np.empty(sum(sizes), np.int64)
+    owners[codes.numbers] = np.repeat(np.arange(len(sizes)), sizes)
+    kept = np.isin(owners[rows], partitions) & allowed[rows]
+    found = codes.scan(partitions, limit, allowed)
+    assert found[0].tolist() == rows[kept][:limit].tolist()
+    assert found[1].tolist() == scores[kept][:limit].tolist()
+
+
+def test_rows_with_equal_codes_come_in_the_order_of_their_numbers():
+    codes = made(16, [50], 1)
+    buffer = codes.buffer.copy()
+    buffer[: 50 * 10] = np.tile(buffer[:10], 50)
+    rows, scores = codes._replace(buffer=buffer).scan(limit=20)
+    assert (rows.tolist(), len(set(scores.tolist()))) == (list(range(20)), 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_numbers_that_are_none_are_scored_last_or_first_and_harm_nothing(value):
+    codes = made(40, [30], 2)
+    for where in ("query", "origins"):
+        hurt = getattr(codes, where).copy()
+        hurt.flat[3] = value
+        assert len(codes._replace(**{where: hurt}).scan()[0]) == 30
+    buffer = codes.buffer.copy()
+    buffer[5:13] = np.array([value, value], np.float32).view(np.uint8)
+    rows, scores = codes._replace(buffer=buffer).scan()
+    assert sorted(rows.tolist()) == list(range(30))
+    assert not np.isnan(scores).any()
+    assert (np.diff(scores[np.isfinite(scores)]) >= 0).all()
+
+
+def test_a_query_at_the_origin_is_as_far_as_the_rows_are():
+    codes = made(100, [20], 3)
+    rows, scores = codes._replace(query=codes.origins[0].copy()).scan()
+    squares = codes.factors[np.argsort(codes.numbers), 0]
+    assert scores.tolist() == squares[rows].tolist() == sorted(squares.tolist())
+
+
+# ---------------------------------------------------------------- what does not fit is refused
+
+
+def _bad_scans() -> dict[str, dict[str, object]]:
+    codes = made(16, [5, 7], 4)
+    wide = np.concatenate([codes.origins, codes.origins], axis=1)
+    return {
+        "a partition before the first": {"partitions": np.array([-1])},
+        "a partition past the last": {"partitions": np.array([2])},
+        "an offset before the buffer": {"offsets": codes.offsets - 8},
+        "an offset past the buffer": {"offsets": codes.offsets + len(codes.buffer)},
+        "an offset near the end of numbers": {"offsets": np.array([0, 2**63 - 1])},
+        "more rows than bytes": {"ends": codes.ends + 10**9},
+        "ends that fall": {"ends": codes.ends[::-1].copy()},
+        "ends below zero": {"ends": codes.ends - 2**62},
+        "ends past all numbers": {"ends": np.array([5, 2**63 - 1])},
+        "a buffer cut short": {"buffer": codes.buffer[:-1]},
+        "fewer offsets": {"offsets": codes.offsets[:1]},
+        "fewer ends": {"ends": codes.ends[:1]},
+        "fewer origins": {"origins": codes.origins[:1]},
+        "wide origins": {"origins": wide},
+        "a query of no coordinates": {"query": codes.query[:0]},
+        "a query of other numbers": {"query": codes.query.astype(np.float64)},
+        "a query of other order": {"query": codes.query[::-1]},
+        "a matrix for a query": {"query": codes.query[None]},
+        "short offsets": {"offsets": codes.offsets.astype(np.int32)},
+        "partitions apart": {"partitions": np.arange(4)[::2]},
+        "a mask of another size": {"allowed": np.ones(11, bool)},
+        "a mask of bytes": {"allowed": np.ones(12, np.uint8)},
+        "scores of another size": {"scores": np.empty(11, np.float32)},
+        "rows that may not be written": {"rows": np.broadcast_to(np.int64(0), 12)},
+        "rows in a constant": {"rows": np.frombuffer(bytes(96), np.int64)},
+        "scores apart": {"scores": np.empty(24, np.float32)[::2]},
+        "unaligned origins": {
+            "origins": np.frombuffer(b"x" + codes.origins.tobytes(), np.float32, 32, 1).reshape(2, 16)
+        },
+    }
+
+
+def call_scan(**changed: object) -> int:
+    codes = made(16, [5, 7], 4)
+    arguments = {
+        "query": codes.query,
+        "origins": codes.origins,
+        "buffer": codes.buffer,
+        "offsets": codes.offsets,
+        "ends": codes.ends,
+        "partitions": np.arange(2),
+        "allowed": None,
+        "rows": np.empty(12, np.int64),
+        "scores": np.empty(12, np.float32),
+    }
+    return _kernels.rabitq_scan(*(arguments | changed).values())
+
+
+@pytest.mark.parametrize("changed", _bad_scans().values(), ids=_bad_scans().keys())
+def test_a_scan_of_what_does_not_fit_is_refused(changed):
+    assert call_scan() == 12
+    with pytest.raises(ValueError, match=r"\w"):
+        call_scan(**changed)
+
+
+@pytest.mark.parametrize("number", [-1, 12, 2**62, -(2**63)])
+@pytest.mark.parametrize("allowed", [None, np.ones(12, bool)], ids=["all", "masked"])
+def test_row_numbers_that_are_not_there_are_refused(number, allowed):
+    buffer = made(16, [5, 7], 4).buffer.copy()
+    buffer[50:58] = np.frombuffer(np.int64(number).tobytes(), np.uint8)
+    with pytest.raises(ValueError, match="not there"):
+        call_scan(buffer=buffer, allowed=allowed)
+
+
+def test_what_is_no_array_and_a_wrong_number_of_arguments_are_refused():
+    with pytest.raises(TypeError):
+        call_scan(query=[1.0] * 16)
+    for function in ("rabitq_scan", "rotate", "nearest", "distances", "distances_at", "norms", "refine_at"):
+        with pytest.raises(TypeError, match="arguments"):
+            getattr(_kernels, function)()
+    with pytest.raises(ValueError, match="variant"):
+        _kernels.use_variant("none such")
+
+
+# ---------------------------------------------------------------- rows
+
+
+@given(dimension=DIMENSIONS, count=st.integers(0, 20), seed=SEEDS)
+@FEW
+def test_distances_at_places_are_those_of_a_matrix(dimension, count, seed):
+    rng = np.random.default_rng(seed)
+    rows, query = gaussian(count + 1, dimension, seed), gaussian(1, dimension, seed + 1)[0]
+    data = memoryview(b"xyz" + rows.tobytes())
+    offsets = 3 + rng.integers(0, count + 1, count) * 4 * dimension
+    for cosine in (False, True):
+        matrix, found = np.empty(count + 1, np.float32), np.empty(count, np.float32)
+        _kernels.distances(query, rows, cosine, matrix)
+        _kernels.distances_at(query, data, offsets, cosine, found)
+        assert found.tolist() == matrix[(offsets - 3) // (4 * dimension)].tolist()
+    wide = rows.astype(np.float64)
+    norms, wanted = np.empty(count + 1, np.float32), np.sqrt(np.square(wide).sum(axis=1))
+    _kernels.norms(rows, norms)
+    np.testing.assert_allclose(norms, wanted, rtol=1e-7)
+    cosine = 1 - wide @ query.astype(np.float64) / (wanted * np.linalg.norm(query.astype(np.float64)))
+    np.testing.assert_allclose(matrix, cosine, rtol=1e-6, atol=1e-13)
+
+
+@pytest.mark.parametrize("offset", [-1, -(2**63), 2**63 - 1, 30, 121])
+def test_rows_outside_their_data_are_refused(offset):
+    query, data = np.ones(25, np.float32), memoryview(bytes(129))
+    out = np.empty(2, np.float32)
+    _kernels.distances_at(query, data, np.array([0, 29]), False, out)
+    with pytest.raises(ValueError, match="outside"):
+        _kernels.distances_at(query, data, np.array([0, offset]), False, out)
+    with pytest.raises(ValueError, match="outside"):
+        _kernels.refine_at(query[:9], query[:9], np.zeros(129, np.uint8), np.array([0, max(offset, 121)]), out)
+    with pytest.raises(ValueError, match="outside"):
+        _kernels.distances_at(query, data[:99], np.zeros(2, np.int64), False, out)
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.distances_at(query, data, np.zeros(3, np.int64), False, out)
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.distances(query, np.ones((2, 24), np.float32), False, out)
+
+
+@given(dimension=DIMENSIONS, seed=SEEDS)
+@FEW
+def test_byte_rows_are_scored_where_they_stand(dimension, seed):
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 256, 7 * dimension + 3, np.uint8)
+    base, scale = gaussian(1, dimension, seed)[0], gaussian(1, dimension, seed + 1)[0] / 255
+    offsets, found = rng.integers(0, 6 * dimension + 4, 9), np.empty(9, np.float32)
+    _kernels.refine_at(base, scale, data, offsets, found)
+    rows = np.stack([data[start : start + dimension] for start in offsets.tolist()]).astype(np.float64)
+    np.testing.assert_allclose(found, np.square(base - scale * rows).sum(axis=1), rtol=1e-4)
+
+
+# ---------------------------------------------------------------- partitions, texts
+
+
+@given(
+    ranks=st.lists(st.floats(0, 1e3, width=32) | st.just(np.inf), max_size=60),
+    margin=st.floats(0, 1e3),
+    limit=st.integers(0, 70),
+)
+@FEW
+def test_the_nearest_are_within_the_margin_and_ascend(ranks, margin, limit):
+    values, numbers = np.array(ranks, np.float32), np.full(limit, -7, np.int64)
+    found = _kernels.nearest(values, margin, numbers)
+    near = np.flatnonzero(values <= values.min(initial=np.inf) + np.float32(margin))
+    assert numbers[:found].tolist() == near[np.argsort(values[near], kind="stable")][:limit].tolist()
+
+
+@given(data=st.data(), block=st.integers(1, 40))
+@FEW
+def test_texts_are_read_from_marked_blocks_only(data, block):
+    texts = data.draw(st.lists(st.binary(max_size=30), max_size=8))
+    written, offsets = b"", []
+    for text in texts:
+        offsets.append(len(written))
+        written += len(text).to_bytes(4, "little") + text
+    marks = bytearray(
+        data.draw(st.lists(st.sampled_from([0, 1, 1, 1]), min_size=len(written) // block + 1, max_size=100))
+    )
+    found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, block)
+    ends = [start + 4 + len(text) for start, text in zip(offsets, texts, strict=True)]
+    whole = all(
+        marks[place // block] for start, end in zip(offsets, ends, strict=True) for place in range(start, end)
+    )
+    assert found == (texts if whole else None)
+    starts = np.array(offsets, np.int64)
+    heads = all(marks[place // block] for start in offsets for place in range(start, start + 4))
+    assert _kernels.covered(marks, block, starts, 4) is heads
+
+
+@pytest.mark.parametrize("offset", [7, 8, 2**63, 2**64 - 1])
+def test_texts_out_of_bounds_are_none(offset):
+    data = memoryview((3).to_bytes(4, "little") + b"abc" + b"\xff" * 3)
+    assert _kernels.texts_at(data, np.array([0], np.uint64), bytearray(b"\1"), 16) == [b"abc"]
+    assert _kernels.texts_at(data, np.array([0, offset], np.uint64), bytearray(b"\1"), 16) is None
+    assert _kernels.texts_at(data, np.array([6], np.uint64), bytearray(b"\1"), 16) is None
+    assert not _kernels.covered(bytearray(b"\1"), 16, np.array([-1]), 1)
+    assert not _kernels.covered(bytearray(b"\1"), 16, np.array([0]), 17)
+    for block in (0, -1):
+        with pytest.raises(ValueError, match="size"):
+            _kernels.covered(bytearray(b"\1"), block, np.array([0]), 1)
+
+
+# ---------------------------------------------------------------- variants, threads
+
+
+@given(dimension=DIMENSIONS, seed=SEEDS, scale=st.sampled_from([1e-30, 1.0, 1e9]))
+@FEW
+def test_all_variants_give_the_same_bytes(dimension, seed, scale):
+    codes = made(dimension, [3, 0, 150], seed, scale)
+    rows = gaussian(5, dimension, seed) * np.float32(scale)
+    left, right = _hartley(3), np.pad(_hartley(dimension // 3 or 1), [(0, 0), (0, -(dimension // 3 or 1) % 8)])
+    signs = np.sign(gaussian(3, dimension, seed))
+    results = []
+    for variant in _kernels.VARIANTS:
+        _kernels.use_variant(variant)
+        out = np.zeros((4, 5), np.float32)
+        _kernels.distances(codes.query, rows, True, out[0])
+        _kernels.distances(codes.query, rows, False, out[1])
+        _kernels.norms(rows, out[2])
+        _kernels.refine_at(codes.query, codes.origins[0], codes.buffer, np.arange(5), out[3])
+        turned = rows[0].copy()
+        if dimension >= 3:
+            _kernels.rotate(signs, left, right, turned)
+        found = codes.scan(limit=100)
+        results.append((out.tobytes(), turned.tobytes(), found[0].tobytes(), found[1].tobytes()))
+    assert len(set(results)) == 1
+    assert _kernels.VARIANTS[0] == "plain"
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 7, 8, 9, 63, 384, 1000])
+def test_a_rotation_is_the_product_of_its_steps(dimension):
+    rotation, row = Rotation(dimension, 3), gaussian(1, dimension)[0]
+    np.testing.assert_allclose(rotation.row(row), rotation.rows(row[None])[0], atol=1e-5)
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.rotate(rotation._signs, rotation._left, rotation._wide, np.zeros(dimension + 1, np.float32))
+
+
+def test_threads_share_what_they_scan():
+    codes, allowed = made(384, [500] * 8, 5), np.arange(4000) % 3 > 0
+
+    def one(turn: int) -> tuple[list[int], list[float]]:
+        rows, scores = codes.scan(range(turn % 8 + 1), 40, allowed if turn % 2 else None)
+        return rows.tolist(), scores.tolist()
+
+    alone = [one(turn) for turn in range(16)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(one, range(320))) == alone * 20
