@@ -1,4 +1,4 @@
-"""Indexes that are built once and served by the benchmarks' object store afterwards: a bucket for each data set."""
+"""Indexes that are built once, and then served by the benchmarks' object store: a bucket for each data set."""
 
 from __future__ import annotations
 

@@ -84,7 +84,8 @@ def cold_queries(results: dict[str, Any], dataset: str, folder: Path) -> None:
         for name, mine in runs.items():
             times = sorted(run["query"]["ms"] for run in mine)
             parts = [(place + 1) / len(times) for place in range(len(times))]
-            panel.step(times, parts, where="post", color=COLOURS.get(name), label=name)
+            style = "--" if " " in name else "-"
+            panel.step(times, parts, style, where="post", color=COLOURS.get(name.partition(" ")[0]), label=name)
         panel.set(title=f"{dataset}, {stage}", xlabel="milliseconds", ylabel="part of the queries", xscale="log")
     _save(figure, axes, folder / f"cold_query-{dataset}.svg")
 

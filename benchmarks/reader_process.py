@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,16 +23,18 @@ from benchmarks.side_by_side import Process
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.contenders.on_store import LanceNode, QuiverNode
+    from benchmarks.contenders.lance_node import LanceNode
+    from benchmarks.contenders.quiver_node import QuiverNode
 
 K = 10
+NODES = {"quiver": ("quiver_node", "QuiverNode"), "lancedb-ivf-pq": ("lance_node", "LanceNode")}
 
 
 class Reader(Process):
     """The process from outside.
 
     Args:
-        contender: a name in `on_store.NODES`.
+        contender: one of NODES.
         log: a file for what it prints.
         url: of the index; a directory for Quiver.
         variables: the environment besides.
@@ -51,6 +54,8 @@ class Reader(Process):
         distant: bool = False,
     ) -> None:
         more = {"QUIVER_BENCH_URL": url, "QUIVER_BENCH_DISTANT": "1" if distant else ""}
+        more["QUIVER_ROLE"] = "reader"
+        more["PYTHONDONTWRITEBYTECODE"] = ""  # compiling what is imported late is not to be measured
         super().__init__(contender, dataset, log, variables=variables | more)
 
 
@@ -133,12 +138,12 @@ class Node:
 
 
 def _make() -> Node:
-    from benchmarks.contenders.on_store import NODES
-
     name, dataset = sys.argv[1:3]
+    module, classname = NODES[name]
+    make = getattr(import_module(f"benchmarks.contenders.{module}"), classname)
     data, url = load(dataset), os.environ["QUIVER_BENCH_URL"]
     more = {"distant": True} if os.environ["QUIVER_BENCH_DISTANT"] else {}
-    return Node(NODES[name](data, url, **more))
+    return Node(make(data, url, **more))
 
 
 if __name__ == "__main__":

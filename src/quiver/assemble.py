@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quiver.engine.engine import Freshness
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.maintenance.process import MaintenanceProcess
@@ -18,10 +20,14 @@ from quiver.objectstore.location import SCHEMES, Location, parse
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.objectstore.probe import probe
+from quiver.objectstore.read_only_store import ReadOnlyStore
 from quiver.objectstore.retrying_store import RetryingStore
 from quiver.service.administration import Administration
 from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
+from quiver.service.patrol import Patrol
+from quiver.service.reading import AS_SET
+from quiver.service.roles import Role
 from quiver.service.service import Response, Service
 from quiver.settings import SettingsError, local_directory
 from quiver.storage.cache.block_cache import BlockCache
@@ -29,12 +35,15 @@ from quiver.storage.cache.disk_tier import DiskTier
 from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.dynamodb import DynamoTable
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
     from quiver.service.bulk_operations import BulkOperations
+    from quiver.service.reading import Reading
     from quiver.service.snapshot_operations import SnapshotOperations
     from quiver.settings import Settings
 
@@ -52,10 +61,11 @@ class OpenRoot:
     engine: NativeEngine
     service: Service
     administration: Administration
+    patrol: asyncio.Task[None] | None = None
 
-    async def call(self, operation: str, params: dict[str, Any]) -> Response:
+    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
         """Do one S3 Vectors operation; see `Service.call`."""
-        return await self.service.call(operation, params)
+        return await self.service.call(operation, params, reading)
 
     @property
     def bulk(self) -> BulkOperations:
@@ -73,6 +83,9 @@ class OpenRoot:
 
     async def close(self) -> None:
         """Finish background work and release everything."""
+        if self.patrol is not None:
+            self.patrol.cancel()
+            await asyncio.wait([self.patrol])
         await self.engine.close()
         await self.store.close()
 
@@ -80,22 +93,26 @@ class OpenRoot:
 async def open_service(
     settings: Settings, runtime: Runtime, *, background: bool = True, watcher: Watcher | None = None
 ) -> OpenRoot:
-    """Open a root, creating it when it is new.
+    """Open a root, creating it when it is new; a reader never does.
 
     Args:
-        settings: where the root is, how much memory its indexes may take, when they are flushed and collected.
+        settings: where the root is, what this process does for it, how much memory its indexes may take, when they
+            are flushed and collected.
         runtime: time, chance and threads.
-        background: flush, compact and collect garbage unasked.
+        background: flush, compact and collect garbage unasked, as far as the role goes.
         watcher: is told what upkeep goes on.
 
     Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
     """
+    role = Role(settings.role)
     meter = open_metered_store(settings.root, runtime)
     remote = local_directory(settings.root) is None
-    store = RetryingStore(meter, runtime) if remote else meter
+    store: ObjectStore = RetryingStore(meter, runtime) if remote else meter
+    if role is Role.READER:
+        store = ReadOnlyStore(store)
     try:
         store_format = await open_store_format(
-            store, runtime, partial(examine, store, runtime) if remote else None
+            store, runtime, _before_creation(store, runtime, role, remote=remote)
         )
     except BaseException:
         await store.close()
@@ -105,14 +122,51 @@ async def open_service(
         garbage_age=settings.garbage_age_seconds,
         memory_bytes=settings.memory_budget_bytes,
         open_segments=_affordable_segments(),
-        background=background,
+        background=background and role.writes,
+        reluctant=role is Role.WRITER,
+        staleness=settings.staleness_seconds,
     )
-    workshop = _workshop(settings, runtime) if background else None
+    workshop = _workshop(settings, runtime) if background and role is not Role.READER else None
     cache = None if store.resident else _cache(store, settings, runtime)
     engine = NativeEngine(store, runtime, native, workshop, watcher, cache)
     catalog = Catalog(store, runtime)
-    service = Service(catalog, engine, store_format, runtime, Home(settings.region, settings.account_id))
-    return OpenRoot(store, meter, engine, service, Administration(store, runtime, catalog, engine))
+    service = Service(
+        catalog,
+        engine,
+        store_format,
+        runtime,
+        Home(settings.region, settings.account_id),
+        role,
+        Freshness(eventual=settings.consistency == "eventual"),
+    )
+    administration = Administration(store, runtime, catalog, engine)
+    patrol = None
+    if background and role is Role.MAINTAINER:
+        beat = Patrol(
+            store,
+            runtime,
+            administration,
+            engine,
+            age=settings.garbage_age_seconds,
+            period=settings.patrol_seconds,
+        )
+        patrol = runtime.spawn(beat.run(), "patrol")
+    return OpenRoot(store, meter, engine, service, administration, patrol)
+
+
+def _before_creation(
+    store: ObjectStore, runtime: Runtime, role: Role, *, remote: bool
+) -> Callable[[], Awaitable[None]] | None:
+    """What has to be done before a new root is created."""
+
+    async def refuse() -> None:
+        raise UnavailableError(
+            f"{store.url} holds no Quiver root yet; a process that writes has to create it first"
+        )
+
+    if role is Role.READER:
+        return refuse
+    return partial(examine, store, runtime) if remote else None
 
 
 def _cache(store: ObjectStore, settings: Settings, runtime: Runtime) -> BlockCache:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MIB = 2**20
 MAINTENANCE = ("process", "inline")
+ROLES = ("all", "reader", "writer", "maintainer")
+CONSISTENCIES = ("strong", "eventual")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -31,7 +33,7 @@ class Setting(NamedTuple):
 
     name: str
     variable: str
-    default: str | int | None
+    default: str | int | float | None
     help: str
 
 
@@ -46,6 +48,9 @@ class Settings:
     root: str = _setting(
         "./quiver-data", "where the data are: a directory, or a URL of memory, file, s3, gs or az"
     )
+    role: str = _setting("all", "what the process does for the root: all, reader, writer or maintainer")
+    consistency: str = _setting("strong", "of reads that do not say: strong or eventual")
+    staleness_seconds: float = _setting(1.0, "how far an eventual read may lag behind")
     region: str = _setting("us-east-1", "the region in ARNs and in signatures")
     account_id: str = _setting("000000000000", "the 12-digit account id in ARNs")
     host: str = _setting("127.0.0.1", "the address the server listens on")
@@ -65,6 +70,7 @@ class Settings:
     maintenance: str = _setting(
         "process", "where indexes are flushed, merged and collected: process, one of its own, or inline"
     )
+    patrol_seconds: int = _setting(30, "how long a maintainer rests before it looks at every index again")
     garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
     prices: str = _setting("", "a file of prices of stores, for `quiver cost` and the header x-quiver-work")
     log_level: str = _setting("info", "debug, info, warning or error")
@@ -94,7 +100,7 @@ def _described() -> tuple[Setting, ...]:
 SETTINGS = _described()
 
 
-def load(environment: Mapping[str, str], **given: str | int | None) -> Settings:
+def load(environment: Mapping[str, str], **given: str | float | None) -> Settings:
     """Settings from the command line (`given`, where not None), else the environment, else the defaults.
 
     Raises: SettingsError.
@@ -108,7 +114,7 @@ def load(environment: Mapping[str, str], **given: str | int | None) -> Settings:
         if raw is None:
             raw = environment.get(variable(f.name), "").strip() or None
         if raw is not None:
-            values[f.name] = _integer(f.name, raw) if isinstance(f.default, int) else str(raw)
+            values[f.name] = _READERS[type(f.default)](f.name, raw)
     return Settings(**values)
 
 
@@ -143,11 +149,25 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _integer(name: str, raw: str | int) -> int:
+def _text(_: str, raw: str | float) -> str:
+    return str(raw)
+
+
+def _integer(name: str, raw: str | float) -> int:
     try:
         return int(raw)
     except ValueError:
         raise SettingsError(f"{variable(name)} must be a whole number") from None
+
+
+def _number(name: str, raw: str | float) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise SettingsError(f"{variable(name)} must be a number") from None
+
+
+_READERS: dict[type, Callable[[str, str | float], str | float]] = {str: _text, int: _integer, float: _number}
 
 
 def _problems(s: Settings) -> list[tuple[str, str]]:
@@ -155,11 +175,17 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
     pair = bool(s.secret_access_key) == bool(s.access_key_id)
     rules = [
         ("root", bool(s.root), "must not be empty"),
+        ("role", s.role in ROLES, f"must be one of {', '.join(ROLES)}"),
+        ("role", s.role == "all" or not s.root.startswith("memory:"), "must be all for a root in memory"),
+        ("consistency", s.consistency in CONSISTENCIES, f"must be one of {', '.join(CONSISTENCIES)}"),
+        ("staleness_seconds", 0 <= s.staleness_seconds <= 3600, "must be between 0 and 3600"),
+        ("patrol_seconds", 1 <= s.patrol_seconds <= 86_400, "must be between 1 and 86400"),
         ("region", re.fullmatch(r"[a-z0-9-]{1,32}", s.region), "must be lower-case letters, digits, hyphens"),
         ("account_id", re.fullmatch(r"[0-9]{12}", s.account_id), "must be 12 digits"),
         ("host", bool(s.host), "must not be empty"),
         ("port", 0 < s.port < 65536, "must be between 1 and 65535"),
         ("workers", 1 <= s.workers <= 256, "must be between 1 and 256"),
+        ("workers", s.workers == 1 or s.role != "maintainer", "must be 1 for a maintainer"),
         ("workers", s.workers == 1 or not s.root.startswith("memory:"), "must be 1 for a root in memory"),
         ("admin_host", bool(s.admin_host), "must not be empty"),
         ("admin_port", 0 <= s.admin_port < 65536, "must be between 0 and 65535"),

@@ -72,7 +72,7 @@ class TestKMeans(DividingContract):
     @pytest.mark.parametrize(("segments", "each"), [(2, 32), (4, 16), (4, 32), (8, 32)])
     def test_a_warm_start_is_as_good_in_three_iterations_as_a_cold_one_in_ten(self, segments, each, monkeypatch):
         """Segments of the same data, merged: their centroids are fewer than, as many as, or more than needed."""
-        rows = clustered(8000, 32, 300, skew=0.5)
+        rows = clustered(8000, 32, 301, skew=0.5)
         parts = np.array_split(rows, segments)
         start = np.concatenate([KMeans.train(part, each, 1).origins for part in parts])
         cold = lloyd(rows, pick_distinct(rows, 64, 1), 10)

@@ -19,7 +19,8 @@ from quiver.engine.engine import Query
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.fsck import check_index
 from quiver.engine.native.settings import NativeSettings
-from quiver.format import envelope, paths, segment_index
+from quiver.engine.native.state import decode_checkpoint
+from quiver.format import checkpoint, envelope, paths, segment_index
 from quiver.model.errors import UnsupportedFormatError
 from quiver.model.filter_parser import parse_filter
 from quiver.model.runtime import SystemRuntime
@@ -91,6 +92,41 @@ def test_there_is_a_golden_root_of_the_present_format():
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_the_segments_of_a_golden_root_are_of_its_version(version):
+    """Each structure is there, and its partitions tell of texts since version 3 if it has codes."""
+    structures = set()
+    for key, body in objects(version).items():
+        if not key.endswith(paths.SEGMENT_INDEX):
+            continue
+        footer = segment_index.decode_footer(key, key.split("/")[1], memoryview(body))
+        structures.add((footer.partitioner, footer.codec))
+        assert f"v{footer.version}" == version
+        in_partitions = footer.version >= 3 and footer.code_size > 0
+        assert footer.text_size == (16 if in_partitions else 0)
+        assert ("key_offsets" in footer.sections) == ("metadata_offsets" in footer.sections) == (not in_partitions)
+    later = {(spec.partitioner, spec.codec) for spec in STRUCTURES.values()} if version != "v1" else set()
+    assert structures == later | {("single", "flat")}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_checkpoints_tell_the_sizes_of_index_objects_since_version_3(version):
+    stored = objects(version)
+    (key,) = [key for key in stored if key.startswith(paths.checkpoint_prefix(ROOT))]
+    _, payload = envelope.decode(envelope.Kind.CHECKPOINT, key, INDEX_ID, stored[key])
+    refs = decode_checkpoint(checkpoint.decode(key, payload).state).segments
+    assert len(refs) == 2
+    for ref in refs:
+        key = paths.segment_key(ROOT, ref.id, paths.SEGMENT_INDEX)
+        body = stored[key]
+        if version != "v3":
+            assert (ref.index_bytes, ref.head_bytes) == (0, 0)
+            continue
+        footer = segment_index.decode_footer(key, INDEX_ID, memoryview(body))
+        assert ref.index_bytes == len(body)
+        assert ref.head_bytes == len(body) - footer.sections["blocks"].offset
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @asynchronous
 async def test_a_golden_root_is_read(runtime, version):
     await assert_reads_all(await opened(objects(version), runtime))
@@ -117,17 +153,17 @@ async def test_a_golden_root_is_found_sound(runtime, version):
 
 GRID = dict(zip(grid().keys, zip(grid().vectors.tolist(), grid().metadata, strict=True), strict=True))
 OF_EACH_STRUCTURE = pytest.mark.parametrize(
-    ("index_id", "spec"),
-    STRUCTURES.items(),
-    ids=[f"{spec.partitioner}+{spec.codec}" for spec in STRUCTURES.values()],
+    ("version", "index_id", "spec"),
+    [(version, *each) for version in VERSIONS[1:] for each in STRUCTURES.items()],
+    ids=[f"{version}-{spec.partitioner}+{spec.codec}" for version in VERSIONS[1:] for spec in STRUCTURES.values()],
 )
 
 
 @OF_EACH_STRUCTURE
 @asynchronous
-async def test_golden_segments_of_each_structure_are_read_and_scanned(runtime, index_id, spec):
+async def test_golden_segments_of_each_structure_are_read_and_scanned(runtime, version, index_id, spec):
     """Codes made then have to mean the same now: they are compared with those that the rows give today."""
-    index = await opened(objects("v2"), runtime, index_id, spec)
+    index = await opened(objects(version), runtime, index_id, spec)
     assert await check_index(index.store, runtime, index_id, spec) == []
     rows = await list_all(index, full=True)
     wanted = {key: row for key, row in GRID.items() if key != "g9"}
@@ -151,8 +187,8 @@ async def test_golden_segments_of_each_structure_are_read_and_scanned(runtime, i
 
 @OF_EACH_STRUCTURE
 @asynchronous
-async def test_golden_segments_of_each_structure_are_rewritten(runtime, index_id, spec):
-    index = await opened(objects("v2"), runtime, index_id, spec)
+async def test_golden_segments_of_each_structure_are_rewritten(runtime, version, index_id, spec):
+    index = await opened(objects(version), runtime, index_id, spec)
     root = paths.index_root(index_id)
     before = {info.key for info in await index.store.list(root)}
     await index.maintenance.compact_all()

@@ -17,6 +17,8 @@ from quiver.format.rows_parquet import Run
 from quiver.format.segment_index import (
     ALIGNMENT,
     MAGIC,
+    ROW_NUMBER,
+    TEXT_PLACES,
     VERSION,
     Footer,
     Section,
@@ -24,9 +26,11 @@ from quiver.format.segment_index import (
     decode_footer,
     encode,
     find_section,
+    footer_start,
     partition_offsets,
     read_array,
     read_section,
+    sections_before_head,
 )
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 
@@ -55,6 +59,7 @@ def footer(**changes) -> Footer:
         block_bytes=1 << 16,
         runs=[Run(0, 10, 64)],
         sections={},
+        text_size=16,
     )
     return msgspec.structs.replace(plain, **changes)
 
@@ -144,6 +149,8 @@ def test_sections_out_of_bounds_are_refused(section):
         b"\x81\xa7version\xa1\xff",
         msgspec.msgpack.encode({"version": 1}),
         msgspec.msgpack.encode({"version": 2}),
+        msgspec.msgpack.encode({"version": 3}),
+        msgspec.msgpack.encode({**msgspec.to_builtins(footer()), "text_size": "16"}),
         b"\x81\xa1x" + b"\x91" * 100_000,
         msgspec.msgpack.encode(footer()).replace(b"cosine", b"cos\xff\xffe"),
         b"\x91" * 5000,
@@ -186,7 +193,7 @@ VERSION_1 = {
 
 def test_version_1_reads_as_one_partition_without_codes_in_larger_blocks():
     found = decode_footer(KEY, OWNER, memoryview(resealed(msgspec.msgpack.encode(VERSION_1))))
-    wanted = footer(partitioner="single", codec="flat", code_size=0, int8_size=0, block_bytes=1 << 20)
+    wanted = footer(partitioner="single", codec="flat", code_size=0, int8_size=0, block_bytes=1 << 20, text_size=0)
     assert found == msgspec.structs.replace(wanted, version=1, sections={"text": Section(64, 5, 9)})
 
 
@@ -195,6 +202,51 @@ def test_version_1_without_a_field_is_refused(field):
     lacking = {name: value for name, value in VERSION_1.items() if name != field}
     with pytest.raises(CorruptObjectError):
         decode_footer(KEY, OWNER, memoryview(resealed(msgspec.msgpack.encode(lacking))))
+
+
+def without(name: str, **changes) -> bytes:
+    """A footer that lacks a field."""
+    fields = msgspec.to_builtins(footer(**changes))
+    return resealed(msgspec.msgpack.encode({key: value for key, value in fields.items() if key != name}))
+
+
+def test_version_2_says_nothing_of_texts_and_has_none_in_its_partitions():
+    found = decode_footer(KEY, OWNER, memoryview(without("text_size", version=2)))
+    assert found == footer(version=2, text_size=0)
+    assert found.widths == (9, ROW_NUMBER, 3, 0)
+
+
+@pytest.mark.parametrize("field", [*Footer.__struct_fields__[:-1]])
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_later_version_without_any_other_field_is_refused(version, field):
+    with pytest.raises(CorruptObjectError):
+        decode_footer(KEY, OWNER, memoryview(without(field, version=version)))
+
+
+def test_widths_are_those_of_codes_row_numbers_int8_rows_and_places_of_texts():
+    assert VERSION == 3
+    assert footer().widths == (9, ROW_NUMBER, 3, TEXT_PLACES) == (9, 8, 3, 16)
+    assert footer(code_size=0, int8_size=0, text_size=0).widths == (0, 8, 0, 0)
+
+
+def test_the_head_begins_with_the_blocks_of_the_rows():
+    names = ["partitions", "key_hashes", "key_rows", "norms", "columns", "blocks", "key_filter", "digests", "ends"]
+    assert sections_before_head(names) == 5
+    assert sections_before_head(dict.fromkeys(names[5:])) == 0
+
+
+@pytest.mark.parametrize("length", [20, 63, 64, 83, 84, 200])
+def test_a_footer_is_found_by_the_last_bytes_alone(length):
+    """The other bytes of an object may not be there yet."""
+    data = written()
+    start = footer_start(KEY, memoryview(data))
+    absent = memoryview(bytes(start) + data[start:])
+    assert footer_start(KEY, absent) == start
+    assert decode_footer(KEY, OWNER, absent, whole=False) == decode_footer(KEY, OWNER, memoryview(data))
+    with pytest.raises(CorruptObjectError):
+        decode_footer(KEY, OWNER, absent)
+    with pytest.raises(CorruptObjectError):
+        footer_start(KEY, absent[-length:])
 
 
 def test_arrays_have_the_number_of_elements_that_is_due():

@@ -202,3 +202,55 @@ def test_the_package_says_what_it_offers() -> None:
     assert set(dir(quiver)) >= {"client", "connect", "async_client", "async_connect", "errors", "ClientError"}
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = quiver.nothing_like_it
+
+
+def test_writes_and_reads_say_which_commit_they_are(index: Any) -> None:
+    assert index.put(["a"], random_vectors(1)) == 1
+    assert index.put([f"k{i}" for i in range(600)], random_vectors(600)) == 3  # two batches
+    assert index.delete(["a"]) == 4
+    assert index.query([0, 0, 0, 0], k=1).commit == 4
+    assert index.get(["k1", "k2"]).commit == 4
+    assert index.put([], np.zeros((0, 4), np.float32)) == 0
+
+
+def test_reads_may_lag_behind_but_not_behind_what_they_have_to_reflect(tmp_path: Path) -> None:
+    url = str(tmp_path)
+    with quiver.connect(url) as here, quiver.connect(url, staleness_seconds=1000, consistency="eventual") as there:
+        written = here.create_bucket("demo").create_index("words", dimension=4)
+        read = there.bucket("demo").index("words")
+        vectors = random_vectors(2)
+        written.put(["a"], vectors[:1])
+        assert read.query(vectors[0]).keys == ["a"]
+        commit = written.put(["b"], vectors[1:])
+        assert read.query(vectors[1]).keys == ["a"]
+        assert read.get(["a", "b"]).keys == ["a"]
+        assert [row.key for row in read.rows()] == ["a"]
+        assert read.query(vectors[1], at_least=commit).keys == ["b", "a"]
+        written.delete(["a"])
+        assert read.get(["a", "b"]).keys == ["a", "b"]
+        assert read.get(["a", "b"], consistency="strong").keys == ["b"]
+        assert [row.key for row in read.rows(consistency="strong")] == ["b"]
+
+
+def test_a_reader_reads_and_changes_nothing(tmp_path: Path) -> None:
+    url = str(tmp_path)
+    with pytest.raises(quiver.errors.UnavailableError, match="holds no Quiver root"):
+        quiver.connect(url, role="reader")
+    assert list(tmp_path.iterdir()) == []
+    with quiver.connect(url) as here:
+        here.create_bucket("demo").create_index("words", dimension=4).put(["a"], random_vectors(1))
+    before = sorted(tmp_path.rglob("*"))
+    with quiver.connect(url, role="reader") as there:
+        index = there.bucket("demo").index("words")
+        assert index.query([1, 0, 0, 0]).keys == ["a"]
+        for change in (
+            lambda: index.put(["b"], random_vectors(1)),
+            lambda: index.delete(["a"]),
+            lambda: index.put_many((["b"], random_vectors(1))),
+            lambda: there.create_bucket("other"),
+        ):
+            with pytest.raises(quiver.errors.AccessDeniedError, match="only reads"):
+                change()
+        with pytest.raises(quiver.errors.UnavailableError, match="only reads"):
+            index.snapshot("snap")
+    assert sorted(tmp_path.rglob("*")) == before

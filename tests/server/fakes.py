@@ -26,6 +26,7 @@ from quiver.server.limits import ServerLimits
 from quiver.server.logs import make_logger
 from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
+from quiver.service.reading import AS_SET, Reading
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
@@ -63,11 +64,13 @@ class FakeService:
     """Answers by the bucket name asked for; everything else gets an empty answer."""
 
     calls: MutableSequence[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
     closed: bool = False
     bulk: FakeLoader = field(default_factory=FakeLoader)
 
-    async def call(self, operation: str, params: dict[str, Any]) -> FakeAnswer:
+    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> FakeAnswer:
         self.calls.append((operation, params))
+        self.readings.append(reading)
         name = params.get("vectorBucketName")
         match name if isinstance(name, str) else "":
             case "missing":

@@ -11,7 +11,9 @@ import xxhash
 
 from engine.reference import distance
 from quiver.engine.engine import (
+    STRONG,
     Engine,
+    Freshness,
     Hits,
     Index,
     IndexSealedError,
@@ -41,6 +43,7 @@ class Content:
     rows: dict[str, tuple[np.ndarray, bytes]] = field(default_factory=dict)
     commit: int = 0
     sealed: bool = False
+    asked: list[Freshness] = field(default_factory=list)
 
     def check_open(self) -> None:
         if self.sealed:
@@ -61,6 +64,7 @@ class BruteIndex(Index):
         self.index_id = index_id
         self.spec = spec
         self._content = content
+        self.asked = content.asked
 
     async def put(self, batch: VectorBatch) -> int:
         self._content.check_open()
@@ -79,8 +83,11 @@ class BruteIndex(Index):
         self._content.commit += 1
         return self._content.commit
 
-    async def get(self, keys: Sequence[str], *, vectors: bool, metadata: bool) -> Lookup:
+    async def get(
+        self, keys: Sequence[str], *, vectors: bool, metadata: bool, freshness: Freshness = STRONG
+    ) -> Lookup:
         self._content.check_open()
+        self.asked.append(freshness)
         assert len(set(keys)) == len(keys)
         found = [
             self._row(key, vectors, metadata) for key in sorted(keys, reverse=True) if key in self._content.rows
@@ -97,8 +104,10 @@ class BruteIndex(Index):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        freshness: Freshness = STRONG,
     ) -> Listing:
         self._content.check_open()
+        self.asked.append(freshness)
         places = sorted(ListPosition(key_hash(key), key) for key in self._content.rows)
         places = [
             p for p in places if (p.key_hash * segment_count) >> 64 == segment and (after is None or p > after)
@@ -113,8 +122,9 @@ class BruteIndex(Index):
         position = page[-1] if len(page) < len(places) else None
         return Listing([self._row(p.key, vectors, metadata) for p in page], position, self._content.commit)
 
-    async def query(self, query: Query) -> Hits:
+    async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         self._content.check_open()
+        self.asked.append(freshness)
         ranking = sorted(
             (self._distance(query.vector, vector), key)
             for key, (vector, metadata) in self._content.rows.items()

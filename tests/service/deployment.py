@@ -11,10 +11,12 @@ import botocore.session
 import orjson
 import pytest
 
+from quiver.engine.engine import STRONG, Freshness
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.memory import MemoryStore
 from quiver.service.arn import Home
 from quiver.service.catalog import Catalog, CatalogSettings
+from quiver.service.roles import Role
 from quiver.service.service import Response, Service
 from quiver.storage.store_format import open_store_format
 from service.brute_engine import BruteEngine
@@ -115,11 +117,12 @@ class Deployment:
         self.shelf: Shelf = {}
         self.settings = settings
 
-    async def node(self) -> Node:
+    async def node(self, role: Role = Role.ALL, freshness: Freshness = STRONG) -> Node:
         catalog = Catalog(self.store, self.runtime, self.settings)
         engine = BruteEngine(self.shelf)
         store_format = await open_store_format(self.store, self.runtime)
-        return Node(self, Service(catalog, engine, store_format, self.runtime, HOME), catalog, engine)
+        service = Service(catalog, engine, store_format, self.runtime, HOME, role, freshness)
+        return Node(self, service, catalog, engine)
 
 
 def on_node(scenario: Callable[[Node], Awaitable[None]]) -> None:

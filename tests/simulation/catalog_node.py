@@ -12,6 +12,7 @@ from quiver.objectstore.retrying_store import RetryingStore
 from quiver.service.administration import Administration
 from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
+from quiver.service.patrol import Patrol
 from quiver.service.service import Service
 from quiver.storage.store_format import StoreFormat
 
@@ -35,6 +36,7 @@ class CatalogNode:
         self.catalog = Catalog(self.store, node.runtime, catalog)
         self.service = Service(self.catalog, self.engine, FORMAT, node.runtime, HOME)
         self.administration = Administration(self.store, node.runtime, self.catalog, self.engine)
+        self.patrol = Patrol(self.store, node.runtime, self.administration, self.engine, age=self._age, period=1.0)
 
     async def call(self, operation: str, params: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
         """The body as a client decodes it, and the commit."""
@@ -55,6 +57,10 @@ class CatalogNode:
                 return
 
     async def compact(self) -> None:
+        """By one of the two ways there are: as an operator does it, or as a maintainer."""
+        if self._random.random() < 0.5:
+            await self.patrol.round()
+            return
         try:
             async for _ in self.administration.compact():
                 pass

@@ -13,10 +13,10 @@ from unittest.mock import patch
 import msgspec
 from pyroaring import BitMap
 
-from quiver.engine.engine import IndexSealedError
+from quiver.engine.engine import STRONG, Freshness, IndexSealedError
 from quiver.engine.native import compaction, flush, load, maintenance
 from quiver.engine.native.snapshot import OpenSegment, Snapshot, SnapshotSource
-from quiver.engine.native.state import contents_of
+from quiver.engine.native.state import View, contents_of
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, encode, make_payload
@@ -91,6 +91,15 @@ def crowded(plan: Plan) -> Plan:
     return replace(plan, nodes=4, clients=6, think=0.2, maintenance=0.3, patience=60.0)
 
 
+def laggards(faults: Faults) -> Faults:
+    """Nodes that stand still for a while again and again, and deletions and puts that take their time."""
+    return Faults(pause=6.0, slow=0.1, stall_upkeep=0.1, zombie=0.05)
+
+
+def many_readers(plan: Plan) -> Plan:
+    return replace(plan, nodes=6, clients=6, think=0.1, maintenance=0.2, patience=60.0, duration=60.0)
+
+
 def loading(plan: Plan) -> Plan:
     """Many nodes, and a third of all requests loads."""
     return replace(scenarios.many_maintainers(plan), loads=0.33, patience=120.0)
@@ -156,6 +165,49 @@ async def replay_until_absence(self: CommitLog) -> None:
         self._opened = True
     while not self.sealed and (parts := await self._read(self.slot + 1)) is not None:
         self._apply(self.slot + 1, *parts)
+
+
+def with_checkpoints_deleted_newest_first() -> AbstractContextManager[Any]:
+    """A reader finds its checkpoint, and none after it, though there were many."""
+    in_order = garbage._delete_in_order
+
+    async def reversed_order(store: Any, runtime: Any, expired: Any) -> None:
+        await in_order(store, runtime, list(reversed(expired)))
+
+    return patch.object(garbage, "_delete_in_order", reversed_order)
+
+
+def with_the_log_deleted_up_to_the_newest_checkpoint() -> AbstractContextManager[Any]:
+    """A reader of an older checkpoint, which is still there, misses entries."""
+
+    async def boundary(root: str, checkpoints: Any, newest: Any, remaining: Any) -> int:
+        return int(newest.slot)
+
+    return patch.object(garbage, "_boundary", boundary)
+
+
+async def holds_unseen(self: CheckpointStore, generation: int, head: bytes) -> bool:
+    return True
+
+
+def with_bases_known_by_name() -> AbstractContextManager[Any]:
+    """Whatever has the name of the checkpoint that a reader stands on is taken for it."""
+
+    async def holds(self: CheckpointStore, generation: int, head: bytes) -> bool:
+        return await self.has(generation)
+
+    return patch.object(CheckpointStore, "holds", holds)
+
+
+def with_listed_checkpoints_trusted() -> AbstractContextManager[Any]:
+    """What is read under the newest name of a listing is taken for the newest checkpoint."""
+    restore = CommitLog._restore
+
+    def restore_trusting(self: CommitLog, stored: Any) -> None:
+        restore(self, stored)
+        self._proven = stored is not None
+
+    return patch.object(CommitLog, "_restore", restore_trusting)
 
 
 def without_sessions() -> AbstractContextManager[Any]:
@@ -281,6 +333,25 @@ async def create_believing_409(store: Any, runtime: Any, key: str, parts: Any) -
             return
 
 
+def with_reads_that_forget_the_commit() -> AbstractContextManager[Any]:
+    """A read that has to reflect a commit is answered like any other."""
+    read = SnapshotSource.read
+
+    async def read_any(self: SnapshotSource, *others: Any, freshness: Freshness = STRONG, **named: Any) -> Any:
+        return await read(self, *others, freshness=freshness._replace(at_least=0), **named)
+
+    return patch.object(SnapshotSource, "read", read_any)
+
+
+def is_known_for_ever(self: CommitLog, seconds: float) -> bool:
+    return self._settled
+
+
+def reading_ahead_for_good() -> AbstractContextManager[Any]:
+    """The answer is what came of the state at hand, whatever the check says."""
+    return patch.object(View, "is_same", lambda self, other: True)
+
+
 # ------------------------------------------------------------------ loads and merges
 
 
@@ -404,6 +475,7 @@ def conflicts(faults: Faults) -> Faults:
     return faults.but(conflict_as_exists=0.15)
 
 
+LAGGING = Bias(laggards, many_readers, min_age=0.0)
 CLONING = Bias(scenarios.stalling_upkeep, crowded, min_age=0.0)
 
 
@@ -442,6 +514,31 @@ MUTANTS = [
         in_log("_replay", replay_until_absence),
         scenarios.run_registers,
         Bias(stalled_writers, crowded, min_age=0.0),
+    ),
+    Mutant(
+        "that no checkpoint follows is enough",
+        "OSWALD's rule, half of it",
+        lambda: patch.object(CheckpointStore, "holds", holds_unseen),
+        scenarios.run_registers,
+        LAGGING,
+    ),
+    Mutant(
+        "a read forgets which commit it has to reflect",
+        "a client does not see its own write on another node",
+        with_reads_that_forget_the_commit,
+        scenarios.run_engine,
+    ),
+    Mutant(
+        "eventual reads lag behind without bound",
+        "turbopuffer: up to about one hour",
+        in_log("is_known", is_known_for_ever),
+        scenarios.run_engine,
+    ),
+    Mutant(
+        "what was read ahead is the answer",
+        "a strong read misses what was acknowledged before",
+        reading_ahead_for_good,
+        scenarios.run_engine,
     ),
     Mutant(
         "session table dropped",

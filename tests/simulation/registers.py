@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from quiver.format.envelope import Kind as EnvelopeKind
 from quiver.format.envelope import decode
 from quiver.format.log_entry import Part, PartKind
 from quiver.objectstore.retrying_store import RetryingStore
-from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.commit_log import CommitLog, LogSettings, Machine
+from quiver.storage.garbage import collect
 from simulation.checkers.history import Violation
 from simulation.replica import CLASSES, Answer, Replica
 from simulation.timeline import Timeline
@@ -49,12 +48,13 @@ class Registers(Machine):
 
 
 class RegisterReplica(Replica):
-    """Registers on one node, with a garbage collector as simple as the rules allow."""
+    """Registers on one node."""
 
     def __init__(self, node: Node, settings: LogSettings, min_age: float) -> None:
         self.store = RetryingStore(node.store, node.runtime)
         self.machine = Registers()
         self.log = CommitLog(self.store, node.runtime, ROOT, INDEX_ID, self.machine, settings)
+        self._runtime = node.runtime
         self._min_age = min_age
 
     async def put(self, keys: Sequence[str], value: int) -> int:
@@ -90,34 +90,7 @@ class RegisterReplica(Replica):
         await self.flush()
 
     async def collect_garbage(self) -> None:
-        """Log entries and checkpoints behind the newest checkpoint, once old enough by the store's clock."""
-        newest = await self.log.checkpoints.newest(0)
-        if newest is None:
-            return
-        try:
-            boundary = (await self.log.checkpoints.load(newest)).slot
-        except ObjectNotFoundError:
-            return
-        listed = await self.store.list(ROOT)
-        if max(paths.classify(ROOT, each.key).generation for each in listed) > newest:
-            return
-        now = max((each.modified for each in listed), default=0.0)
-        for each in sorted(listed):
-            generation = paths.classify(ROOT, each.key).generation
-            if 0 <= generation < newest:
-                if each.modified + self._min_age > now:
-                    boundary = await self._least(range(generation, newest), boundary)
-                    break
-                await self.store.delete([each.key])
-        doomed = [each.key for each in listed if 0 <= paths.classify(ROOT, each.key).slot <= boundary]
-        await self.store.delete(doomed)
-
-    async def _least(self, generations: Sequence[int], boundary: int) -> int:
-        """The last slot that all of some checkpoints hold, as far as they are there."""
-        for generation in generations:
-            with suppress(ObjectNotFoundError):
-                boundary = min(boundary, (await self.log.checkpoints.load(generation)).slot)
-        return boundary
+        await collect(self.store, self._runtime, ROOT, self.log.checkpoints, self._min_age, lambda _: ())
 
 
 def replay(backing: Backing) -> Timeline:

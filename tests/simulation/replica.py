@@ -24,6 +24,8 @@ class Replica(ABC):
 
     loads = False
     """Whether it can load."""
+    lag: float | None = None
+    """Seconds by which eventual reads may lag behind; None where there are none."""
 
     @abstractmethod
     async def put(self, keys: Sequence[str], value: int) -> int:
@@ -47,6 +49,10 @@ class Replica(ABC):
 
         With a limit, that many of them, or all when there are fewer.
         """
+
+    async def glance(self, keys: Sequence[str], at_least: int) -> Answer:
+        """Look keys up as of any commit within `lag`, but `at_least` or later. Only where `lag` is not None."""
+        raise NotImplementedError
 
     async def load(self, keys: Sequence[str], value: int) -> None:
         """Write one batch without the log. Only where `loads` is true."""

@@ -97,6 +97,7 @@ def draw_native_settings(world: World, bias: Bias) -> NativeSettings:
         tier_fanout=2,
         merge_bytes=random.choice([1, 1 << 20]),
         garbage_age=draw_min_age(world, bias),
+        staleness=random.choice([0.2, 2.0, 20.0]),
         memory_bytes=random.choice([1 << 10, 1 << 20]),
         exact_floats=random.choice([0, EXACT_FLOATS, EXACT_FLOATS]),
         background=random.random() < 0.5,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from quiver.engine.engine import ListPosition, Query
+from quiver.engine.engine import Freshness, ListPosition, Query
 from quiver.engine.native.state import decode_checkpoint
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import log_entry, paths, rows
@@ -74,6 +74,7 @@ class VectorReplica(Replica):
         self.index = index
         self._spec = index.spec
         self._random = random
+        self.lag = index.settings.staleness
 
     async def put(self, keys: Sequence[str], value: int) -> int:
         return await self.index.put(batch_of(keys, value, self._spec.dimension))
@@ -83,6 +84,11 @@ class VectorReplica(Replica):
 
     async def get(self, keys: Sequence[str]) -> Answer:
         found = await self.index.get(list(keys), vectors=True, metadata=True)
+        return self._answer(found.rows, found.commit)
+
+    async def glance(self, keys: Sequence[str], at_least: int) -> Answer:
+        freshness = Freshness(eventual=True, at_least=at_least)
+        found = await self.index.get(list(keys), vectors=True, metadata=True, freshness=freshness)
         return self._answer(found.rows, found.commit)
 
     async def list(self) -> Answer:

@@ -123,6 +123,7 @@ class Workload:
         self._open_replica = open_replica
         self._replicas: dict[Node, Replica] = {}
         self._finished = False
+        self._newest_commit = 0
 
     async def run(self) -> Replica:
         """Work, heal, settle, and read everything from a fresh node; that node's replica."""
@@ -209,13 +210,29 @@ class Workload:
                 await self.write(node, Kind.PUT, keys, self.history.new_value())
         elif draw < 0.75:
             keys = random.choice([GROUP, UNIQUE, (random.choice(REGISTERS),), KEYS])
-            await self.read(node, lambda: replica.get(keys), keys, None, "get")
+            if replica.lag is not None and random.random() < 0.4:
+                await self._glance(node, keys)
+            else:
+                await self.read(node, lambda: replica.get(keys), keys, None, "get")
         elif draw < 0.85:
             await self.read(node, replica.list, KEYS, None, "list")
         else:
             value_class = random.choice([None, random.randrange(CLASSES)])
             limit = random.choice([None, None, 1, 2, 4])
             await self.read(node, lambda: replica.query(value_class, limit), KEYS, value_class, "query", limit)
+
+    async def _glance(self, node: Node, keys: tuple[str, ...]) -> None:
+        """An eventual read, half of the time of no less than the latest commit that any client knows of."""
+        replica = self._replicas[node]
+        at_least = self._newest_commit if self.world.random.random() < 0.5 else 0
+
+        async def ask() -> Answer:
+            answer = await replica.glance(keys, at_least)
+            if answer.commit < at_least:
+                raise Violation(f"a read of at least {at_least} is answered at {answer.commit}")
+            return answer
+
+        await self.read(node, ask, keys, None, "glance", lag=replica.lag or 0.0)
 
     def _draw_keys(self) -> tuple[tuple[str, ...], bool]:
         random = self.world.random
@@ -249,6 +266,7 @@ class Workload:
             history.wrote(kind, keys, value, call, UNKNOWN, None)
             return None
         self._note("wrote", kind, keys, value, commit)
+        self._newest_commit = max(self._newest_commit, commit or 0)
         history.wrote(kind, keys, value, call, loop.time(), commit)
         return True
 
@@ -260,9 +278,10 @@ class Workload:
         value_class: int | None,
         source: str,
         limit: int | None = None,
+        lag: float = 0.0,
     ) -> bool:
-        """One read, recorded when answered; whether it was."""
-        call = self.world.loop.time()
+        """One read, recorded when answered; whether it was. One that may lag behind may have been called earlier."""
+        call = self.world.loop.time() - lag
         self.history.requests += 1
         try:
             async with asyncio.timeout(self.plan.patience):

@@ -7,6 +7,7 @@ import pytest
 from asynchronous import asynchronous
 from quiver.format import paths
 from quiver.format.checkpoint import Checkpoint, Session
+from quiver.format.envelope import Identity, Kind, encode, make_payload
 from quiver.model.errors import CorruptObjectError
 from quiver.objectstore.store import ObjectNotFoundError, StoreRefusedError
 from quiver.storage.checkpoint_store import CheckpointStore
@@ -122,3 +123,35 @@ async def test_a_checkpoint_collected_while_it_is_looked_for_is_looked_for_again
 
     checkpoints.load = load_later
     assert (await checkpoints.settled()).state == b"newer"
+
+
+@asynchronous
+async def test_a_checkpoint_is_known_again_until_another_takes_its_place(store, checkpoints):
+    await checkpoints.create(checkpoint(5, b"same"), ME)
+    stored = await checkpoints.read(5)
+    assert stored.checkpoint == checkpoint(5, b"same")
+    assert await checkpoints.has(5)
+    assert await checkpoints.holds(5, stored.head)
+    await store.delete([paths.checkpoint_key(ROOT, 5)])
+    assert not await checkpoints.has(5)
+    assert not await checkpoints.holds(5, stored.head)
+    await checkpoints.create(checkpoint(5, b"same"), ME)
+    assert await checkpoints.has(5)
+    assert not await checkpoints.holds(5, stored.head)
+
+
+@asynchronous
+async def test_an_attempt_that_lands_late_is_not_taken_for_the_one_that_succeeded(store, checkpoints):
+    store.next_put("/checkpoint/", become_zombie)
+    assert await checkpoints.create(checkpoint(5), ME)
+    stored = await checkpoints.read(5)
+    await store.delete([paths.checkpoint_key(ROOT, 5)])
+    assert await store.land_zombies() == [True]
+    assert (await checkpoints.load(5)) == stored.checkpoint
+    assert not await checkpoints.holds(5, stored.head)
+
+
+def test_the_first_bytes_hold_the_whole_identity():
+    longest = Identity(paths.checkpoint_key(ROOT, (1 << 64) - 1), OWNER, "f" * 32, (1 << 60) - 1)
+    head = encode(Kind.CHECKPOINT, longest, make_payload([b""]))[0]
+    assert len(head) <= 256

@@ -97,24 +97,51 @@ async def test_what_is_too_young_stays_and_the_machines_clock_does_not_matter(st
     assert len(await sound.collect(age=60)) == 12
 
 
-@asynchronous
-async def test_log_entries_go_before_everything_else_and_in_order(store, runtime):
-    sound = Sound(store, runtime)
-    await sound.build()
-    deleted = []
+def note_deletions(store) -> list[list[str]]:
+    """The keys of every call that deletes, marks apart."""
+    deleted: list[list[str]] = []
     real = store.delete
 
     async def delete(keys):
-        deleted.append(list(keys))
+        if not any("/mark/" in key for key in keys):
+            deleted.append(list(keys))
         await real(keys)
 
     store.delete = delete
+    return deleted
+
+
+@asynchronous
+async def test_checkpoints_go_one_by_one_and_oldest_first_then_the_log_then_the_rest(store, runtime):
+    sound = Sound(store, runtime)
+    await sound.build()
+    await store.delete([paths.mark_key(ROOT, "f" * 32)])
+    deleted = note_deletions(store)
     await sound.collect()
-    kinds = [{paths.classify(ROOT, key).kind for key in keys} for keys in deleted]
-    assert kinds[0] == {"mark"}
-    assert kinds[1] == {"log"}
-    assert deleted[1] == sorted(deleted[1])
-    assert "log" not in kinds[2]
+    assert deleted == [
+        [paths.checkpoint_key(ROOT, 1)],
+        [paths.checkpoint_key(ROOT, 2)],
+        [paths.log_key(ROOT, slot) for slot in range(1, 6)],
+        sorted(parts_of(2) | parts_of(3)),
+    ]
+
+
+@asynchronous
+async def test_a_checkpoint_that_cannot_be_deleted_keeps_everything_after_it(store, runtime):
+    sound = Sound(store, runtime)
+    await sound.build()
+    before = await sound.keys()
+    real = store.delete
+
+    async def delete(keys):
+        if any("/checkpoint/" in key for key in keys):
+            raise StoreUnavailableError("no answer")
+        await real(keys)
+
+    store.delete = delete
+    with pytest.raises(StoreUnavailableError):
+        await sound.collect()
+    assert await sound.keys() == before
 
 
 @asynchronous
@@ -182,4 +209,39 @@ async def test_the_age_of_a_checkpoint_begins_when_it_is_superseded():
     store.now = 1_010.0
     removed = await collect(store, runtime, ROOT, checkpoints, 10, lambda _: ())
     assert [info.key for info in removed] == [first]
+    runtime.close()
+
+
+@asynchronous
+async def test_the_log_stays_from_the_least_of_the_remaining_checkpoints_on():
+    """Also when one holds less than those before it, as a draft that landed late may."""
+    runtime = SystemRuntime(threads=1)
+    store = Aged(runtime)
+    checkpoints = CheckpointStore(store, runtime, ROOT, OWNER)
+    for generation, slot in ((1, 2), (2, 6), (3, 4), (4, 8)):
+        await checkpoints.create(Checkpoint(generation, slot, False, {}, 0, b""), "w")
+    for slot in range(1, 10):
+        await store.put_new(paths.log_key(ROOT, slot), [b"entry"])
+    young = [paths.checkpoint_key(ROOT, generation) for generation in (3, 4)]
+    store.ages, store.now = {}, 100.0
+    store.ages = {info.key: 100.0 for info in await store.list(ROOT)} | dict.fromkeys(young, 1_000.0)
+    store.now = 1_005.0
+    removed = [info.key for info in await collect(store, runtime, ROOT, checkpoints, 10, lambda _: ())]
+    assert removed == [paths.checkpoint_key(ROOT, 1), *(paths.log_key(ROOT, slot) for slot in range(1, 5))]
+    runtime.close()
+
+
+@asynchronous
+async def test_a_checkpoint_is_not_older_than_the_one_before_it_whatever_the_clock_said():
+    """Of the second the store says that it is old enough, of the first that it is not."""
+    runtime = SystemRuntime(threads=1)
+    store = Aged(runtime)
+    checkpoints = CheckpointStore(store, runtime, ROOT, OWNER)
+    for generation in (1, 2, 3):
+        await checkpoints.create(Checkpoint(generation, 0, False, {}, 0, b""), "w")
+    store.ages = {
+        paths.checkpoint_key(ROOT, generation): age for generation, age in ((1, 0), (2, 999.0), (3, 900.0))
+    }
+    store.now = 1_000.0
+    assert await collect(store, runtime, ROOT, checkpoints, 10, lambda _: ()) == []
     runtime.close()

@@ -13,7 +13,7 @@ from quiver.model.errors import CorruptObjectError
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.storage import segment_audit
 from quiver.storage.segment_audit import audit_segment
-from quiver.storage.segment_builder import BuildOptions, _digests
+from quiver.storage.segment_builder import BuildOptions, BuiltSegment, _digests
 from storage.segments import PARTITIONED, STRUCTURES, built, forged, opened, sample
 
 ROWS, DIMENSION = 200, 16
@@ -21,6 +21,7 @@ BATCH = sample(ROWS, DIMENSION)
 SPEC = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN, ("secret",), "kmeans", "rabitq", 0.95)
 CODED = built(BATCH, SPEC, PARTITIONED)
 CODES = forged(CODED).codes
+FLAT = built(BATCH, SPEC)
 
 
 def changed(name: str, place: int, value: object) -> dict[str, np.ndarray]:
@@ -29,28 +30,34 @@ def changed(name: str, place: int, value: object) -> dict[str, np.ndarray]:
     return {name: array}
 
 
-def swapped(name: str, first: int, second: int) -> dict[str, np.ndarray]:
-    array = np.array(CODED.sections[name])
+def swapped(name: str, first: int, second: int, segment: BuiltSegment = CODED) -> dict[str, np.ndarray]:
+    array = np.array(segment.sections[name])
     array[[first, second]] = array[[second, first]]
     return {name: array}
 
 
 def partitions(change) -> dict[str, np.ndarray]:
-    """The section with partition 0 changed, under digests that hold."""
+    """The section with the largest partition changed, under digests that hold."""
     data = np.array(CODED.sections["partitions"])
-    reader = forged(CODED, sections={"partitions": data})
-    size = int(CODES.sizes[0])
-    code_size, start = CODES.code_size, int(CODES._partition_places[0])
-    codes = data[start : start + size * code_size].reshape(size, code_size)
-    rows = data[start + size * code_size :][: size * 8].view("<i8")
-    int8 = data[start + size * (code_size + 8) :][: size * DIMENSION].reshape(size, DIMENSION)
-    change(codes, rows, int8)
-    assert reader.rows == ROWS
+    number = int(CODES.sizes.argmax())
+    size, start = int(CODES.sizes[number]), int(CODES._partition_places[number])
+    assert size > 2
+    parts = []
+    for width in CODED.footer.widths:
+        parts.append(data[start : start + size * width].reshape(size, width))
+        start += size * width
+    codes, rows, int8, texts = parts
+    change(codes, rows.reshape(-1).view("<i8"), int8, texts.view("<u8"))
     return {"partitions": data, "digests": _digests(data, CODES._partition_places)}
 
 
 def swap(array: np.ndarray) -> None:
     array[[0, 1]] = array[[1, 0]]
+
+
+def scale(four: np.ndarray, by: float) -> None:
+    """Multiply a float32 in place."""
+    four[:] = (four.copy().view("<f4") * np.float32(by)).view(np.uint8)
 
 
 LIES = {
@@ -60,17 +67,26 @@ LIES = {
     "a row twice": changed("key_rows", 3, np.array(CODED.sections["key_rows"])[4]),
     "a norm": changed("norms", 5, 1.0),
     "norms of other rows": swapped("norms", 5, 6),
-    "keys of other rows": swapped("key_offsets", 5, 6),
-    "metadata of other rows": swapped("metadata_offsets", 5, 6),
+    "keys of other rows": partitions(lambda codes, rows, int8, texts: swap(texts[:, 0])),
+    "metadata of other rows": partitions(lambda codes, rows, int8, texts: swap(texts[:, 1])),
+    "keys where metadata are": partitions(lambda codes, rows, int8, texts: swap(texts.T)),
     "columns": {"columns": MetadataColumns.build([b"{}"] * ROWS).encode()},
     "an empty key filter": {"key_filter": key_filter.build(np.zeros(0, np.uint64))},
     "a key missing in the filter": {"key_filter": key_filter.build(key_hashes(BATCH.keys[1:]))},
     "a radius": changed("radii", 2, float(np.array(CODED.sections["radii"])[2]) * 1.01),
     "no calibration": {"calibration": b""},
-    "two codes": partitions(lambda codes, rows, int8: swap(codes)),
-    "two rows": partitions(lambda codes, rows, int8: swap(rows)),
-    "two int8 rows": partitions(lambda codes, rows, int8: swap(int8)),
-    "zeros for a code": partitions(lambda codes, rows, int8: codes[0].fill(0)),
+    "two codes": partitions(lambda codes, rows, int8, texts: swap(codes)),
+    "two rows": partitions(lambda codes, rows, int8, texts: swap(rows)),
+    "two int8 rows": partitions(lambda codes, rows, int8, texts: swap(int8)),
+    "zeros for a code": partitions(lambda codes, rows, int8, texts: codes[0].fill(0)),
+    "a squared norm": partitions(lambda codes, rows, int8, texts: scale(codes[0, -8:-4], 1.01)),
+    "a factor": partitions(lambda codes, rows, int8, texts: scale(codes[0, -4:], 0.99)),
+    "a factor's sign": partitions(lambda codes, rows, int8, texts: scale(codes[0, -4:], -1)),
+    "a factor that is none": partitions(lambda codes, rows, int8, texts: scale(codes[0, -4:], np.nan)),
+}
+FLAT_LIES = {
+    "keys of other rows": swapped("key_offsets", 5, 6, FLAT),
+    "metadata of other rows": swapped("metadata_offsets", 5, 6, FLAT),
 }
 
 
@@ -79,6 +95,41 @@ def test_what_does_not_follow_from_the_rows_is_noticed(lie):
     audit_segment(forged(CODED), SPEC)
     with pytest.raises(CorruptObjectError):
         audit_segment(forged(CODED, sections=LIES[lie]), SPEC)
+
+
+@pytest.mark.parametrize("lie", FLAT_LIES)
+def test_texts_of_other_rows_are_noticed_where_sections_place_them(lie):
+    audit_segment(forged(FLAT), SPEC)
+    with pytest.raises(CorruptObjectError):
+        audit_segment(forged(FLAT, sections=FLAT_LIES[lie]), SPEC)
+
+
+def test_the_checksums_of_these_lies_hold():
+    """That they are noticed is the audit's work."""
+    for segment, lies in ((CODED, LIES), (FLAT, FLAT_LIES)):
+        assert ("key_offsets" in segment.sections) == (segment is FLAT)
+        for lie in lies.values():
+            reader = forged(segment, sections=lie)
+            reader.verify()
+            if segment is CODED:
+                reader.codes.verify_partitions(np.arange(len(reader.codes.ends)))
+
+
+def test_factors_of_codes_may_be_rounded_otherwise():
+    """To either side, in as many bits as the carry takes: another processor or library may sum otherwise."""
+    spec = IndexSpec(8, DistanceMetric.EUCLIDEAN, ("secret",), "kmeans", "rabitq", 0.95)
+    segment = built(sample(ROWS, 8), spec, PARTITIONED)
+    codes = forged(segment).codes
+    for target in (-np.inf, np.inf):
+        data = np.array(segment.sections["partitions"])
+        for size, start in zip(codes.sizes.tolist(), codes._partition_places.tolist(), strict=False):
+            factors = data[start : start + size * codes.code_size].reshape(size, -1)[:, -8:]
+            floats = np.ascontiguousarray(factors).view("<f4")
+            floats[floats > 0] = np.nextafter(floats, np.float32(target))[floats > 0]  # the others are exact
+            factors[:] = floats.view(np.uint8).reshape(size, 8)
+        assert (data != segment.sections["partitions"]).sum() > ROWS
+        lie = {"partitions": data, "digests": _digests(data, codes._partition_places)}
+        audit_segment(forged(segment, sections=lie), spec)
 
 
 def test_calibration_where_nothing_is_approximate_is_noticed():

@@ -12,10 +12,12 @@ import xxhash
 from quiver.ann.space import to_space
 from quiver.format import segment_index
 from quiver.format.keys import key_hashes
+from quiver.format.rows_layout import read_layout
+from quiver.format.segment_index import TEXT_PLACES
 from quiver.model.errors import CorruptObjectError
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.storage.segment_audit import audit_segment
-from storage.segments import PARTITIONED, STRUCTURES, built, index_bytes, opened, read, sample
+from storage.segments import PARTITIONED, STRUCTURES, built, forged, index_bytes, opened, read, sample
 
 BATCH = sample(300, 9)
 CODED = [pytest.param(*each, id="+".join(each)) for each in STRUCTURES if each[1] != "flat"]
@@ -48,6 +50,47 @@ def test_int8_rows_come_in_the_order_asked_for():
     chosen = np.random.default_rng(0).integers(0, 300, 50)
     assert (codes.int8_rows(chosen) == every[chosen]).all()
     assert codes.int8_rows(np.zeros(0, np.int64)).shape == (0, 9)
+
+
+@pytest.mark.parametrize(("partitioner", "codec"), CODED)
+def test_partitions_tell_where_rows_parquet_holds_the_texts_of_their_rows(partitioner, codec):
+    segment = built(BATCH, spec_of(partitioner, codec), PARTITIONED)
+    assert segment.footer.text_size == TEXT_PLACES
+    assert not {"key_offsets", "metadata_offsets"} & set(segment.sections)
+    layout = read_layout(segment.rows_file, 9)
+    wanted = np.stack([layout.keys, layout.metadata], axis=1)
+    rows = np.arange(300)
+    assert (forged(segment).codes.text_places(rows) == wanted).all()
+    chosen = np.random.default_rng(0).integers(0, 300, 50)
+    codes = forged(segment).codes
+    assert (codes.text_places(chosen) == wanted[chosen]).all()
+    assert codes.text_places(np.zeros(0, np.int64)).shape == (0, 2)
+    assert (codes.text_places(rows[-1:]) == wanted[-1:]).all()
+
+
+def test_segments_without_codes_have_offsets_of_texts_in_sections():
+    for options, partitioner in ((PARTITIONED, "kdtree"), (None, "single")):
+        segment = built(BATCH, spec_of(partitioner, "flat"), options)
+        layout = read_layout(segment.rows_file, 9)
+        assert segment.footer.text_size == 0
+        assert (segment.sections["key_offsets"] == layout.keys).all()
+        assert (segment.sections["metadata_offsets"] == layout.metadata).all()
+
+
+def test_places_of_texts_are_verified_before_they_are_used():
+    segment = built(BATCH, spec_of("kmeans", "rabitq"), PARTITIONED)
+    index = index_bytes(segment)
+    whole = read(index, segment.rows_file)
+    start = whole._footer.sections["partitions"].offset + int(whole.codes._partition_places[1])
+    before = int(whole.codes.sizes[1]) * sum(segment.footer.widths[:3])
+    damaged = bytearray(index)
+    damaged[start + before] ^= 1
+    first, end = int(whole.codes.starts[1]), int(whole.codes.ends[1])
+    for row in range(first, end):
+        with pytest.raises(CorruptObjectError, match="partition 1 "):
+            read(bytes(damaged), segment.rows_file).key(row)
+    others = np.setdiff1d(np.arange(300), np.arange(first, end))
+    assert read(bytes(damaged), segment.rows_file).keys_of(others) == whole.keys_of(others)
 
 
 def test_damage_in_a_partition_is_noticed_there_and_nowhere_else():
@@ -103,7 +146,7 @@ def version_1(segment) -> bytes:
 
 
 TAIL = struct.Struct("<IQ8s")
-LATER = {"code_size", "int8_size", "block_bytes"}
+LATER = {"code_size", "int8_size", "block_bytes", "text_size"}
 
 
 def test_a_segment_of_version_1_is_one_partition_scanned_exactly(monkeypatch):

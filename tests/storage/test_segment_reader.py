@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asynchronous import asynchronous
 from quiver.ann.calibration import Calibration
+from quiver.ann.distance import distances
 from quiver.format import paths, rows_parquet, segment_index
 from quiver.format.keys import key_hashes
 from quiver.model.errors import CorruptObjectError, DataError, UnsupportedFormatError
@@ -73,6 +74,9 @@ def test_rows_are_taken_across_row_groups_and_block_borders(data):
     taken = reader.take_vectors(chosen)
     assert taken.shape == (len(chosen), dimension)
     assert taken.tobytes() == batch.vectors[chosen].tobytes()
+    for metric in DistanceMetric:
+        wanted = distances(batch.vectors[0], taken, metric)
+        assert reader.distances(chosen, batch.vectors[0], metric).tobytes() == wanted.tobytes()
     low, high = sorted(data.draw(st.tuples(st.integers(0, rows), st.integers(0, rows))))
     parts = list(reader.blocks(low, high))
     assert b"".join(part.tobytes() for _, part in parts) == batch.vectors[low:high].tobytes()
@@ -105,6 +109,8 @@ def test_only_the_blocks_that_are_used_are_verified(monkeypatch):
         for _ in range(2):  # and it stays unusable
             with pytest.raises(CorruptObjectError, match=f"block {block} "):
                 reader.take_vectors(np.array([row]))
+            with pytest.raises(CorruptObjectError, match=f"block {block} "):
+                reader.distances(np.array([row]), batch.vectors[0], DistanceMetric.EUCLIDEAN)
     with pytest.raises(CorruptObjectError):
         list(reader.blocks())
 
@@ -304,6 +310,18 @@ RUN = rows_parquet.Run
 OTHER = built(sample(30, 6), DAMAGED_SPEC, PARTITIONED)
 WIDER = built(sample(40, 7), IndexSpec(7, DistanceMetric.EUCLIDEAN, (), "kmeans", "rabitq", 0.95), PARTITIONED)
 ENDS = CODED.sections["ends"]
+
+
+def with_places(column: int, place: int) -> dict[str, np.ndarray]:
+    """Partitions that place the keys (0) or the metadata (1) of all rows there, under digests that hold."""
+    data, codes = np.array(CODED.sections["partitions"]), forged(CODED).codes
+    before = sum(CODED.footer.widths[:3])
+    for size, start in zip(codes.sizes.tolist(), codes._partition_places.tolist(), strict=False):
+        texts = data[start + size * before :][: size * CODED.footer.text_size]
+        texts.view("<u8").reshape(-1, 2)[:, column] = place
+    return {"partitions": data, "digests": segment_builder._digests(data, codes._partition_places)}
+
+
 FORGERIES = {
     "more rows": {"footer": {"rows": 41}},
     "fewer rows": {"footer": {"rows": 39}},
@@ -342,9 +360,20 @@ FORGERIES = {
     "few hashes": {"sections": {"key_hashes": bytes(8)}},
     "rows out of range": {"sections": {"key_rows": np.full(40, 40, np.uint32)}},
     "odd key rows": {"sections": {"key_rows": b"123"}},
-    "key offsets past the end": {"sections": {"key_offsets": np.full(40, 2**64 - 1, np.uint64)}},
-    "key offsets into vectors": {"sections": {"key_offsets": np.zeros(40, np.uint64)}},
-    "metadata offsets past the end": {"sections": {"metadata_offsets": np.full(40, 2**63, np.uint64)}},
+    "no places of texts": {"footer": {"text_size": 0}},
+    "a smaller text size": {"footer": {"text_size": 8}},
+    "a larger text size": {"footer": {"text_size": 24}},
+    "negative text size": {"footer": {"text_size": -16}},
+    "huge text size": {"footer": {"text_size": HUGE}},
+    "keys past the end": {"sections": with_places(0, 2**64 - 1)},
+    "keys where the object ends": {"sections": with_places(0, CODED.footer.rows_size)},
+    "keys whose lengths are cut off": {"sections": with_places(0, CODED.footer.rows_size - 3)},
+    "keys that would be negative": {"sections": with_places(0, 2**63)},
+    "keys among vectors": {"sections": with_places(0, 0)},
+    "metadata past the end": {"sections": with_places(1, 2**64 - 1)},
+    "metadata where the object ends": {"sections": with_places(1, CODED.footer.rows_size)},
+    "metadata that would be negative": {"sections": with_places(1, 2**63)},
+    "metadata among vectors": {"sections": with_places(1, 0)},
     "odd norms": {"sections": {"norms": b"12345"}},
     "odd block digests": {"sections": {"blocks": b"12345"}},
     "no block digests": {"sections": {"blocks": b""}},
@@ -390,12 +419,60 @@ def test_lies_under_valid_checksums_raise_data_errors(forgery):
         use_everything(forged(CODED, **FORGERIES[forgery]), CODED)
 
 
-@pytest.mark.parametrize(
-    "name", ["key_hashes", "key_rows", "key_offsets", "norms", "columns", "blocks", "key_filter", "ends", "codec"]
-)
-def test_a_section_that_is_not_there_raises_a_data_error(name):
+END = PLAIN.footer.rows_size
+PLAIN_FORGERIES = {
+    "places of texts without partitions": {"footer": {"text_size": 16}},
+    "negative text size": {"footer": {"text_size": -16}},
+    "key offsets past the end": {"sections": {"key_offsets": np.full(40, 2**64 - 1, np.uint64)}},
+    "key offsets where the object ends": {"sections": {"key_offsets": np.full(40, END, np.uint64)}},
+    "key offsets that cut lengths off": {"sections": {"key_offsets": np.full(40, END - 3, np.uint64)}},
+    "key offsets into vectors": {"sections": {"key_offsets": np.zeros(40, np.uint64)}},
+    "few key offsets": {"sections": {"key_offsets": PLAIN.sections["key_offsets"][1:]}},
+    "odd key offsets": {"sections": {"key_offsets": b"123"}},
+    "metadata offsets past the end": {"sections": {"metadata_offsets": np.full(40, 2**63, np.uint64)}},
+    "metadata offsets into vectors": {"sections": {"metadata_offsets": np.zeros(40, np.uint64)}},
+    "many metadata offsets": {"sections": {"metadata_offsets": np.zeros(41, np.uint64)}},
+}
+
+
+@pytest.mark.parametrize("forgery", PLAIN_FORGERIES)
+def test_lies_about_a_segment_without_codes_raise_data_errors(forgery):
+    with pytest.raises(DataError):
+        use_everything(forged(PLAIN, **PLAIN_FORGERIES[forgery]), PLAIN)
+
+
+@pytest.mark.parametrize("name", ["key_hashes", "key_rows", "norms", "columns", "blocks", "key_filter", "ends"])
+@pytest.mark.parametrize("form", SEGMENTS)
+def test_a_section_that_is_not_there_raises_a_data_error(form, name):
+    segment, _ = SEGMENTS[form]
     with pytest.raises(DataError, match=name):
-        use_everything(forged(CODED, sections={name: None}), CODED)
+        use_everything(forged(segment, sections={name: None}), segment)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        *(("coded", name) for name in ("partitions", "digests", "codec", "partitioner", "refiner", "radii")),
+        ("plain", "key_offsets"),
+        ("plain", "metadata_offsets"),
+    ],
+)
+def test_a_section_that_one_form_needs_and_has_not_raises_a_data_error(form, name):
+    segment, _ = SEGMENTS[form]
+    other = next(each for each, _ in SEGMENTS.values() if each is not segment)
+    assert name in segment.sections
+    assert name in other.sections or name.endswith("_offsets")
+    with pytest.raises(DataError, match=name):
+        use_everything(forged(segment, sections={name: None}), segment)
+
+
+@pytest.mark.parametrize("form", SEGMENTS)
+@pytest.mark.parametrize("row", [40, 41, 2**40, HUGE])
+def test_rows_past_the_end_are_not_read(form, row):
+    reader = forged(SEGMENTS[form][0])
+    for texts in (reader.keys_of, reader.metadata_of):
+        with pytest.raises(IndexError):
+            texts([0, row])
 
 
 def test_row_numbers_out_of_range_in_a_partition_raise_a_data_error():

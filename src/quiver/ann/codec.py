@@ -65,10 +65,12 @@ class Codec(ABC):
     Attributes:
         code_size: bytes per row.
         refined: codes are coarse enough that int8 rows, stored beside them, are worth scoring in between.
+        floats: how many float32 end a code.
     """
 
     name: ClassVar[str]
     refined: ClassVar[bool] = True
+    floats: ClassVar[int] = 0
     code_size: int
 
     @classmethod

@@ -43,6 +43,10 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(help="Server processes. [default: $QUIVER_WORKERS, else 1]")
     ] = None,
+    role: Annotated[
+        Literal["all", "reader", "writer", "maintainer"] | None,
+        typer.Option(help="What it does for the root. [default: $QUIVER_ROLE, else all]"),
+    ] = None,
 ) -> None:
     """Serve the S3 Vectors API until SIGTERM or Ctrl-C.
 
@@ -54,7 +58,7 @@ def serve(
     from quiver.cli.serve import serve as run_server  # noqa: PLC0415
 
     with output.reporting():
-        run_server(settings.load(os.environ, root=url, host=host, port=port, workers=workers))
+        run_server(settings.load(os.environ, root=url, host=host, port=port, workers=workers, role=role))
 
 
 @app.command()

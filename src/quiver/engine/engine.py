@@ -55,6 +55,22 @@ class ListPosition(NamedTuple):
     key: str
 
 
+class Freshness(NamedTuple):
+    """What a read has to reflect. The default is a strong read: every commit acknowledged before the call.
+
+    Attributes:
+        eventual: commits acknowledged within the engine's bound of staleness may be missing.
+        at_least: this commit must not be missing, whoever made it. A load stands just after the commit it answers
+            with, so only a strong read is certain to see it.
+    """
+
+    eventual: bool = False
+    at_least: int = 0
+
+
+STRONG = Freshness()
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """A nearest-neighbour query.
@@ -150,7 +166,10 @@ class Loaded(NamedTuple):
 
 
 class Index(ABC):
-    """One open index. Every method may raise IndexSealedError, RetryError and DataError."""
+    """One open index. Every method may raise IndexSealedError, RetryError and DataError.
+
+    Reads that ask for a commit that is not there wait for it, then raise RequestTimeoutError.
+    """
 
     index_id: str
     spec: IndexSpec
@@ -164,7 +183,9 @@ class Index(ABC):
         """Remove; unknown keys are ignored. Returns the commit number."""
 
     @abstractmethod
-    async def get(self, keys: Sequence[str], *, vectors: bool, metadata: bool) -> Lookup:
+    async def get(
+        self, keys: Sequence[str], *, vectors: bool, metadata: bool, freshness: Freshness = STRONG
+    ) -> Lookup:
         """Rows by key; keys that do not exist are left out."""
 
     @abstractmethod
@@ -178,6 +199,7 @@ class Index(ABC):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        freshness: Freshness = STRONG,
     ) -> Listing:
         """A page in key-hash order of part `segment` of `segment_count` equal parts of the hash range.
 
@@ -186,7 +208,7 @@ class Index(ABC):
         """
 
     @abstractmethod
-    async def query(self, query: Query) -> Hits:
+    async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         """The nearest rows. Never fewer than min(limit, matches)."""
 
     @abstractmethod

@@ -111,6 +111,13 @@ class Upkeep(Pinning):
         """Flush, and merge everything that can be merged."""
 
     @abstractmethod
+    async def tend(self, index_id: str, spec: IndexSpec) -> bool:
+        """Flush and merge what the index's writers would by themselves; whether all went well.
+
+        Raises IndexSealedError.
+        """
+
+    @abstractmethod
     async def recall(
         self, index_id: str, spec: IndexSpec, *, queries: int, limit: int, condition: Filter | None, seed: int
     ) -> RecallReport:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from quiver.service.reading import AS_SET
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from quiver.service.bulk_operations import BulkOperations
+    from quiver.service.reading import Reading
     from quiver.service.service import Response
     from quiver.service.snapshot_operations import SnapshotOperations
 
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
 class Caller(Protocol):
     """Does one S3 Vectors operation, as `Service.call`. Raises QuiverError."""
 
-    def __call__(self, operation: str, params: dict[str, Any], /) -> Awaitable[Response]:
+    def __call__(
+        self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, /
+    ) -> Awaitable[Response]:
         """`await caller("GetIndex", {...})`."""
 
 

@@ -20,6 +20,7 @@ from quiver.library.plain import to_model
 from quiver.library.structure import as_tags
 from quiver.library.sync import at_once, synchronous
 from quiver.model.progress import no_progress
+from quiver.service.reading import AS_SET, Reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from quiver.library.caller import Caller, Root
     from quiver.model.progress import Progress
     from quiver.model.types import Float32Matrix, Metadata
+    from quiver.service.service import Response
 
 GET_LIMIT = 100
 """Vectors per GetVectors call (S3 Vectors quota)."""
@@ -53,11 +55,13 @@ class QueryResult:
         keys: n vector keys.
         distances: n float32 distances (cosine: 1 - cos; euclidean: the root).
         metadata: n dictionaries, or None when not asked for.
+        commit: the commit that the answer reflects; the earliest when it took several requests.
     """
 
     keys: list[str]
     distances: NDArray[np.float32]
     metadata: list[Metadata] | None
+    commit: int
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -71,11 +75,13 @@ class VectorRows:
         keys: n vector keys.
         vectors: float32 of shape (n, dimension), or None when not asked for.
         metadata: n dictionaries, or None when not asked for.
+        commit: the commit that the answer reflects, the earliest when it took several requests; 0 when not known.
     """
 
     keys: list[str]
     vectors: Float32Matrix | None
     metadata: list[Metadata] | None
+    commit: int = 0
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -126,8 +132,8 @@ class AsyncIndex:
 
     async def put(
         self, keys: Sequence[str], vectors: ArrayLike, metadata: Sequence[Mapping[str, Any] | None] | None = None
-    ) -> None:
-        """Insert or replace vectors.
+    ) -> int:
+        """Insert or replace vectors; the commit number, for reads that must not miss them.
 
         Args:
             keys: n distinct keys.
@@ -137,8 +143,10 @@ class AsyncIndex:
         More than 500 vectors, or very large ones, are sent as several batches, each all or nothing, in order.
         Raises: ValidationError, NotFoundError, BusyError, UnavailableError; batches before the failing one stay.
         """
+        commit = 0
         for batch in batches(keys, vectors, metadata):
-            await self._call("PutVectors", vectors=batch)
+            commit = (await self._ask("PutVectors", AS_SET, vectors=batch)).commit or 0
+        return commit
 
     async def put_many(
         self,
@@ -232,10 +240,17 @@ class AsyncIndex:
         *,
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word of S3 Vectors
         metadata: bool = True,
+        consistency: str | None = None,
+        at_least: int = 0,
     ) -> QueryResult:
         """The k nearest vectors (k up to 10,000) whose metadata match the filter, in S3 Vectors' filter language.
 
-        Raises: ValidationError, NotFoundError, UnavailableError, DataError.
+        Args:
+            consistency: "strong", the answer reflects every write acknowledged before, by whatever process; or
+                "eventual", it may lag behind by `staleness_seconds`. By default what the root was opened with.
+            at_least: a commit that the answer has to reflect; waits for it.
+
+        Raises: ValidationError, NotFoundError, RequestTimeoutError, UnavailableError, DataError.
         """
         asked: dict[str, Any] = {
             "topK": k,
@@ -245,47 +260,84 @@ class AsyncIndex:
         }
         if filter is not None:
             asked["filter"] = dict(filter)
-        hits = [hit async for hit in self._pages("QueryVectors", asked)]
+        hits: list[dict[str, Any]] = []
+        commits = []
+        async for page in self._pages("QueryVectors", asked, Reading(consistency, at_least)):
+            hits += page.body["vectors"]
+            commits.append(page.commit or 0)
         return QueryResult(
             [hit["key"] for hit in hits],
             np.array([hit["distance"] for hit in hits], dtype=np.float32),
             [_decoded(hit.get("metadata")) for hit in hits] if metadata else None,
+            min(commits),
         )
 
     @at_once
-    async def get(self, keys: Sequence[str], *, vectors: bool = True, metadata: bool = True) -> VectorRows:
-        """Vectors by key. Raises: ValidationError, NotFoundError, UnavailableError, DataError."""
+    async def get(
+        self,
+        keys: Sequence[str],
+        *,
+        vectors: bool = True,
+        metadata: bool = True,
+        consistency: str | None = None,
+        at_least: int = 0,
+    ) -> VectorRows:
+        """Vectors by key; `consistency` and `at_least` as for `query`, and the same errors."""
+        reading = Reading(consistency, at_least)
         found: dict[str, VectorRow] = {}
+        commits = []
         for some in by_count(keys, GET_LIMIT):
-            body = await self._call("GetVectors", keys=some, returnData=vectors, returnMetadata=metadata)
-            found.update((row["key"], _row(row, vectors=vectors, metadata=metadata)) for row in body["vectors"])
+            answer = await self._ask("GetVectors", reading, keys=some, returnData=vectors, returnMetadata=metadata)
+            commits.append(answer.commit or 0)
+            shown = answer.body["vectors"]
+            found.update((row["key"], _row(row, vectors=vectors, metadata=metadata)) for row in shown)
         rows = [found[key] for key in dict.fromkeys(keys) if key in found]
         return VectorRows(
             [row.key for row in rows],
             np.array([row.vector for row in rows], dtype=np.float32) if vectors else None,
             [row.metadata or {} for row in rows] if metadata else None,
+            min(commits, default=0),
         )
 
-    async def delete(self, keys: Sequence[str]) -> None:
-        """Remove vectors; unknown keys are ignored. More than 500 go as several batches, in order."""
-        for some in by_count(keys, 500):
-            await self._call("DeleteVectors", keys=some)
+    async def delete(self, keys: Sequence[str]) -> int:
+        """Remove vectors; unknown keys are ignored. More than 500 go as several batches, in order.
 
-    async def rows(self, *, vectors: bool = False, metadata: bool = False) -> AsyncIterator[VectorRow]:
-        """Every vector, in no promised order. A vector that exists throughout is listed exactly once."""
+        Returns: the commit number, as `put`.
+        """
+        commit = 0
+        for some in by_count(keys, 500):
+            commit = (await self._ask("DeleteVectors", AS_SET, keys=some)).commit or 0
+        return commit
+
+    async def rows(
+        self,
+        *,
+        vectors: bool = False,
+        metadata: bool = False,
+        consistency: str | None = None,
+        at_least: int = 0,
+    ) -> AsyncIterator[VectorRow]:
+        """Every vector, in no promised order. A vector that exists throughout is listed exactly once.
+
+        `consistency` and `at_least` as for `query`, for each page.
+        """
         asked = {"maxResults": 1000, "returnData": vectors, "returnMetadata": metadata}
-        async for row in self._pages("ListVectors", asked):
-            yield _row(row, vectors=vectors, metadata=metadata)
+        async for page in self._pages("ListVectors", asked, Reading(consistency, at_least)):
+            for row in page.body["vectors"]:
+                yield _row(row, vectors=vectors, metadata=metadata)
 
     def __aiter__(self) -> AsyncIterator[str]:
         """The keys of every vector."""
         return (row.key async for row in self.rows())
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        return (await self._root.call(operation, to_model(self._named(parameters)))).body
+        return (await self._ask(operation, AS_SET, **parameters)).body
 
-    def _pages(self, operation: str, parameters: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        return _pages(self._root.call, operation, self._named(parameters), "vectors")
+    async def _ask(self, operation: str, reading: Reading, **parameters: Any) -> Response:
+        return await self._root.call(operation, to_model(self._named(parameters)), reading)
+
+    def _pages(self, operation: str, parameters: dict[str, Any], reading: Reading) -> AsyncIterator[Response]:
+        return _pages(self._root.call, operation, self._named(parameters), reading)
 
     def _named(self, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"vectorBucketName": self.bucket_name, "indexName": self.name, **parameters}
@@ -346,8 +398,9 @@ class AsyncBucket:
     async def indexes(self, prefix: str = "") -> AsyncIterator[str]:
         """Names of the bucket's indexes."""
         asked = {"vectorBucketName": self.name, **({"prefix": prefix} if prefix else {})}
-        async for index in _pages(self._root.call, "ListIndexes", asked, "indexes"):
-            yield index["indexName"]
+        async for page in _pages(self._root.call, "ListIndexes", asked):
+            for index in page.body["indexes"]:
+                yield index["indexName"]
 
 
 class AsyncConnection:
@@ -383,20 +436,20 @@ class AsyncConnection:
     async def buckets(self, prefix: str = "") -> AsyncIterator[str]:
         """Names of the buckets."""
         asked = {"prefix": prefix} if prefix else {}
-        async for bucket in _pages(self._root.call, "ListVectorBuckets", asked, "vectorBuckets"):
-            yield bucket["vectorBucketName"]
+        async for page in _pages(self._root.call, "ListVectorBuckets", asked):
+            for bucket in page.body["vectorBuckets"]:
+                yield bucket["vectorBucketName"]
 
 
 async def _pages(
-    caller: Caller, operation: str, parameters: dict[str, Any], member: str
-) -> AsyncIterator[dict[str, Any]]:
+    caller: Caller, operation: str, parameters: dict[str, Any], reading: Reading = AS_SET
+) -> AsyncIterator[Response]:
     token: str | None = None
     while True:
         asked = parameters if token is None else {**parameters, "nextToken": token}
-        body = (await caller(operation, to_model(asked))).body
-        for item in body[member]:
-            yield item
-        token = body.get("nextToken")
+        page = await caller(operation, to_model(asked), reading)
+        yield page
+        token = page.body.get("nextToken")
         if token is None:
             return
 

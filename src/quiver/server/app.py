@@ -18,6 +18,7 @@ from quiver.server.limits import ServerLimits
 from quiver.server.loading import Loading
 from quiver.server.logs import describe
 from quiver.server.metrics import Metrics
+from quiver.server.reading import read_reading
 from quiver.server.routes import HEALTH, Routes, query_values, unprefixed
 from quiver.server.wire import read_fast, read_params
 from quiver.server.work_header import WORK, describe_cost, describe_work
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from quiver.server.loading import Loader
     from quiver.server.routes import Route, RoutedOperation
     from quiver.server.sigv4 import Authenticator, Principal
+    from quiver.service.reading import Reading
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -57,7 +59,7 @@ class Answer(Protocol):
 class OpenService(Protocol):
     """The service as the HTTP face uses it."""
 
-    async def call(self, operation: str, params: dict[str, Any]) -> Answer:
+    async def call(self, operation: str, params: dict[str, Any], reading: Reading, /) -> Answer:
         """Validate, authorize, do. Raises the errors of `quiver.model.errors`."""
         ...
 
@@ -213,7 +215,7 @@ class Application:
         for member in route.query:
             if values := query_values(head.parts.raw_query, member):
                 params[member] = values
-        answer = await self._ready().call(route.operation, params)
+        answer = await self._ready().call(route.operation, params, read_reading(head.parts))
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
         exchange.work = answer.work
         return Reply(200, "OK", commit, dump_json(answer.body))

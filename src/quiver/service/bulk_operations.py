@@ -64,8 +64,9 @@ class BulkOperations:
 
         Of several rows with one key the last one counts. Stages reported: "read", then those of the engine.
         Raises: ValidationError, SerializationError, NotFoundError, BusyError, UnavailableError, DataError; no row
-        is visible then.
+        is visible then. AccessDeniedError where the process only reads.
         """
+        self._context.role.check(write=True)
 
         async def load(index: Index) -> Response:
             opened = await self._context.engine.open(index.index_id, index.spec)
@@ -91,6 +92,7 @@ class BulkOperations:
 
         Raises: NotFoundError, UnavailableError, DataError, OSError of the sink; it is discarded then.
         """
+        self._context.role.check(write=False)
 
         async def export(index: Index) -> Response:
             opened = await self._context.engine.open(index.index_id, index.spec)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from quiver.engine.engine import IndexSealedError
 from quiver.model.errors import NotFoundError, ValidationError
 from quiver.service.catalog_commands import DropIndex
+from quiver.service.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -48,6 +49,7 @@ class Context:
     tokens: PageTokens
     runtime: Runtime
     home: Home
+    role: Role = Role.ALL
 
     async def on_index(self, ref: IndexRef, action: Callable[[Index], Awaitable[T]]) -> T:
         """Do `action` on the index of this name, without asking the catalog when the name was resolved before.
@@ -88,7 +90,10 @@ class Context:
     async def _finish_deletion(self, sealed: Index) -> None:
         """Take the name away too, when a deletion was cut short after the seal or has not come so far yet.
 
-        Else the index would be not found by the request that met the seal, and found by the next one.
+        Else the index would be not found by the request that met the seal, and found by the next one. Who only
+        reads leaves it to others.
         """
+        if not self.role.writes:
+            return
         with suppress(NotFoundError):
             await self.catalog.execute(DropIndex(sealed.index_id))

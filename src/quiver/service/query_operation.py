@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from quiver.engine.engine import Cursor, Query
+from quiver.engine.engine import STRONG, Cursor, Query
 from quiver.model.errors import ValidationError
 from quiver.model.filter_parser import parse_filter
 from quiver.service.context import Response
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from quiver.engine.engine import Hits
+    from quiver.engine.engine import Freshness, Hits
     from quiver.service.catalog_state import Index
     from quiver.service.context import Context
 
@@ -51,7 +51,7 @@ class QueryOperation:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def query(self, params: dict[str, Any]) -> Response:
+    async def query(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """The next page of at most 100 of the topK nearest vectors."""
         ref = resolve_index(params, self._context.home)
         _check_kind(params)
@@ -59,11 +59,11 @@ class QueryOperation:
         async def page(index: Index) -> Response:
             if params.get("queryMode") == "CLASSIC":
                 raise ValidationError(_NO_CLASSIC)
-            return await self._page(index, params)
+            return await self._page(index, params, freshness)
 
         return await self._context.on_index(ref, page)
 
-    async def _page(self, index: Index, params: dict[str, Any]) -> Response:
+    async def _page(self, index: Index, params: dict[str, Any], freshness: Freshness) -> Response:
         document, top_k, metadata = params.get("filter"), params["topK"], bool(params.get("returnMetadata"))
         vector = check_query_vector(params["queryVector"]["float32"], index.spec.dimension, index.spec.metric)
         condition = None if document is None else parse_filter(document, index.spec.non_filterable)
@@ -81,7 +81,7 @@ class QueryOperation:
         more = top_k - returned > size  # one hit beyond the page tells whether another page follows
         opened = await self._context.engine.open(index.index_id, index.spec)
         query = Query(vector, size + more, condition, after, metadata, total=top_k)
-        hits = await opened.query(query)
+        hits = await opened.query(query, freshness)
         body: dict[str, Any] = {
             "vectors": _shown(hits, size, distances=bool(params.get("returnDistance"))),
             "distanceMetric": index.spec.metric.value,

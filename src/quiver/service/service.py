@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from quiver.engine.engine import STRONG
 from quiver.service.bucket_operations import BucketOperations
 from quiver.service.bulk_operations import BulkOperations
 from quiver.service.context import Context, Response
@@ -12,6 +13,8 @@ from quiver.service.operations import OPERATIONS
 from quiver.service.page_tokens import PageTokens
 from quiver.service.policy_operations import PolicyOperations
 from quiver.service.query_operation import QueryOperation
+from quiver.service.reading import AS_SET, freshness_of
+from quiver.service.roles import WRITES, Role
 from quiver.service.tag_operations import TagOperations
 from quiver.service.validation import normalise, validate
 from quiver.service.vector_operations import VectorOperations
@@ -19,10 +22,11 @@ from quiver.service.vector_operations import VectorOperations
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from quiver.engine.engine import Engine
+    from quiver.engine.engine import Engine, Freshness
     from quiver.model.runtime import Runtime
     from quiver.service.arn import Home
     from quiver.service.catalog import Catalog
+    from quiver.service.reading import Reading
     from quiver.storage.store_format import StoreFormat
 
 __all__ = ["Response", "Service"]
@@ -39,32 +43,56 @@ class Service:
         store_format: holds the key that seals page tokens.
         runtime: time, chance and threads.
         home: the region and account of this deployment's ARNs.
+        role: which operations there are; of the others each is refused with AccessDeniedError.
+        freshness: of reads that do not say.
     """
 
     def __init__(
-        self, catalog: Catalog, engine: Engine, store_format: StoreFormat, runtime: Runtime, home: Home
+        self,
+        catalog: Catalog,
+        engine: Engine,
+        store_format: StoreFormat,
+        runtime: Runtime,
+        home: Home,
+        role: Role = Role.ALL,
+        freshness: Freshness = STRONG,
     ) -> None:
-        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home)
+        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home, role)
+        self._role = role
+        self._freshness = freshness
         self._methods = _methods(context)
+        self._reads = _reads(context)
         self.bulk = BulkOperations(context)
 
-    async def call(self, operation: str, params: dict[str, Any]) -> Response:
+    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
         """Do one operation of `OPERATIONS`.
 
         Args:
             operation: such as "PutVectors".
             params: input members as decoded JSON; a float list may also be a float32 or float64 array.
+            reading: how fresh a read has to be.
 
         Raises: the errors of `quiver.model.errors`.
         """
+        if self._role is not Role.ALL:
+            self._role.check(write=operation in WRITES)
         shape = OPERATIONS[operation]
         normal = normalise(shape, params)
         validate(shape, normal)
+        read = self._reads.get(operation)
+        if read is not None:
+            return await read(normal, freshness_of(reading, self._freshness))
         return await self._methods[operation](normal)
 
 
+def _reads(context: Context) -> dict[str, Callable[[dict[str, Any], Freshness], Awaitable[Response]]]:
+    """The methods of the operations that read vectors."""
+    vectors = VectorOperations(context)
+    return {"GetVectors": vectors.get, "ListVectors": vectors.list, "QueryVectors": QueryOperation(context).query}
+
+
 def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable[Response]]]:
-    """The method of every operation."""
+    """The method of every operation that reads no vectors."""
     buckets, indexes = BucketOperations(context), IndexOperations(context)
     vectors, tags, policies = VectorOperations(context), TagOperations(context), PolicyOperations(context)
     return {
@@ -83,10 +111,7 @@ def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable
         "UpdateIndexMode": indexes.update_mode,
         "UpdateMetadataConfiguration": indexes.update_metadata_configuration,
         "PutVectors": vectors.put,
-        "GetVectors": vectors.get,
-        "ListVectors": vectors.list,
         "DeleteVectors": vectors.delete,
-        "QueryVectors": QueryOperation(context).query,
         "TagResource": tags.tag,
         "UntagResource": tags.untag,
         "ListTagsForResource": tags.list,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from quiver.engine.engine import ListPosition
+from quiver.engine.engine import STRONG, ListPosition
 from quiver.model.errors import ValidationError
 from quiver.model.types import VectorBatch
 from quiver.service.context import Response
@@ -18,7 +18,7 @@ from quiver.service.vector_rules import build_matrix, check_keys, last_of_each_k
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quiver.engine.engine import Row
+    from quiver.engine.engine import Freshness, Row
     from quiver.model.types import IndexSpec
     from quiver.service.catalog_state import Index
     from quiver.service.context import Context
@@ -46,14 +46,14 @@ class VectorOperations:
 
         return await self._context.on_index(ref, put)
 
-    async def get(self, params: dict[str, Any]) -> Response:
+    async def get(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """GetVectors. Keys that do not exist are left out; the order is not promised."""
         ref, keys = resolve_index(params, self._context.home), _distinct_keys(params)
         vectors, metadata = _wanted(params)
 
         async def get(index: Index) -> Response:
             opened = await self._context.engine.open(index.index_id, index.spec)
-            found = await opened.get(keys, vectors=vectors, metadata=metadata)
+            found = await opened.get(keys, vectors=vectors, metadata=metadata, freshness=freshness)
             return Response({"vectors": [_shown(row) for row in found.rows]}, found.commit)
 
         return await self._context.on_index(ref, get)
@@ -68,7 +68,7 @@ class VectorOperations:
 
         return await self._context.on_index(ref, delete)
 
-    async def list(self, params: dict[str, Any]) -> Response:
+    async def list(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """ListVectors. A token fits the same index and the same segment of it."""
         ref, (segment, segment_count) = resolve_index(params, self._context.home), _segment(params)
         vectors, metadata = _wanted(params)
@@ -86,6 +86,7 @@ class VectorOperations:
                 segment_count=segment_count,
                 vectors=vectors,
                 metadata=metadata,
+                freshness=freshness,
             )
             body: dict[str, Any] = {"vectors": [_shown(row) for row in found.rows]}
             if found.position is not None:

@@ -19,6 +19,7 @@ in docs/architecture.md, "Commit protocol"; in short:
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -161,6 +162,8 @@ class CommitLog:
         self._sessions: dict[str, Session] = {}
         self._horizon = 0
         self._opened = False
+        self._settled = False  # nothing in the machine awaits proof that it was not collected
+        self._checked = -math.inf  # when the last check began that the machine was up to date
         self._replay_lock = asyncio.Lock()
         self._observers: list[_Observer] = []
         self._on_opening: list[Callable[[], None]] = []
@@ -184,6 +187,10 @@ class CommitLog:
     def opened(self) -> bool:
         """Whether the machine stands anywhere."""
         return self._opened
+
+    def is_known(self, seconds: float) -> bool:
+        """Whether the machine may be read as it stands by who may miss what was acknowledged so recently."""
+        return self._settled and self._runtime.monotonic() - self._checked < seconds
 
     async def observe(self, capture: Callable[[], T], on_opening: Callable[[], None] | None = None) -> T:
         """Call `capture` at an instant when the machine reflects every commit acknowledged before this call.
@@ -224,15 +231,18 @@ class CommitLog:
 
     async def _replay(self) -> None:
         """Apply entries until the true end of the log. The caller holds the replay lock."""
+        began = self._runtime.monotonic()
         if not self._opened:
             await self._open()
             self._opened = True
             while self._on_opening:
                 self._on_opening.pop()()
-            if not await self._restore_newer():
-                return
-        while not await self._reach_end():
-            pass
+            ended = not await self._restore_newer()
+        else:
+            ended = await self._reach_end()
+        while not ended:
+            ended = await self._reach_end()
+        self._settled, self._checked = True, began
 
     async def _reach_end(self) -> bool:
         """Read on until an entry is missing; whether that is the true end, else the machine stands elsewhere."""
@@ -249,7 +259,7 @@ class CommitLog:
         """
         if self._store.resident:  # asking one after the other is quicker than asking at once
             while not self.sealed and (entry := await self._read(self.slot + 1)) is not None:
-                self._apply(self.slot + 1, *entry)
+                self._apply_all([entry])
             return await self._is_followed()
         width = 1
         while True:
@@ -343,6 +353,7 @@ class CommitLog:
 
     def _restore(self, stored: StoredCheckpoint | None) -> None:
         checkpoint = stored.checkpoint if stored else None
+        self._settled = False
         self._machine.restore(checkpoint)
         self._base_checkpoint = checkpoint
         self._base_head = stored.head if stored else b""
@@ -358,6 +369,7 @@ class CommitLog:
         for entry in entries:
             if entry is None or self.sealed:
                 return False
+            self._settled = False
             self._apply(self.slot + 1, *entry)
         return True
 
@@ -437,8 +449,10 @@ class CommitLog:
     async def _settle(self, slot: int, identity: Identity, parts: list[Part], *, created: bool) -> None:
         """Bring the machine past the slot. An entry we created counts only if the slot had not been collected."""
         async with self._replay_lock:
+            began = self._runtime.monotonic()
             if created and self.slot == slot - 1 and await self._stands():
                 self._apply(slot, identity, parts)
+                self._settled, self._checked = True, began
             else:
                 await self._replay()
 

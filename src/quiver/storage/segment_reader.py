@@ -17,7 +17,7 @@ from quiver.format.metadata_columns import MetadataColumns
 from quiver.format.sections import as_array
 from quiver.format.segment_index import TEXT_PLACES
 from quiver.model.errors import CorruptObjectError
-from quiver.storage.cache.view import BLOCK, WholeView, covering
+from quiver.storage.cache.view import BLOCK, Missing, WholeView, covering
 from quiver.storage.index_sections import IndexSections
 from quiver.storage.segment_codes import SegmentCodes
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from quiver.storage.cache.view import ObjectView
 
 _LENGTH = struct.Struct("<I")
+_SHORT_TEXT = 512  # bytes from a text's place on that are fetched before its length is known
 _LARGEST_BLOCK = 1 << 30
 
 
@@ -87,6 +88,11 @@ class SegmentReader:
         index = await store.get(paths.segment_key(root, segment, paths.SEGMENT_INDEX))
         rows = await store.get(paths.segment_key(root, segment, paths.ROWS))
         return cls.over(root, owner, segment, memoryview(index), memoryview(rows))
+
+    @property
+    def stable(self) -> bool:
+        """Whether all bytes are at hand."""
+        return self._view.stable
 
     @property
     def views(self) -> tuple[ObjectView, ObjectView]:
@@ -198,7 +204,8 @@ class SegmentReader:
 
     def _distrust(self, arrived: NDArray[np.int64]) -> None:
         """Have the blocks of rows.parquet that lie in these blocks of the cache checked, perhaps again."""
-        np.frombuffer(self._verified, np.uint8)[arrived * BLOCK // self._footer.block_bytes] = 0
+        ends = np.minimum((arrived + 1) * BLOCK, len(self._data))
+        np.frombuffer(self._verified, np.uint8)[covering(arrived * BLOCK, ends, self._footer.block_bytes)] = 0
 
     def _read_texts(self, offsets: NDArray[np.uint64]) -> list[bytes]:
         """Of verified blocks all at once; where some are to be fetched or verified, one by one."""
@@ -222,11 +229,11 @@ class SegmentReader:
             yield bytes(data[offset + head : end])
 
     def _require_texts(self, offsets: NDArray[np.int64]) -> None:
-        """Require the blocks of all texts in one wave: first of all they begin in, then of all they reach into."""
+        """Require the blocks of all texts: in one wave those that short texts lie in, in another what is left."""
         if ((offsets < 0) | (offsets > len(self._data) - _LENGTH.size)).any():
             raise CorruptObjectError(f"{self._rows_key}: a text is out of bounds")
         size = self._footer.block_bytes
-        self._verify(covering(offsets, offsets + _LENGTH.size, size))
+        self._verify(covering(offsets, np.minimum(offsets + _SHORT_TEXT, len(self._data)), size))
         lengths = np.array([_LENGTH.unpack_from(self._data, offset)[0] for offset in offsets.tolist()], np.int64)
         ends = np.minimum(offsets + _LENGTH.size + lengths, len(self._data))
         self._verify(covering(offsets, ends, size))
@@ -251,6 +258,23 @@ class SegmentReader:
     def metadata_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
         """The metadata of some rows, JSON texts."""
         return self._read_texts(self._text_offsets(rows, 1))
+
+    def require_rows(self, rows: NDArray[np.int64], *, metadata: bool) -> None:
+        """Have all of some rows come in one wave: their vectors, their keys, and their metadata if asked for.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        if self.stable:
+            return
+        missing = Missing()
+        with missing:
+            self._places(rows)
+        with missing:
+            self.keys_of(rows)
+        with missing:
+            if metadata:
+                self.metadata_of(rows)
+        missing.raise_any()
 
     def take_vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
         """A copy of some rows, shape (len(rows), dimension); only the blocks that hold them are verified."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -130,6 +131,7 @@ def test_a_slab_may_be_evicted_while_it_is_read(tmp_path, monkeypatch):
                 other.offer(tier)
                 other.offer(tier)
             assert used(tmp_path) <= BUDGET
+            assert os.fstat(slab._fd).st_nlink == 0, "its descriptor must not be another file's by now"
             return read(slab, entries)
 
         monkeypatch.setattr(Slab, "read", evicted_meanwhile)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from quiver.storage.cache import slab as slab_module
-from storage.cache.kept import BLOCK, BUDGET, Thing, tier_of, used
+from quiver.storage.cache.slab import OVERHEAD
+from storage.cache.kept import BLOCK, BUDGET, Thing, slabs, tier_of, used
 
 if TYPE_CHECKING:
     from quiver.storage.cache.disk_tier import DiskTier
@@ -43,6 +44,8 @@ def test_the_budget_is_never_passed(tmp_path, monkeypatch, budget):
                 tier.drop(thing.name)
         assert tier.counters.evicted > 0
     assert 0.7 * budget < most[0] <= budget
+    largest = max(path.stat().st_size for path in slabs(tmp_path))
+    assert largest <= max(budget // 32, min(budget // 8, 8 * (BLOCK + OVERHEAD))), "its index had no room"
     assert used(tmp_path) <= budget
 
 

@@ -22,6 +22,7 @@ from quiver.ann.partitioners.lloyd import (
     project,
     squared_distances,
 )
+from quiver.ann.partitioners.neighbourly import neighbourly
 from quiver.ann.partitioners.principal import principal_directions
 from quiver.ann.partitioners.state import StateReader
 from quiver.ann.space import TAME
@@ -66,11 +67,15 @@ class KMeans(Partitioner):
         first = pick(first, len(rows), seed)
         iterations = _WARM_ITERATIONS if len(warm) >= count / 2 else _ITERATIONS
         if rows.shape[1] < 2 * _DIRECTIONS:
-            return cls(_balanced(rows, lloyd(rows, first, iterations), count, seed).astype("<f4"))
+            return cls._ordered(_balanced(rows, lloyd(rows, first, iterations), count, seed))
         directions = principal_directions(pick(rows, _DIRECTION_ROWS, seed), _DIRECTIONS, seed)
         flat = project(rows, directions)
         origins = _balanced(flat, lloyd(flat, project(first, directions), iterations), count, seed)
-        return cls(means(rows, nearest(flat, origins), len(origins)))
+        return cls._ordered(means(rows, nearest(flat, origins), len(origins)))
+
+    @classmethod
+    def _ordered(cls, origins: Float32Matrix) -> Self:
+        return cls(origins[neighbourly(origins)].astype("<f4"))
 
     def assign(self, rows: Float32Matrix) -> NDArray[np.int32]:
         return nearest(rows, self.origins)

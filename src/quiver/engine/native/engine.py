@@ -89,7 +89,7 @@ class NativeEngine(Engine, Upkeep):
         origin = await index.log.observe(lambda: index.state.contents.origin)
         await index.seal()
         self._forget(index_id)
-        if self._settings.background:
+        if self._settings.background and not self._settings.reluctant:
             self._runtime.spawn(self._collect_later(index_id, origin), "collect deleted index")
 
     async def _collect_later(self, index_id: str, origin: str) -> None:
@@ -121,6 +121,10 @@ class NativeEngine(Engine, Upkeep):
     async def compact(self, index_id: str, spec: IndexSpec) -> None:
         index = await self.open(index_id, spec)
         await index.maintenance.compact_all()
+
+    async def tend(self, index_id: str, spec: IndexSpec) -> bool:
+        index = await self.open(index_id, spec)
+        return await index.maintenance.tend()
 
     async def recall(
         self, index_id: str, spec: IndexSpec, *, queries: int, limit: int, condition: Filter | None, seed: int

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
-from quiver.engine.engine import Hits, Index, IndexSealedError, Listing, ListPosition, Loaded, Lookup, Query
+from quiver.engine.engine import (
+    STRONG,
+    Freshness,
+    Hits,
+    Index,
+    IndexSealedError,
+    Listing,
+    ListPosition,
+    Loaded,
+    Lookup,
+    Query,
+)
 from quiver.engine.native.burial import bury
 from quiver.engine.native.export import batches_of
 from quiver.engine.native.listing import list_page
@@ -60,7 +70,17 @@ class NativeIndex(Index):
         self.root = paths.index_root(index_id)
         self.state = IndexState(spec)
         self.log = CommitLog(store, runtime, self.root, index_id, self.state, settings.log)
-        self.snapshots = SnapshotSource(self.log, self.state, pool, index_id, spec)
+        self.snapshots = SnapshotSource(
+            self.log,
+            self.state,
+            pool,
+            index_id,
+            spec,
+            runtime,
+            ahead=not store.resident,
+            staleness=settings.staleness,
+            patience=settings.patience,
+        )
         self.progress: Progress = watcher.progress
         self.maintenance = Maintenance(self, workshop, watcher)
 
@@ -97,17 +117,13 @@ class NativeIndex(Index):
 
     # ---------------------------------------------------------------- reads
 
-    async def get(self, keys: Sequence[str], *, vectors: bool, metadata: bool) -> Lookup:
-        in_tail: dict[str, Place | None] = {}
-
-        def capture() -> None:
-            in_tail.clear()
-            in_tail.update(self.state.tail.newest(keys))
-
-        def work(snapshot: Snapshot) -> Lookup:
+    async def get(
+        self, keys: Sequence[str], *, vectors: bool, metadata: bool, freshness: Freshness = STRONG
+    ) -> Lookup:
+        def work(snapshot: Snapshot, in_tail: dict[str, Place | None]) -> Lookup:
             return look_up(snapshot, in_tail, dict.fromkeys(keys), vectors=vectors, metadata=metadata)
 
-        return await self.snapshots.read(work, capture)
+        return await self.snapshots.read(work, lambda: self.state.tail.newest(keys), freshness=freshness)
 
     async def list(
         self,
@@ -119,24 +135,27 @@ class NativeIndex(Index):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        freshness: Freshness = STRONG,
     ) -> Listing:
-        work = partial(
-            list_page,
-            limit=limit,
-            max_bytes=max_bytes,
-            after=after,
-            segment=segment,
-            segment_count=segment_count,
-            vectors=vectors,
-            metadata=metadata,
-        )
-        return await self.snapshots.read(work, run=self.runtime.offload)
+        def work(snapshot: Snapshot, _: None) -> Listing:
+            return list_page(
+                snapshot,
+                limit=limit,
+                max_bytes=max_bytes,
+                after=after,
+                segment=segment,
+                segment_count=segment_count,
+                vectors=vectors,
+                metadata=metadata,
+            )
 
-    async def query(self, query: Query) -> Hits:
-        def work(snapshot: Snapshot) -> Hits:
+        return await self.snapshots.read(work, _nothing, self.runtime.offload, freshness=freshness)
+
+    async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
+        def work(snapshot: Snapshot, _: None) -> Hits:
             return search(snapshot, self.spec, query)
 
-        return await self.snapshots.read(work, run=self.runtime.offload, heavy=self._is_heavy)
+        return await self.snapshots.read(work, _nothing, self.runtime.offload, self._is_heavy, freshness)
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:
@@ -154,3 +173,7 @@ class NativeIndex(Index):
         """Whether a query without a filter takes so many float operations that it should not hold up the loop."""
         held = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
         return (held + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK
+
+
+def _nothing() -> None:
+    """A query needs to know no more of the state than its snapshot tells."""

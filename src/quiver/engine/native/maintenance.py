@@ -10,7 +10,7 @@ from quiver.engine.engine import IndexSealedError
 from quiver.engine.native import pins
 from quiver.engine.native.compaction import choose, compact, groups
 from quiver.engine.native.flush import flush
-from quiver.engine.native.reservation import drop_forgotten
+from quiver.engine.native.reservation import announced, drop_forgotten
 from quiver.engine.native.state import references_of
 from quiver.engine.native.workshop import Job
 from quiver.engine.upkeep import Collected
@@ -80,10 +80,11 @@ class Maintenance:
         """Flush when the tail grew past the next multiple of a threshold.
 
         The node whose commit crossed it does the work, so that of many nodes one starts. Should it die, the
-        next multiple finds another.
+        next multiple finds another. A node that leaves upkeep to others does so as well, but not before the tail
+        is half as long as it may be: nobody else seems to be there.
         """
-        stage = int(self.fullness())
-        if stage > self._stage:
+        stage, settings = int(self.fullness()), self._index.settings
+        if stage > self._stage and not (settings.reluctant and stage < settings.tail_limit / 2):
             self._start(Job.FLUSH)
         self._stage = stage
 
@@ -102,8 +103,9 @@ class Maintenance:
                     self._try_again_later(index)
                     return
             self._stage = min(self._stage, int(self.fullness()))
-            self._untidy = True
-            self._start(Job.TIDY)
+            if not index.settings.reluctant:
+                self._untidy = True
+                self._start(Job.TIDY)
         finally:
             del self._running[Job.FLUSH]
 
@@ -155,6 +157,24 @@ class Maintenance:
         self._stopped = True
         if self._waiting is not None:
             self._waiting.cancel()
+
+    # ---------------------------------------------------------------- for others
+
+    async def tend(self) -> bool:
+        """Do what the writers of the index leave to others: flush a long tail, merge tiers that need it.
+
+        Whoever else does so at the same time costs at most the work of one of both. So the newest checkpoint is
+        looked at first, and merging is left to whoever has announced to be at it. Returns whether all went well.
+        Raises IndexSealedError, StoreUnavailableError, DataError.
+        """
+        index = self._index
+        await index.log.refresh()
+        well = True
+        if self.fullness() >= 1:
+            well = await self._do(Job.FLUSH, index)
+        if choose(index.state.segments, index.settings) and not await announced(index):
+            well = await self._do(Job.TIDY, index) and well
+        return well
 
     # ---------------------------------------------------------------- the work
 

@@ -54,6 +54,7 @@ class Shape(NamedTuple):
         calibration: None when it can only be searched exactly.
         coded: it has codes.
         refined: it has int8 rows.
+        remote: rows are fetched one by one, so that few of them are worth sifting for.
     """
 
     rows: int
@@ -61,6 +62,7 @@ class Shape(NamedTuple):
     calibration: Calibration | None
     coded: bool
     refined: bool
+    remote: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -79,10 +81,10 @@ def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: boo
     rank = limit * shape.rows / matches  # the nearest matches are as far as so many nearest rows
     probed = min(shape.partitions, shape.calibration.partitions_for(rank, recall))
     depth = shape.calibration.depth_for(limit, recall)
-    keep = 2 * limit + 16
+    keep = limit + limit // 2 + 4 if shape.remote else 2 * limit + 16
     if min(matches * _GATHER_COST, shape.rows) <= _cost(shape, probed, depth, filtered=filtered):
         return exact
-    refine = shape.refined and depth > max(_REFINE_FROM, keep)
+    refine = shape.refined and depth > max(0 if shape.remote else _REFINE_FROM, keep)
     margin = shape.calibration.margin_for(rank, recall)
     return Plan(Method.PROBE, probed, depth, keep if refine else None, margin)
 

@@ -33,6 +33,10 @@ AGE = 86_400.0
 """Seconds, by the store's clock, after which a reservation is taken to be forgotten."""
 
 
+_AT_WORK = 1_800.0
+"""Seconds for which whoever reserved a segment is taken to be at it."""
+
+
 class ReservationLostError(UnavailableError):
     """The reservation was dropped: the work took longer than a day, or the index was deleted."""
 
@@ -83,6 +87,15 @@ def without(reserved: Sequence[Reservation], segment: str) -> list[Reservation]:
 def published(reserved: Sequence[Reservation], segment: str) -> list[Reservation]:
     """The reservations when one segment's checkpoint is published."""
     return [msgspec.structs.replace(one, published=True) if one.segment == segment else one for one in reserved]
+
+
+async def announced(index: NativeIndex) -> bool:
+    """Whether somebody seems to be at work on a merge or a load. Raises StoreUnavailableError, DataError."""
+    open_ones = [one for one in index.state.reserved if not one.published]
+    if not open_ones:
+        return False
+    today = await now(index)
+    return any(today - one.since < _AT_WORK for one in open_ones)
 
 
 async def drop_forgotten(index: NativeIndex) -> None:

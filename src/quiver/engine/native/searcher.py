@@ -38,7 +38,7 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     """Answer a query at the snapshot's commit. CPU and page-ins only. Raises DataError."""
     limit = max(query.limit + (query.after.returned if query.after is not None else 0), query.total)
     recall = spec.recall if query.recall is None else query.recall
-    target = make_target(query.vector, spec, limit, recall, query.filter)
+    target = make_target(query.vector, spec, limit, recall, query.filter, metadata=query.metadata)
     found = _search_segments(snapshot.segments, target)
     found += [
         _search_block(view, target)

@@ -46,6 +46,7 @@ class Target:
         point: the query in search space, None when only exact search can rank rows for it.
         limit: how many of the nearest rows have to be found, those of earlier pages included.
         recall: which share of them.
+        metadata: whether their metadata will be asked for.
     """
 
     vector: NDArray[np.float32]
@@ -55,15 +56,22 @@ class Target:
     limit: int
     recall: float
     filter: Filter | None
+    metadata: bool
 
 
 def make_target(
-    vector: NDArray[np.float32], spec: IndexSpec, limit: int, recall: float, condition: Filter | None
+    vector: NDArray[np.float32],
+    spec: IndexSpec,
+    limit: int,
+    recall: float,
+    condition: Filter | None,
+    *,
+    metadata: bool = False,
 ) -> Target:
     """The target of a query."""
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     point = query_to_space(vector, norm, spec.metric)
-    return Target(vector, norm, point, spec.metric, limit, recall, condition)
+    return Target(vector, norm, point, spec.metric, limit, recall, condition, metadata)
 
 
 class Found(NamedTuple):
@@ -97,7 +105,8 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
     matches = reader.rows - len(dead) if allowed is None else len(allowed)
     codes = reader.codes
     calibration = codes.calibration if target.point is not None else None
-    shape = Shape(reader.rows, len(codes.ends), calibration, codes.code_size > 0, codes.refiner is not None)
+    coded, refined = codes.code_size > 0, codes.refiner is not None
+    shape = Shape(reader.rows, len(codes.ends), calibration, coded, refined, not reader.stable)
     chosen = plan(shape, matches, target.limit, target.recall, filtered=allowed is not None)
     if chosen.method is Method.PROBE and calibration is not None and target.point is not None:
         mask = _row_mask(reader.rows, allowed, dead)
@@ -137,6 +146,7 @@ def _row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.boo
 
 def _gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Candidates:
     """Rows picked out."""
+    reader.require_rows(rows, metadata=target.metadata)
     exact = reader.distances(rows, target.vector, target.metric)
     return Candidates(reader, rows, *bounds_of(exact, target.metric), exact)
 

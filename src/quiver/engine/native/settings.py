@@ -24,6 +24,9 @@ class NativeSettings:
         memory_bytes: budget of open indexes; the least recently used are closed beyond it.
         open_segments: segments kept open; memory-mapped, each takes two file descriptors.
         background: flush, compact and collect by themselves.
+        reluctant: leave that to other nodes, and only flush before writes would be refused.
+        staleness: seconds by which an eventual read may lag behind.
+        patience: seconds that a read waits for a commit it was asked for.
         log: of each index's commit log.
     """
 
@@ -39,4 +42,7 @@ class NativeSettings:
     memory_bytes: int = 512 << 20
     open_segments: int = 256
     background: bool = True
+    reluctant: bool = False
+    staleness: float = 1.0
+    patience: float = 30.0
     log: LogSettings = field(default_factory=LogSettings)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from quiver.engine.engine import IndexSealedError
-from quiver.model.errors import CorruptObjectError, MissingObjectError
+from quiver.engine.engine import STRONG, IndexSealedError
+from quiver.model.errors import CorruptObjectError, MissingObjectError, RequestTimeoutError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.cache.view import Missing
 
@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pyroaring import BitMap
 
+    from quiver.engine.engine import Freshness
     from quiver.engine.native.segment_pool import SegmentPool
     from quiver.engine.native.state import IndexState, SegmentRef, View
     from quiver.engine.native.tail import SegmentMask, TailView
+    from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.storage.commit_log import CommitLog
     from quiver.storage.segment_reader import SegmentReader
 
+N = TypeVar("N")
 T = TypeVar("T")
+_FIRST_WAIT, _LONGEST_WAIT = 0.01, 0.5  # seconds before it is looked again for a commit
+
 Run: TypeAlias = "Callable[[Callable[[], T]], Awaitable[T]]"
 
 
@@ -56,10 +61,46 @@ class Snapshot(NamedTuple):
     tail: TailView
 
 
-class SnapshotSource:
-    """Takes snapshots of one index."""
+class Seen(NamedTuple, Generic[N]):
+    """A view, and what else was noted at the same instant."""
 
-    def __init__(self, log: CommitLog, state: IndexState, pool: SegmentPool, owner: str, spec: IndexSpec) -> None:
+    view: View
+    noted: N
+
+
+async def _outcome(attempt: Callable[[Seen[N]], Awaitable[T]], seen: Seen[N]) -> tuple[T | None, Exception | None]:
+    """What an attempt gives, or raises."""
+    try:
+        return await attempt(seen), None
+    except Exception as error:  # noqa: BLE001 - who asked decides whether it matters
+        return None, error
+
+
+class SnapshotSource:
+    """Takes snapshots of one index.
+
+    Args:
+        ahead: read ahead of the check that nothing newer is there. It saves time where that check takes some.
+        staleness, patience: see NativeSettings.
+    """
+
+    def __init__(
+        self,
+        log: CommitLog,
+        state: IndexState,
+        pool: SegmentPool,
+        owner: str,
+        spec: IndexSpec,
+        runtime: Runtime,
+        *,
+        ahead: bool,
+        staleness: float,
+        patience: float,
+    ) -> None:
+        self._runtime = runtime
+        self._ahead = ahead
+        self._staleness = staleness
+        self._patience = patience
         self._log = log
         self._state = state
         self._pool = pool
@@ -74,32 +115,51 @@ class SnapshotSource:
             IndexSealedError: the index was deleted.
             MissingObjectError: a segment that the newest checkpoint names is gone.
         """
-        return await self.read(lambda snapshot: snapshot, also)
+        sight = self._sight(also)
+        return await self._insist(self._opened, sight, await self._log.observe(sight))
 
     async def take_whole(self) -> Snapshot:
         """The same with all bytes of every segment at hand."""
 
-        async def opened(view: View) -> Snapshot:
-            snapshot = await self._open(view)
+        async def whole(seen: Seen[None]) -> Snapshot:
+            snapshot = await self._open(seen.view)
             return snapshot._replace(segments=await self.whole(snapshot.segments))
 
-        return await self._attempt(opened)
+        sight = self._sight(lambda: None)
+        return await self._insist(whole, sight, await self._log.observe(sight))
 
     async def read(
         self,
-        work: Callable[[Snapshot], T],
-        also: Callable[[], None] = lambda: None,
+        work: Callable[[Snapshot, N], T],
+        note: Callable[[], N],
         run: Run[T] | None = None,
         heavy: Callable[[Snapshot], bool] = lambda _: True,
+        freshness: Freshness = STRONG,
     ) -> T:
-        """Do work on such a snapshot, by `run` (in another thread) if it is `heavy`. Raises also what it does."""
+        """Do work on a snapshot that is fresh enough.
 
-        async def opened(view: View) -> T:
-            snapshot = await self._open(view)
+        Args:
+            work: is given the snapshot and what `note` said at the same instant. It may be done in vain, when
+                something newer turns up.
+            note: looks at the state.
+            run: runs work that is `heavy`, in another thread.
+
+        Raises: as `take`, what `work` does, RequestTimeoutError when there is no such commit.
+        """
+
+        async def attempt(seen: Seen[N]) -> T:
+            snapshot = await self._open(seen.view)
             aside = run is not None and await self._pool.complete(partial(heavy, snapshot))
-            return await self._pool.complete(partial(work, snapshot), run if aside else None)
+            return await self._pool.complete(partial(work, snapshot, seen.noted), run if aside else None)
 
-        return await self._attempt(opened, also)
+        sight = self._sight(note)
+        if freshness.eventual and self._log.is_known(self._staleness):
+            seen = sight()
+            if seen.view.commit >= freshness.at_least:
+                return await self._insist(attempt, sight, seen)
+        if self._ahead:
+            return await self._read_ahead(attempt, sight, freshness.at_least)
+        return await self._insist(attempt, sight, await self._see(sight, freshness.at_least))
 
     async def complete(self, work: Callable[[], T], run: Run[T] | None = None) -> T:
         """Do work with the readers of a snapshot: bytes they lack are fetched."""
@@ -127,27 +187,79 @@ class SnapshotSource:
 
     # ---------------------------------------------------------------- opening
 
-    async def _attempt(
-        self, attempt: Callable[[View], Awaitable[T]], also: Callable[[], None] = lambda: None
-    ) -> T:
-        """Do something with the newest view, or a newer one when its segments were replaced and removed."""
+    def _sight(self, note: Callable[[], N]) -> Callable[[], Seen[N]]:
+        """Looks at the state as it stands."""
 
-        def capture() -> View:
+        def sight() -> Seen[N]:
             if self._log.sealed:
                 raise IndexSealedError
-            also()
-            return self._state.view(self._log.slot)
+            return Seen(self._state.view(self._log.slot), note())
 
-        view = await self._log.observe(capture)
+        return sight
+
+    async def _see(
+        self, sight: Callable[[], Seen[N]], at_least: int, on_opening: Callable[[], None] | None = None
+    ) -> Seen[N]:
+        """The state with every commit acknowledged before the call, and with commit `at_least`."""
+        seen = await self._log.observe(sight, on_opening)
+        if seen.view.commit < at_least:
+            give_up, delay = self._runtime.monotonic() + self._patience, _FIRST_WAIT
+            while seen.view.commit < at_least:
+                if self._runtime.monotonic() >= give_up:
+                    message = f"The index stands at commit {seen.view.commit}; commit {at_least} did not come"
+                    raise RequestTimeoutError(message)
+                await self._runtime.sleep(delay)
+                delay = min(2 * delay, _LONGEST_WAIT)
+                seen = await self._log.observe(sight)
+        return seen
+
+    async def _read_ahead(
+        self, attempt: Callable[[Seen[N]], Awaitable[T]], sight: Callable[[], Seen[N]], at_least: int
+    ) -> T:
+        """Do the work on the state at hand while it is being checked; again when the check has moved it.
+
+        Then what came of the first attempt, errors too, is forgotten; it comes to its end all the same, since both
+        need nearly the same bytes.
+        """
+        guesses: list[tuple[Seen[N], Awaitable[tuple[T | None, Exception | None]]]] = []
+
+        def guess() -> None:
+            if not self._log.sealed:
+                seen = sight()
+                guesses.append((seen, self._runtime.spawn(_outcome(attempt, seen), "read ahead")))
+
+        if self._log.opened:
+            guess()
+        seen = await self._see(sight, at_least, guess)
+        if not guesses or not guesses[0][0].view.is_same(seen.view):
+            return await self._insist(attempt, sight, seen)
+
+        async def take_guess(now: Seen[N]) -> T:
+            if now is not seen:
+                return await attempt(now)
+            result, error = await guesses[0][1]
+            if error is not None:
+                raise error
+            return cast("T", result)
+
+        return await self._insist(take_guess, sight, seen)
+
+    async def _insist(
+        self, attempt: Callable[[Seen[N]], Awaitable[T]], sight: Callable[[], Seen[N]], seen: Seen[N]
+    ) -> T:
+        """Do something with a view, or a newer one when its segments were replaced and removed."""
         while True:
             try:
                 with self.forgetting_damage():
-                    return await attempt(view)
+                    return await attempt(seen)
             except ObjectNotFoundError as error:
-                newer = await self._log.observe(capture)
-                if newer.base == view.base:
+                newer = await self._log.observe(sight)
+                if newer.view.base == seen.view.base:
                     raise MissingObjectError(f"{error.message} is missing") from error
-                view = newer
+                seen = newer
+
+    async def _opened(self, seen: Seen[None]) -> Snapshot:
+        return await self._open(seen.view)
 
     async def _open(self, view: View) -> Snapshot:
         readers = [self._pool.held(ref.owner(self._owner), ref.id) for ref in view.segments]

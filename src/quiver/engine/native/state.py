@@ -197,6 +197,10 @@ class View:
         """The last slot that the view reflects."""
         return self.tail.commit
 
+    def is_same(self, other: View) -> bool:
+        """Whether both show the same; a tail belongs to one base."""
+        return self.tail.tail is other.tail.tail and self.commit == other.commit
+
 
 class IndexState(Machine):
     """Applies puts, deletes and seals in slot order.

@@ -223,9 +223,10 @@ class BlockCache:
         hot = np.concatenate([view.hot[of_view] for view, of_view in zip(views, loose, strict=True)])
         if hot.sum() * BLOCK > _PROTECTED * self._budget:
             hot[:] = False
+        sizes = np.concatenate([view.sizes(of_view) for view, of_view in zip(views, loose, strict=True)])
         order = np.lexsort((used, hot))
-        excess = -(-int(self.nbytes - _DRAIN * self._budget) // BLOCK)
-        chosen = order[:excess]
+        excess = int(self.nbytes - _DRAIN * self._budget)
+        chosen = order[: np.searchsorted(np.cumsum(sizes[order]), excess) + 1]
         for number, view in enumerate(views):
             gone = np.sort(blocks[chosen[owners[chosen] == number]])
             if len(gone):

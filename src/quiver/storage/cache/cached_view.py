@@ -93,10 +93,13 @@ class CachedView(ObjectView):
 
     # ---------------------------------------------------------------- for the cache
 
+    def sizes(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Bytes of each of some blocks."""
+        return np.minimum(self.size - blocks * BLOCK, BLOCK)
+
     def extent(self, blocks: NDArray[np.int64]) -> int:
         """How many bytes some distinct blocks have."""
-        short = BLOCK * len(self.present) - self.size
-        return BLOCK * len(blocks) - (short if len(blocks) and blocks.max() == len(self.present) - 1 else 0)
+        return int(self.sizes(blocks).sum())
 
     def fill(self, first: int, data: memoryview) -> int:
         """Take in the blocks from number `first` on; how many bytes were not here before."""

@@ -1,4 +1,4 @@
-"""Quiver and LanceDB over an index that was built before: in an object store, or in a directory; for reading only."""
+"""Quiver over an index that was built before, in an object store or a directory; for reading only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lancedb
-
 import quiver.objectstore.remote  # noqa: F401 - loaded on first use otherwise, and loading is not to be measured
-from benchmarks.contenders.lance import LanceIvfPq
 from benchmarks.contenders.quiver_library import BUCKET, INDEX, QuiverLibrary
 from quiver import assemble
 from quiver.library.connection import AsyncConnection
@@ -83,22 +80,3 @@ class QuiverNode(QuiverLibrary):
 
     def close(self) -> None:
         self._connection.close()
-
-
-class LanceNode(LanceIvfPq):
-    """A table opened by its URL."""
-
-    def __init__(self, data: Dataset, url: str) -> None:
-        super().__init__(data, Path())
-        self._url, _, options = url.partition("?")
-        self._options = {"aws_endpoint": options.removeprefix("endpoint="), "allow_http": "true"}
-
-    def _database(self) -> Any:
-        return lancedb.connect(self._url, storage_options=self._options)
-
-    def counts(self) -> dict[str, int]:
-        """Nothing is known of its caches."""
-        return {}
-
-
-NODES: dict[str, type[QuiverNode | LanceNode]] = {"quiver": QuiverNode, "lancedb-ivf-pq": LanceNode}

@@ -1,0 +1,189 @@
+"""Comparison 8: warm queries of Quiver from its tiers, as multiples of the same index in a local directory.
+
+Run: python -m benchmarks warm_tiers [--small] [--data SET ...] [--repeats N] [--queries N]
+The figures of the report: python -m benchmarks warm_tiers (some minutes, and building if the indexes are missing).
+
+Every way reads the same files: a directory, memory-mapped; or through `store_server` on this machine, with nothing
+simulated; or the directory read as if it were remote ("tier alone"), where looking for newer commits costs what it
+costs locally, so that only the tier differs. One thread on one core, in turns. From memory: the same queries were
+asked before. From disk: by a new process whose memory holds nothing of the index, once in turn ("first pass",
+beside a new process over the directory), and with its memory emptied before every query. Reads are strong, or
+eventual with a minute's staleness, so that the store is asked once in a while only; each is compared with the
+directory read in the same way. The last columns say what the store was asked meanwhile: when no block was fetched,
+the gets are of the log and the catalog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks import built_indexes, side_by_side
+from benchmarks.built_indexes import PREFIX, QUIVER
+from benchmarks.common import scratch, spread
+from benchmarks.datasets import load, truth
+from benchmarks.figures import estimate, percentile, recall
+from benchmarks.object_store import ObjectStore
+from benchmarks.reader_process import K, Reader
+from benchmarks.side_by_side import ContenderError, say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+MEMORY = 1 << 30
+"""Bytes of memory for blocks: enough for everything."""
+SETTLE_SECONDS = 30
+
+
+class Way(NamedTuple):
+    """One way to read the index."""
+
+    title: str
+    remote: bool = False
+    distant: bool = False
+    eventual: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether nothing is cached."""
+        return not (self.remote or self.distant)
+
+
+WAYS = (
+    Way("directory"),
+    Way("through the store", remote=True),
+    Way("tier alone", distant=True),
+    Way("directory, eventual", eventual=True),
+    Way("through the store, eventual", remote=True, eventual=True),
+)
+
+
+class Bench:
+    """One data set, and the folders of the disk tiers."""
+
+    def __init__(self, dataset: str, store: ObjectStore, folder: Path, options: argparse.Namespace) -> None:
+        self.dataset = dataset
+        self._store = store
+        self._folder = folder
+        self._queries = options.queries
+        self._repeats = options.repeats
+
+    def node(self, way: Way, *, disk: bool = False) -> Reader:
+        """A new process."""
+        variables = self._store.environment("warm") | {"QUIVER_CACHE_BYTES": str(MEMORY)}
+        if disk and not way.local:
+            variables["QUIVER_CACHE_FOLDER"] = str(self._folder / ("remote" if way.remote else "distant"))
+        if way.eventual:
+            variables |= {"QUIVER_CONSISTENCY": "eventual", "QUIVER_STALENESS_SECONDS": "60"}
+        bucket = self._store.url(self.dataset, PREFIX[QUIVER])
+        url = bucket if way.remote else built_indexes.directory(self.dataset)
+        return Reader(QUIVER, self.dataset, self._folder / "log", url, variables, distant=way.distant)
+
+    def from_memory(self) -> dict[str, list[dict[str, Any]]]:
+        """Walks of all ways in turn, after two that do not count."""
+        with contextlib.ExitStack() as stack:
+            nodes = [stack.enter_context(self.node(way)) for way in WAYS]
+            for node in nodes:
+                node.call("open")
+                node.call("walk", queries=self._queries)
+                node.call("walk", queries=self._queries)
+            walks = [[node.call("walk", queries=self._queries) for node in nodes] for _ in range(self._repeats)]
+        return {way.title: [turn[n] for turn in walks] for n, way in enumerate(WAYS)}
+
+    def fill(self) -> None:
+        """Have the disk tiers hold what the queries need. Raises ContenderError when they do not come to rest."""
+        for way in (way for way in WAYS if not (way.local or way.eventual)):
+            with self.node(way, disk=True) as node:
+                node.call("open")
+                node.call("walk", queries=self._queries)
+                deadline, before = time.monotonic() + SETTLE_SECONDS, {}
+                while (now := node.call("counts")) != before:
+                    if time.monotonic() > deadline:
+                        raise ContenderError("the disk tier did not come to rest")
+                    before = now
+                    time.sleep(1)
+                node.call("close")
+
+    def from_disk(self, *, emptied: bool) -> dict[str, list[dict[str, Any]]]:
+        """Walks of new processes, in turns: the first one, or one with memory emptied before each query."""
+        walks: dict[str, list[dict[str, Any]]] = {}
+        for _ in range(self._repeats):
+            for way in WAYS:
+                with self.node(way, disk=True) as node:
+                    node.call("open")
+                    if emptied:
+                        node.call("walk", queries=self._queries)
+                    walk = node.call("walk", queries=self._queries, emptied=emptied and not way.local)
+                    walks.setdefault(way.title, []).append(walk)
+        return walks
+
+
+def rows(dataset: str, source: str, walks: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Lines of the table; the ratio is of the medians, repeat by repeat."""
+    answers = truth(load(dataset))
+    for way in WAYS:
+        mine = walks[way.title]
+        directory = next(other.title for other in WAYS if other.local and other.eventual == way.eventual)
+        local = [statistics.median(walk["times"]) for walk in walks[directory]]
+        middle = [statistics.median(walk["times"]) for walk in mine]
+        found = [recall(ids, answers.ids[n], answers.distances[n], K) for n, ids in enumerate(mine[0]["found"])]
+        yield {
+            "data": dataset,
+            "from": source,
+            "read": way.title,
+            "p50 ms": spread([one * 1e3 for one in middle], digits=2),
+            "p99 ms": spread([percentile(walk["times"], 0.99) * 1e3 for walk in mine], digits=2),
+            "of the directory's p50": spread([a / b for a, b in zip(middle, local, strict=True)], digits=2),
+            "recall@10": f"{estimate(found).mean:.3f}",
+            "gets a query": f"{_grown(mine, 'gets'):.2f}",
+            "blocks fetched": f"{_grown(mine, 'fetched'):.2f}",
+            "blocks from disk": f"{_grown(mine, 'found_on_disk'):.2f}",
+        }
+
+
+def _grown(walks: list[dict[str, Any]], name: str) -> float:
+    return statistics.fmean(
+        (walk["after"].get(name, 0) - walk["before"].get(name, 0)) / len(walk["times"]) for walk in walks
+    )
+
+
+def compare(dataset: str, options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Everything on one data set: walks by where from, and by way. Raises ContenderError."""
+    built_indexes.build_all(dataset)
+    folder = Path(tempfile.mkdtemp(prefix="quiver-bench-", dir=scratch()))
+    try:
+        with ObjectStore(built_indexes.store_folder()) as store:
+            bench = Bench(dataset, store, folder, options)
+            results = {"memory": bench.from_memory()}
+            say(f"{dataset}: from memory")
+            bench.fill()
+            results["disk, first pass"] = bench.from_disk(emptied=False)
+            results["disk, memory emptied"] = bench.from_disk(emptied=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return results
+
+
+def main() -> None:
+    """Every data set in turn."""
+    parser = side_by_side.arguments(__doc__, data=("debian", "clustered-300000x384"), names=(QUIVER,))
+    options = side_by_side.parse(parser)
+    for dataset in options.data:
+        try:
+            results = compare(dataset, options)
+        except ContenderError as error:
+            say(f"{dataset}: left out, {error}")
+            continue
+        lines = [line for source, walks in results.items() for line in rows(dataset, source, walks)]
+        side_by_side.table(lines)
+        side_by_side.save(options, f"warm_tiers-{dataset}", {"lines": lines, "walks": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""How many requests a read makes one after the other: each takes one unit of virtual time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.reference import make_batch
+from quiver.engine.engine import Freshness, Query
+from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.settings import NativeSettings
+from quiver.format import paths
+from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.storage.cache.block_cache import BlockCache
+from simulation.faults import NONE
+from simulation.store import SimulatedStore
+from simulation.world import World
+
+INDEX = "a" * 32
+SPEC = IndexSpec(2, DistanceMetric.EUCLIDEAN)
+SETTINGS = NativeSettings(background=False, garbage_age=0.0, staleness=5.0)
+
+
+class UnitStore(SimulatedStore):
+    """Every request is judged half a unit after it was made, and answered after another half. Lists them all."""
+
+    def __init__(self, backing, process):
+        super().__init__(backing, process)
+        self.asked = []
+
+    def _latency(self):
+        return 0.5
+
+    async def put_new(self, key, parts):
+        self.asked.append(("put", key))
+        await super().put_new(key, parts)
+
+    async def get(self, key, start=0, length=None):
+        self.asked.append(("get", key))
+        return await super().get(key, start, length)
+
+    async def list(self, prefix, after=""):
+        self.asked.append(("list", prefix))
+        return await self._read(lambda: self._backing.matching(prefix, after))
+
+
+class Meter:
+    """What a piece of work on a node asks, and how long it takes."""
+
+    def __init__(self, world):
+        self.world = world
+
+    def open(self):
+        """The index on a fresh node whose caches are empty."""
+        node = self.world.start_node()
+        node.store = UnitStore(self.world.backing, node.process)
+        cache = BlockCache(node.store, node.runtime, 64 << 20)
+        self.engine = NativeEngine(node.store, node.runtime, SETTINGS, cache=cache)
+        return node, self.engine
+
+    async def spent(self, node, work):
+        """The answer, rounds, and kinds of requests."""
+        node.store.asked.clear()
+        began = self.world.loop.time()
+        answer = await node.call(work)
+        rounds = self.world.loop.time() - began
+        kinds = [kind for kind, _ in node.store.asked]
+        return answer, rounds, {kind: kinds.count(kind) for kind in set(kinds)}
+
+
+async def fill(index, flushes, entries):
+    """So many flushes, and so many log entries after them."""
+    number = 0
+    for _ in range(flushes):
+        number += 1
+        await index.put(make_batch([f"k{number}"], [[number, 1.0]]))
+        await index.maintenance.flush()
+    for _ in range(entries):
+        number += 1
+        await index.put(make_batch([f"k{number}"], [[number, 1.0]]))
+
+
+def query(index, **freshness):
+    return index.query(Query(np.ones(2, np.float32), 100), Freshness(**freshness))
+
+
+def run(scenario):
+    with World(1, NONE) as world:
+        return world.run(scenario(Meter(world)))
+
+
+async def prepared(meter, flushes, entries):
+    node, engine = meter.open()
+    index = await node.call(engine.open(INDEX, SPEC))
+    await node.call(fill(index, flushes, entries))
+    return node, index
+
+
+def test_a_warm_strong_read_makes_three_small_requests_in_two_rounds_and_lists_nothing():
+    async def scenario(meter):
+        node, index = await prepared(meter, 2, 3)
+        await node.call(query(index))
+        return await meter.spent(node, query(index))
+
+    hits, rounds, kinds = run(scenario)
+    assert (len(hits.keys), rounds, kinds) == (5, 2, {"get": 3})
+
+
+def test_a_warm_strong_read_costs_what_its_check_costs_and_not_that_of_the_search_on_top():
+    async def scenario(meter):
+        node, index = await prepared(meter, 2, 3)
+        await node.call(query(index))
+        index.snapshots._pool.drop(INDEX, index.state.segments[0].id)  # its bytes have to be fetched again
+        return await meter.spent(node, query(index))
+
+    hits, rounds, kinds = run(scenario)
+    assert len(hits.keys) == 5
+    assert kinds["get"] > 3
+    assert rounds <= 3  # of the search; the two of the check go beside
+
+
+def test_an_eventual_read_within_the_bound_makes_no_request():
+    async def scenario(meter):
+        node, index = await prepared(meter, 1, 1)
+        await node.call(query(index))
+        return await meter.spent(node, query(index, eventual=True))
+
+    hits, rounds, kinds = run(scenario)
+    assert (len(hits.keys), rounds, kinds) == (2, 0, {})
+
+
+@pytest.mark.parametrize(("entries", "rounds"), [(0, 2), (1, 3), (3, 4), (7, 5), (15, 6)])
+def test_entries_of_others_are_read_in_waves_that_double(entries, rounds):
+    async def scenario(meter):
+        node, index = await prepared(meter, 1, 0)
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, SPEC))
+        await reader.call(query(other))
+        await node.call(fill(index, 0, entries))
+        return await meter.spent(reader, other.log.refresh())
+
+    slot, spent, kinds = run(scenario)
+    assert (slot, spent) == (1 + entries, rounds)
+    assert kinds.keys() == {"get"}
+
+
+def test_a_fresh_node_knows_the_end_of_the_log_after_three_rounds():
+    async def scenario(meter):
+        await prepared(meter, 2, 40)
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, SPEC))
+        return await meter.spent(reader, other.log.refresh())
+
+    slot, rounds, kinds = run(scenario)
+    assert (slot, rounds) == (42, 3)
+    assert kinds == {"list": 2, "get": 42}  # a checkpoint, forty entries, and the slot after them
+
+
+def test_a_fresh_nodes_first_search_does_not_wait_for_its_last_round():
+    async def scenario(meter):
+        await prepared(meter, 2, 3)
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, SPEC))
+        return await meter.spent(reader, query(other))
+
+    hits, rounds, _ = run(scenario)
+    assert len(hits.keys) == 5
+    assert rounds <= 5  # listing, checkpoint and log, then up to three of the search
+
+
+def test_a_commit_makes_two_small_requests_in_one_round_beside_its_put():
+    async def scenario(meter):
+        node, index = await prepared(meter, 1, 1)
+        return await meter.spent(node, index.put(make_batch(["x"], [[1.0, 1.0]])))
+
+    commit, rounds, kinds = run(scenario)
+    assert (commit, rounds, kinds) == (3, 2, {"put": 1, "get": 2})
+
+
+def test_without_a_checkpoint_reads_list():
+    async def scenario(meter):
+        node, index = await prepared(meter, 0, 2)
+        await node.call(query(index))
+        return await meter.spent(node, query(index))
+
+    _, rounds, kinds = run(scenario)
+    assert (rounds, kinds) == (2, {"get": 1, "list": 1})
+
+
+def test_a_log_past_what_is_read_at_once_is_read_whole(monkeypatch):
+    monkeypatch.setattr("quiver.storage.commit_log._AHEAD_SLOTS", 8)
+
+    async def scenario(meter):
+        await prepared(meter, 1, 30)
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, SPEC))
+        return await meter.spent(reader, query(other))
+
+    hits, _, kinds = run(scenario)
+    assert len(hits.keys) == 31
+    assert kinds["list"] == 2
+
+
+def test_a_checkpoint_that_holds_less_than_its_segments_names_say_is_no_obstacle():
+    """An orphan of a flush that lost, drafted later than the checkpoint that won."""
+
+    async def scenario(meter):
+        node, index = await prepared(meter, 1, 5)
+        orphan = paths.segment_id(1, 4, "f" * 32)
+        await node.store.put_new(paths.segment_key(index.root, orphan, paths.ROWS), [b"orphan"])
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, SPEC))
+        return await meter.spent(reader, other.log.refresh())
+
+    slot, rounds, _ = run(scenario)
+    assert (slot, rounds) == (6, 4)
