@@ -1,4 +1,7 @@
-"""Indexes that are built once, and then served by the benchmarks' object store: a bucket for each data set."""
+"""Indexes that are built once, and then served by the benchmarks' object store: a bucket for each data set.
+
+They stay as they were built: remove the folder of a data set to measure what a newer Quiver writes.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ HTTP: a TLS handshake is not simulated. Dollars are by the prices of S3 Standard
 
 LanceDB reads so many partitions at once as it has threads for computing, by default one for each core. So that it
 does not wait because this machine is small, it is asked with 16 of them too (LANCE_CPU_THREADS); Quiver's requests
-do not depend on the number of cores.
+do not depend on the number of cores. "Store late" is how much later than simulated the latest of a query's answers
+was, in the median.
 """
 
 from __future__ import annotations
@@ -130,6 +131,7 @@ def row(dataset: str, stage: str, name: str, runs: list[dict[str, Any]], part: s
         "MB": f"{statistics.median(values['MB']):.2f}",
         "$ a million": f"{statistics.fmean(values['dollars a million']):.2f}",
         "recall@10": f"{estimate(found).mean:.3f}",
+        "store late, ms": f"{statistics.median(values['late ms']):.1f}",
         "queries": len(runs),
     }
 

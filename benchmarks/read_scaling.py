@@ -231,7 +231,12 @@ def report(dataset: str, results: dict[str, Any], options: argparse.Namespace) -
         for caches, one in found["joining"].items()
     ]
     side_by_side.table(joining)
-    found = {"readers": list(together.values()), "joining": joining, "found": results}
+    timelines = {
+        f"{stage}, {count}": [run["timeline"] for run in runs]
+        for stage, found in results.items()
+        for count, runs in found["together"].items()
+    }
+    found = {"readers": list(together.values()), "joining": joining, "timelines": timelines}
     side_by_side.save(options, f"read_scaling-{dataset}", found)
     series: dict[str, dict[int, float]] = {}
     for (stage, count), line in together.items():

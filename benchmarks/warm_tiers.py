@@ -182,6 +182,9 @@ def main() -> None:
             continue
         lines = [line for source, walks in results.items() for line in rows(dataset, source, walks)]
         side_by_side.table(lines)
+        for walks in results.values():
+            for walk in (walk for mine in walks.values() for walk in mine):
+                del walk["found"]
         side_by_side.save(options, f"warm_tiers-{dataset}", {"lines": lines, "walks": results})
 
 

@@ -9,6 +9,7 @@ import json
 import random
 from contextlib import suppress
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ SIGNER = SigV4Auth(
     Credentials(KEYS["QUIVER_ACCESS_KEY_ID"], KEYS["QUIVER_SECRET_ACCESS_KEY"]), "s3vectors", "us-east-1"
 )
 JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 CALLS_PER_CONNECTION = 8
 """Workers share a port by connection, so a client that means to meet all of them changes connections."""
 
@@ -67,11 +69,15 @@ class Client:
         """Do one operation. 4xx is a refusal; 5xx and everything but a whole answer leave the outcome unknown."""
         return self._send(operation, json.dumps(parameters).encode(), JSON)
 
+    def read(self, operation: str, headers: Mapping[str, str], **parameters: object) -> Answer:
+        """The same with further headers, which are signed too."""
+        return self._send(operation, json.dumps(parameters).encode(), JSON, headers)
+
     def load(self, names: Mapping[str, str], stream: bytes) -> Answer:
         """LoadVectors with an Arrow stream; the answer means what it means after `call`."""
         return self._send(f"quiver/LoadVectors?{urlencode(names)}", stream, ARROW)
 
-    def _send(self, target: str, body: bytes, content: str) -> Answer:
+    def _send(self, target: str, body: bytes, content: str, more: Mapping[str, str] = NO_HEADERS) -> Answer:
         if next(self._calls) % CALLS_PER_CONNECTION == 0:
             self.close()
         try:
@@ -79,7 +85,7 @@ class Client:
         except OSError:
             return Answer(Outcome.NOT_SENT)
         try:
-            return self._exchange(connection, target, body, content)
+            return self._exchange(connection, target, body, {"Content-Type": content, **more})
         except (OSError, http.client.HTTPException):
             self.close()
             return Answer(Outcome.UNKNOWN)
@@ -92,9 +98,11 @@ class Client:
             self._connection = connection
         return self._connection
 
-    def _exchange(self, connection: http.client.HTTPConnection, target: str, body: bytes, content: str) -> Answer:
+    def _exchange(
+        self, connection: http.client.HTTPConnection, target: str, body: bytes, given: Mapping[str, str]
+    ) -> Answer:
         url = f"http://{connection.host}:{connection.port}/{target}"
-        headers = {"Content-Type": content, "X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
+        headers = {**given, "X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest()}
         request = AWSRequest("POST", url, headers, body)
         SIGNER.add_auth(request)
         connection.request("POST", f"/{target}", body, dict(request.headers.items()))

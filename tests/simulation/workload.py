@@ -280,7 +280,7 @@ class Workload:
         limit: int | None = None,
         lag: float = 0.0,
     ) -> bool:
-        """One read, recorded when answered; whether it was. One that may lag behind may have been called earlier."""
+        """One read, recorded when answered; whether it was. One that may lag behind counts as called earlier."""
         call = self.world.loop.time() - lag
         self.history.requests += 1
         try:

@@ -259,6 +259,10 @@ class SegmentReader:
         """The metadata of some rows, JSON texts."""
         return self._read_texts(self._text_offsets(rows, 1))
 
+    def require_all(self) -> None:
+        """Have all of rows.parquet come in one wave. Raises MissingBytesError."""
+        self._view.require(0, len(self._data))
+
     def require_rows(self, rows: NDArray[np.int64], *, metadata: bool) -> None:
         """Have all of some rows come in one wave: their vectors, their keys, and their metadata if asked for.
 
@@ -339,9 +343,11 @@ class SegmentReader:
         found = np.full(len(keys), -1, np.int64)
         low = np.searchsorted(self.key_hashes, hashes, "left")
         high = np.searchsorted(self.key_hashes, hashes, "right")
-        for number in np.flatnonzero(low < high).tolist():
-            for row in self.key_rows[low[number] : high[number]].tolist():
-                if self.key(row) == keys[number]:
+        numbers = np.repeat(np.arange(len(keys)), high - low)
+        if len(numbers):
+            rows = np.concatenate([self.key_rows[low[each] : high[each]] for each in np.flatnonzero(low < high)])
+            for number, row, key in zip(numbers.tolist(), rows.tolist(), self.keys_of(rows), strict=True):
+                if key == keys[number]:
                     found[number] = row
         return found
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from quiver.storage.segment_builder import BuiltSegment
 
 
+_READ_WHOLE = 1 << 20  # bytes: an index object up to this size costs one request however much of it is read
+
+
 class Written(NamedTuple):
     """Sizes of an index object: all of it, and its end, which every search begins with."""
 
@@ -37,6 +40,8 @@ async def write_segment(
     buffers = segment_index.encode(footer, built.sections)
     await create_object(store, runtime, key, buffers)
     runtime.reach("segment:written")
-    before = segment_index.sections_before_head(built.sections)
     sizes = [len(buffer) for buffer in buffers]
+    if sum(sizes) <= _READ_WHOLE:
+        return Written(sum(sizes), sum(sizes))
+    before = segment_index.sections_before_head(built.sections)
     return Written(sum(sizes), sum(sizes) - sum(sizes[: 1 + 2 * before]))

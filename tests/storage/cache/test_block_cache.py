@@ -153,8 +153,8 @@ async def test_an_object_that_is_gone_or_too_short_is_an_error():
     await bench.view()
     with pytest.raises(ObjectNotFoundError):
         await bench.read(bench.cache.open("absent", SIZE), 0)
+    view = bench.cache.open("a", SIZE + BLOCK)
     with pytest.raises(CorruptObjectError, match="ends at"):
-        view = bench.cache.open("a", SIZE + BLOCK)
         await bench.cache.complete(lambda: view.require(SIZE, SIZE + BLOCK))
 
 
@@ -187,6 +187,23 @@ async def test_what_is_dropped_takes_no_memory_and_comes_again():
     assert bytes(view.data[3 * BLOCK : 4 * BLOCK]) == bytes(BLOCK)
     with pytest.raises(MissingBytesError):
         view.require(3 * BLOCK, 3 * BLOCK + 1)
+
+
+@asynchronous
+async def test_short_last_blocks_free_no_more_than_they_have():
+    """Of many small objects each one's only block is short: as many go as it takes."""
+    bench = Bench(budget=10_000)
+    views = []
+    for number in range(30):
+        key = f"small-{number}"
+        await bench.store.put_new(key, [bytes(1000)])
+        views.append(bench.cache.open(key, 1000))
+        await bench.cache.complete(partial(views[-1].require, 0, 1000))
+        assert bench.cache.nbytes == sum(1000 for view in views if view.present[0]) <= 10_000 + 1000
+    bench.cache._budget = 0
+    await bench.read(await bench.view(), 0)
+    await bench.read(await bench.view(), 1)
+    assert not any(view.present[0] for view in views)
 
 
 @asynchronous

@@ -34,7 +34,7 @@ class RaBitQ(Codec):
     """One bit per coordinate and eight bytes."""
 
     name: ClassVar[str] = "rabitq"
-    floats: ClassVar[int] = len(_FACTORS)
+    floats: ClassVar[int] = 2
 
     def __init__(self, dimension: int, seed: int) -> None:
         self._dimension, self._seed = dimension, seed

@@ -117,6 +117,7 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
     if chosen.method is Method.GATHER:
         candidates = _gather(reader, segment.live() if allowed is None else row_numbers(allowed), target)
     elif chosen.method is Method.SCAN:
+        reader.require_all()
         candidates = Candidates.join(_scan(reader, _row_mask(reader.rows, allowed, dead), target))
     else:
         candidates = _gather(reader, np.zeros(0, np.int64), target)

@@ -25,6 +25,10 @@ IndexId = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 """An index id, or "" for none. It becomes part of object names, so nothing else is read from a checkpoint."""
 
 
+ObjectSize = Annotated[int, msgspec.Meta(ge=0, le=1 << 46)]
+"""Bytes of an object, far more than any store takes."""
+
+
 class SegmentRef(msgspec.Struct, frozen=True):
     """A segment as a checkpoint names it.
 
@@ -43,8 +47,8 @@ class SegmentRef(msgspec.Struct, frozen=True):
     nbytes: int
     tombstones: bytes = b""
     home: IndexId = ""
-    index_bytes: int = 0
-    head_bytes: int = 0
+    index_bytes: ObjectSize = 0
+    head_bytes: ObjectSize = 0
 
     def owner(self, index_id: str) -> str:
         """Id of the index that it is stored under, when the index with this id names it."""

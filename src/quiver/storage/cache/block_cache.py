@@ -42,9 +42,8 @@ _SMOOTHING = 0.2
 
 @dataclass(slots=True)
 class Counts:
-    """What the cache did since it was made: blocks found in memory, on disk or neither; bytes; dropped blocks."""
+    """What the cache did since it was made: blocks found on disk or not at all; bytes; dropped blocks."""
 
-    found_in_memory: int = 0
     found_on_disk: int = 0
     fetched: int = 0
     fetched_bytes: int = 0

@@ -28,10 +28,12 @@ class Leases:
 
     Attributes:
         epoch: the number of the latest lease.
+        found: blocks that were required and there.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
+        self.found = 0
         self._active: dict[int, None] = {}
 
     @property
@@ -85,6 +87,7 @@ class CachedView(ObjectView):
         self.hot[blocks] |= self.used[blocks] < self._leases.horizon
         self.used[blocks] = self._leases.epoch
         present = self.present[blocks]
+        self._leases.found += int(np.count_nonzero(present))
         if not present.all():
             raise MissingBytesError([Wanted(self, np.unique(blocks[~present]))])
 
