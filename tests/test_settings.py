@@ -47,6 +47,13 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("QUIVER_FLUSH_ROWS", "0"),
         ("QUIVER_GARBAGE_AGE_SECONDS", "0"),
         ("QUIVER_MAINTENANCE", "thread"),
+        ("QUIVER_ROLE", "leader"),
+        ("QUIVER_CONSISTENCY", "Strong"),
+        ("QUIVER_STALENESS_SECONDS", "-0.1"),
+        ("QUIVER_STALENESS_SECONDS", "nan"),
+        ("QUIVER_STALENESS_SECONDS", "inf"),
+        ("QUIVER_STALENESS_SECONDS", "soon"),
+        ("QUIVER_PATROL_SECONDS", "0"),
         ("QUIVER_ADMIN_PORT", "8080"),
         ("QUIVER_ADMIN_PORT", "-1"),
     ],
@@ -60,6 +67,17 @@ def test_processes_do_not_share_memory() -> None:
     assert load({}, root="memory:").workers == 1
     with pytest.raises(SettingsError, match="QUIVER_WORKERS must be 1"):
         load({}, root="memory:", workers=2)
+
+
+def test_a_maintainer_is_one_process_and_a_root_in_memory_has_no_other_roles() -> None:
+    with pytest.raises(SettingsError, match="QUIVER_WORKERS must be 1 for a maintainer"):
+        load({}, role="maintainer", workers=2)
+    with pytest.raises(SettingsError, match="QUIVER_ROLE must be all"):
+        load({}, root="memory:", role="reader")
+
+
+def test_fractions_of_a_second_are_read() -> None:
+    assert load({"QUIVER_STALENESS_SECONDS": "0.25"}).staleness_seconds == 0.25
 
 
 def test_an_access_key_with_a_slash_is_refused() -> None:

@@ -18,12 +18,19 @@ CRASH_POINTS = (
     "load:published",
     "checkpoint:published",
     "gc:chosen",
+    "gc:checkpoint_deleted",
     "gc:log_deleted",
     "service:index_sealed",
 )
 
 CLONE_POINTS = ("clone:pinned", "clone:created")
 """Those that only cloning comes by, which has no HTTP operation: tests/cluster/test_clone_kills.py kills there."""
+
+
+COMMIT_STORE_POINTS = tuple(
+    f"commit_store:{point}" for point in ("announced", "uploaded", "decided", "leaving", "bodies_removed")
+)
+"""Those of a root whose creations a table decides: tests/objectstore/test_commit_store.py dies there."""
 
 
 def points_in_source() -> set[str]:

@@ -50,6 +50,9 @@ class FakeLoader:
 
     loads: list[tuple[dict[str, Any], list[Any], list[Any]]] = field(default_factory=list)
 
+    def check_loading(self) -> None:
+        """Everybody may load."""
+
     async def load(self, params: dict[str, Any], source: Source, progress: Any) -> FakeAnswer:
         if params.get("vectorBucketName") == "missing":
             raise NotFoundError("The specified index could not be found")

@@ -28,7 +28,10 @@ HOME = Home("us-east-1", "123456789012")
 class CatalogNode:
     """What a client and a maintainer ask of one node."""
 
-    def __init__(self, node: Node, catalog: CatalogSettings, native: NativeSettings) -> None:
+    def __init__(
+        self, node: Node, catalog: CatalogSettings, native: NativeSettings, *, patrols: bool = False
+    ) -> None:
+        self._patrols = patrols
         self._random = node.world.random
         self._age = native.garbage_age
         self.store = RetryingStore(node.store, node.runtime)
@@ -57,8 +60,8 @@ class CatalogNode:
                 return
 
     async def compact(self) -> None:
-        """By one of the two ways there are: as an operator does it, or as a maintainer."""
-        if self._random.random() < 0.5:
+        """As an operator does it, or in half of the cases as a maintainer, where nodes go on patrol."""
+        if self._patrols and self._random.random() < 0.5:
             await self.patrol.round()
             return
         try:

@@ -589,7 +589,7 @@ MUTANTS = [
     Mutant(
         "409 read as exists",
         "object_store #852",
-        lambda: patch.object(segment_writer, "_create", create_believing_409),
+        lambda: patch.object(segment_writer, "create_object", create_believing_409),
         scenarios.run_engine,
         Bias(conflicts, busy),
     ),
@@ -697,6 +697,6 @@ MUTANTS = [
         clone_mutants.with_clones_of_clones_unknown_to_release,
         scenarios.run_clones,
         CLONING,
-        seeds=200,
+        seeds=400,
     ),
 ]

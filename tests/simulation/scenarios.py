@@ -180,7 +180,7 @@ def run_catalog(seed: int, bias: Bias = NO_BIAS) -> Report:
         catalog = CatalogSettings(draw_log_settings(world), checkpoint_slots=world.random.choice([1, 3, 10]))
 
         async def open_node(node: Node) -> CatalogNode:
-            return CatalogNode(node, catalog, native)
+            return CatalogNode(node, catalog, native, patrols=True)
 
         workload = CatalogWorkload(world, draw_plan(world, bias), open_node)
         return run_and_judge(world, workload, lambda: judge_catalog(workload.history, world.backing))

@@ -62,9 +62,11 @@ class EventHash:
 
 
 class Backing:
-    """The truth all connections share. `log` keeps every log object ever created, for the replay checker, and
-    `log_time` the virtual time at which each was created first; `first` keeps the first bytes and time of every
-    other object."""
+    """The truth all connections share. Nodes take it for local when it is `resident`.
+
+    `log` keeps every log object ever created, for the replay checker, and `log_time` the virtual time at which
+    each was created first; `first` keeps the first bytes and time of every other object.
+    """
 
     def __init__(self, loop: VirtualLoop, random: Random, faults: Faults, events: EventHash) -> None:
         self.loop = loop
@@ -77,6 +79,7 @@ class Backing:
         self.log_time: dict[str, float] = {}
         self.first: dict[str, tuple[bytes, float]] = {}
         self.requests = 0
+        self.resident = False
         self._outside = Context()
 
     def at(self, delay: float, action: Callable[[], None]) -> None:
@@ -120,6 +123,7 @@ class SimulatedStore(ObjectStore):
     def __init__(self, backing: Backing, process: Process) -> None:
         self._backing = backing
         self._process = process
+        self.resident = backing.resident
         self.unreachable_until = 0.0
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:

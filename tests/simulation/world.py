@@ -35,6 +35,7 @@ class World:
         self.loop = VirtualLoop()
         self.events = EventHash()
         self.backing = Backing(self.loop, self.random, self.faults, self.events)
+        self.backing.resident = faults is None and self.random.random() < 0.25
         self.nodes: list[Node] = []
         self.reached: Counter[str] = Counter()
         self.crashed_at: Counter[str] = Counter()

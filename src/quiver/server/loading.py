@@ -52,8 +52,9 @@ IN_MEMORY = 1 << 20
 
 
 class Loader(Protocol):
-    """What loads rows; see `BulkOperations.load`."""
+    """What loads rows; see `BulkOperations`."""
 
+    def check_loading(self) -> None: ...
     def load(self, params: dict[str, Any], source: Source, progress: Progress, /) -> Awaitable[Answer]: ...
 
 
@@ -85,6 +86,7 @@ class Loading:
             try:
                 params, columns, digest = self._judge(head, exchange)
                 ready = loader()
+                ready.check_loading()
                 await held.enter_async_context(self._room.share(weight))
             except (Refusal, QuiverError) as error:
                 if weight > self._drained:

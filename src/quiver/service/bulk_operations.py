@@ -59,6 +59,10 @@ class BulkOperations:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    def check_loading(self) -> None:
+        """Raises AccessDeniedError where the process does not load."""
+        self._context.role.check(write=True)
+
     async def load(self, params: dict[str, Any], source: Source, progress: Progress) -> Response:
         """Insert or replace every row of a source; body `rows`: how many distinct keys.
 
@@ -66,7 +70,7 @@ class BulkOperations:
         Raises: ValidationError, SerializationError, NotFoundError, BusyError, UnavailableError, DataError; no row
         is visible then. AccessDeniedError where the process only reads.
         """
-        self._context.role.check(write=True)
+        self.check_loading()
 
         async def load(index: Index) -> Response:
             opened = await self._context.engine.open(index.index_id, index.spec)

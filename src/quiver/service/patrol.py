@@ -77,7 +77,7 @@ class Patrol:
         while True:
             try:
                 await self.round()
-            except QuiverError:  # the next round may fare better
+            except Exception:  # noqa: BLE001 - whatever it was, the next round may fare better
                 self.failures += 1
             await self._runtime.sleep(self._period * (0.5 + self._runtime.random()))
 
