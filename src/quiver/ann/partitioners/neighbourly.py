@@ -1,6 +1,6 @@
 """An order of centroids in which neighbours in space stand near each other.
 
-Partitions are stored in it, so that those a query probes often lie side by side, and fewer requests fetch them from
+Partitions are stored in it, so that those a query probes often lie side by side and fewer requests fetch them from
 a remote store. Centroids are halved along their widest direction, and the halves again.
 """
 

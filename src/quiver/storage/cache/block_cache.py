@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from quiver.storage.cache.disk_tier import DiskTier
 
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.cache.disk_tier import DiskTier
     from quiver.storage.cache.view import ObjectView
 
 T = TypeVar("T")
