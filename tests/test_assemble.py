@@ -14,6 +14,7 @@ from quiver import assemble
 from quiver.assemble import create_commit_table, open_service, open_store
 from quiver.model.errors import NotFoundError, UnavailableError
 from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.local import LocalStore
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.settings import Settings, SettingsError
 from quiver.storage.store_format import open_store_format
@@ -192,3 +193,51 @@ def test_a_root_opened_through_a_commit_store_works(
 @pytest.mark.parametrize("root", ["memory:", "s3://bucket/prefix", "./directory"])
 def test_only_a_root_that_names_one_has_a_commit_table(root: str, runtime: SystemRuntime) -> None:
     assert asyncio.run(create_commit_table(root, runtime)) is None
+
+
+class Distant(LocalStore):
+    """A directory that is read like a remote store: through the caches."""
+
+    resident = False
+
+
+def test_caches_are_for_stores_that_are_not_at_hand(
+    tmp_path: Path, runtime: SystemRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        settings = Settings(root=str(tmp_path / "data"), cache_folder=str(tmp_path / "cache"))
+        local = await open_service(settings, runtime, background=False)
+        assert (local.cache, local.cache_counts()) == (None, None)
+        await local.close()
+        assert not (tmp_path / "cache").exists()
+        monkeypatch.setattr(assemble, "LocalStore", Distant)
+        distant = await open_service(settings, runtime, background=False)
+        counts = distant.cache_counts()
+        assert counts is not None
+        assert counts == distant.engine.cache_counts()
+        assert (counts.budget, counts.fetched) == (settings.cache_bytes, 0)
+        await distant.close()
+
+    asyncio.run(scenario())
+
+
+def test_workers_share_the_disk_cache_and_a_closed_root_leaves_its_part_to_the_next(
+    tmp_path: Path, runtime: SystemRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assemble, "LocalStore", Distant)
+    folder = tmp_path / "cache"
+    settings = Settings(
+        root=str(tmp_path / "data"), cache_folder=str(folder), cache_folder_bytes=100 << 20, workers=4
+    )
+
+    async def scenario() -> None:
+        for _ in range(2):
+            opened = await open_service(settings, runtime, background=False)
+            counts = opened.cache_counts()
+            assert counts is not None
+            assert counts.disk is not None
+            assert counts.disk.budget == 25 << 20
+            await opened.close()
+        assert [path.name for path in folder.iterdir()] == ["0"]
+
+    asyncio.run(scenario())

@@ -151,3 +151,9 @@ def test_roots_that_are_directories_are_told_from_others(root: str, directory: s
 def test_a_file_url_of_another_machine_is_refused(root: str) -> None:
     with pytest.raises(SettingsError, match="file:///path"):
         local_directory(root)
+
+
+def test_a_disk_cache_has_something_for_each_worker() -> None:
+    assert load({}, workers=8, cache_folder_bytes=128 << 20).workers == 8
+    with pytest.raises(SettingsError, match="QUIVER_CACHE_FOLDER_BYTES must be at least 16777216"):
+        load({}, workers=9, cache_folder_bytes=128 << 20)

@@ -59,22 +59,18 @@ class QuiverNode(QuiverLibrary):
         """What its caches did so far, in blocks, and what the store was asked."""
         asked = self._root.store_counts()
         found = {"gets": asked.get.requests, "got bytes": asked.get.bytes_out, "lists": asked.list.requests}
-        cache = self._root.engine._pool._cache
-        if cache is None:
+        counts = self._root.cache_counts()
+        if counts is None:
             return found
-        found |= dataclasses.asdict(cache.counts)
-        if cache._disk is not None:
-            found |= {f"disk {name}": n for name, n in dataclasses.asdict(cache._disk.counters).items()}
-        return found
+        cached = dataclasses.asdict(counts)
+        disk = cached.pop("disk") or {}
+        return found | cached | {f"disk {name}": n for name, n in disk.items()}
 
     def empty(self) -> None:
         """Drop everything that the caches have in memory."""
 
         async def drop() -> None:
-            cache = self._root.engine._pool._cache
-            budget, cache._budget = cache._budget, -10 * cache.nbytes
-            cache._make_room()
-            cache._budget = budget
+            self._root.cache.shrink(0)
 
         self._connection._loop.run(drop())
 

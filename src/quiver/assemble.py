@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from quiver.service.reading import Reading
     from quiver.service.snapshot_operations import SnapshotOperations
     from quiver.settings import Settings
+    from quiver.storage.cache.counts import CacheCounts
 
 _FIRST_ROUNDS, _FIRST_KEYS = 8, 20  # some 350 requests, once in the life of a root
 
@@ -54,7 +55,7 @@ _FEWEST_SEGMENTS, _MOST_SEGMENTS = 64, 16_384
 
 @dataclass(frozen=True, slots=True)
 class OpenRoot:
-    """An open root. Whoever opened it closes it; the runtime stays open."""
+    """An open root. Whoever opened it closes it; the runtime stays open. `cache` is for a remote store only."""
 
     store: ObjectStore
     meter: MeteredStore
@@ -62,6 +63,7 @@ class OpenRoot:
     service: Service
     administration: Administration
     patrol: asyncio.Task[None] | None = None
+    cache: BlockCache | None = None
 
     async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
         """Do one S3 Vectors operation; see `Service.call`."""
@@ -81,12 +83,18 @@ class OpenRoot:
         """What was asked of the object store since the root was opened."""
         return self.meter.snapshot()
 
+    def cache_counts(self) -> CacheCounts | None:
+        """What the caches did since then, and what they hold; None where nothing is cached."""
+        return self.engine.cache_counts()
+
     async def close(self) -> None:
         """Finish background work and release everything."""
         if self.patrol is not None:
             self.patrol.cancel()
             await asyncio.wait([self.patrol])
         await self.engine.close()
+        if self.cache is not None:
+            await self.cache.shut()
         await self.store.close()
 
 
@@ -151,7 +159,7 @@ async def open_service(
             period=settings.patrol_seconds,
         )
         patrol = runtime.spawn(beat.run(), "patrol")
-    return OpenRoot(store, meter, engine, service, administration, patrol)
+    return OpenRoot(store, meter, engine, service, administration, patrol, cache)
 
 
 def _before_creation(
@@ -174,7 +182,8 @@ def _cache(store: ObjectStore, settings: Settings, runtime: Runtime) -> BlockCac
     disk = None
     if settings.cache_folder:
         try:
-            disk = DiskTier.open(Path(settings.cache_folder), settings.cache_folder_bytes, runtime.new_id())
+            budget = settings.cache_folder_bytes // settings.workers
+            disk = DiskTier.open(Path(settings.cache_folder), budget, runtime.new_id())
         except OSError as error:
             raise SettingsError(f"QUIVER_CACHE_FOLDER cannot be used: {error}") from error
     return BlockCache(store, runtime, settings.cache_bytes, disk)

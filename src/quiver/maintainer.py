@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -115,7 +116,8 @@ def main() -> None:
 
 async def _serve(idle_seconds: float, say: Say) -> None:
     runtime = SystemRuntime()
-    root = await open_service(load(os.environ), runtime, background=False)
+    settings = replace(load(os.environ), cache_folder="")  # what upkeep reads is not what queries will
+    root = await open_service(settings, runtime, background=False)
     maintainer = Maintainer(root, runtime, say)
     lanes = {job: Lane(maintainer.carry_out) for job in Job}
     for job, lane in lanes.items():

@@ -63,7 +63,7 @@ class Settings:
     cache_folder: str = _setting(
         "", "a directory for more blocks of a remote root, kept over restarts; none if empty"
     )
-    cache_folder_bytes: int = _setting(10240 * MIB, "how much may be kept there, per process")
+    cache_folder_bytes: int = _setting(10240 * MIB, "how much may be kept there, by all workers together")
     buffered_bytes: int = _setting(256 * MIB, "request bodies held in memory at once, per process")
     load_bytes: int = _setting(4096 * MIB, "body of a bulk load over HTTP, kept in a temporary file; 0 for none")
     flush_rows: int = _setting(32_768, "rows an index takes in before they are flushed to a segment")
@@ -193,6 +193,11 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ("memory_budget_bytes", s.memory_budget_bytes >= 16 * MIB, "must be at least 16777216 (16 MiB)"),
         ("cache_bytes", s.cache_bytes >= 16 * MIB, "must be at least 16777216 (16 MiB)"),
         ("cache_folder_bytes", s.cache_folder_bytes >= 64 * MIB, "must be at least 67108864 (64 MiB)"),
+        (
+            "cache_folder_bytes",
+            s.cache_folder_bytes >= 16 * MIB * s.workers,
+            "must be at least 16777216 (16 MiB) for each worker",
+        ),
         ("buffered_bytes", s.buffered_bytes >= 20 * MIB, "must be at least 20971520 (one whole request)"),
         ("load_bytes", s.load_bytes >= 0, "must not be negative"),
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),

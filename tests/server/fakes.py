@@ -27,6 +27,7 @@ from quiver.server.logs import make_logger
 from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
 from quiver.service.reading import AS_SET, Reading
+from quiver.storage.cache.counts import CacheCounts
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
@@ -102,6 +103,11 @@ class FakeService:
         counts = StoreCounts()
         counts.get.requests = len(self.calls)
         return counts
+
+    def cache_counts(self) -> CacheCounts:
+        return CacheCounts(
+            found_in_memory=3 * len(self.calls), missed=len(self.calls), nbytes=65536, budget=1 << 20
+        )
 
     async def close(self) -> None:
         self.closed = True

@@ -1,9 +1,12 @@
-"""Metrics of upkeep: what runs, what ended and how, and how far the stages under way are."""
+"""Metrics of upkeep (what runs, what ended and how, how far the stages under way are) and of caches."""
 
 from __future__ import annotations
 
+import dataclasses
+
 from quiver.engine.native.workshop import Job
 from quiver.server.metrics import Metrics
+from quiver.storage.cache.counts import CacheCounts, DiskCounts
 
 
 def test_upkeep_is_counted_by_job_and_result() -> None:
@@ -26,3 +29,25 @@ def test_upkeep_is_counted_by_job_and_result() -> None:
     assert value("jobs_total", job="flush", result="failed") is None
     assert value("seconds_total", job="flush") == 1.5
     assert value("rows", stage="write") == 0
+
+
+def test_caches_are_counted_by_tier_and_only_what_is_new() -> None:
+    metrics = Metrics()
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"quiver_cache_{name}", labels)
+
+    metrics.observe_cache(None)
+    assert value("hits_total", tier="memory") is None
+    disk = DiskCounts(evicted=4, damaged=1, failures=2, nbytes=500, budget=1000)
+    first = CacheCounts(10, 5, 2, 3, 3000, 1, 6, 70, 100, disk)
+    for _ in range(2):
+        metrics.observe_cache(first)
+    more = dataclasses.replace(disk, evicted=9, damaged=2, nbytes=400)
+    metrics.observe_cache(CacheCounts(11, 7, 5, 9, 9000, 4, 8, 60, 100, more))
+    assert [value("hits_total", tier=tier) for tier in ("memory", "disk")] == [11, 7]
+    assert [value("evictions_total", tier=tier) for tier in ("memory", "disk")] == [8, 9]
+    assert [value("bytes", tier=tier) for tier in ("memory", "disk")] == [60, 400]
+    assert [value("budget_bytes", tier=tier) for tier in ("memory", "disk")] == [100, 1000]
+    names = ("misses", "requests", "fetched_bytes", "damaged_blocks", "disk_failures")
+    assert [value(f"{name}_total") for name in names] == [5, 4, 9000, 2, 2]

@@ -288,6 +288,9 @@ def test_metrics_and_stats_have_a_listener_of_their_own(server):
     assert stats["workers"] == 1
     assert stats["admittedBytes"] == 0
     assert stats["store"]["get"]["requests"] >= 1
+    assert 0 < stats["latency"]["ListVectorBuckets"]["p50"] <= stats["latency"]["ListVectorBuckets"]["p99"]
+    assert stats["cache"]["hitRate"] == 0.75
+    assert stats["cache"]["budgetBytes"] == {"memory": 1 << 20, "disk": 0}
     assert 'quiver_requests_total{code="OK",operation="ListVectorBuckets"}' in admin(server, "/metrics")
     for path in ("/metrics", "/stats"):
         answer, _ = server.raw(b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + b"\r\n")

@@ -75,9 +75,7 @@ class Remote:
     def drop_all(self) -> int:
         """Drop every block, as want of memory does between two queries."""
         before = self.cache.counts.dropped
-        budget, self.cache._budget = self.cache._budget, 0
-        self.cache._make_room()
-        self.cache._budget = budget
+        self.cache.shrink(0)
         assert self.cache.nbytes == 0
         return self.cache.counts.dropped - before
 

@@ -11,6 +11,8 @@ import typer
 from quiver.cli import output, snapshot
 from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
 from quiver.cli.cost import cost
+from quiver.cli.stats import stats
+from quiver.cli.warm import warm
 from quiver.model.structure import (
     DEFAULT_CODEC,
     DEFAULT_PARTITIONER,
@@ -330,6 +332,8 @@ def copy(
 
 snapshot.register(app)
 app.command()(cost)
+app.command()(stats)
+app.command()(warm)
 
 
 def run() -> None:

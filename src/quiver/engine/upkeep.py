@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from quiver.engine.pinning import Pinned, Pinning
+from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
     from quiver.model.filter import Filter
+    from quiver.model.progress import Progress
     from quiver.model.types import IndexSpec
 
 
@@ -88,6 +90,13 @@ class RecallReport(NamedTuple):
     commit: int
 
 
+class Warmed(NamedTuple):
+    """What is in the caches after warming: so many segments, so many bytes of each one's index, all together."""
+
+    segments: int
+    nbytes: int
+
+
 class Upkeep(Pinning):
     """Every method raises StoreUnavailableError; all but `check` raise DataError too."""
 
@@ -124,6 +133,20 @@ class Upkeep(Pinning):
         """Search for `limit` neighbours of rows chosen at random, as queries are answered and exactly.
 
         A row is not counted as its own neighbour. The same seed chooses the same rows of the same index.
+        """
+
+    @abstractmethod
+    async def warm(
+        self, index_id: str, spec: IndexSpec, *, whole: bool = False, progress: Progress = no_progress
+    ) -> Warmed | None:
+        """Have the caches of this process hold what searches begin with, the ends of the segments' indexes.
+
+        Args:
+            whole: all bytes of these, not rows.
+            progress: told bytes.
+
+        Queries come first meanwhile. None when there is nothing to do: the store is at hand, as a directory is.
+        Raises IndexSealedError.
         """
 
     @abstractmethod

@@ -9,6 +9,7 @@ from quiver.service.reading import AS_SET
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from quiver.service.administration import Administration
     from quiver.service.bulk_operations import BulkOperations
     from quiver.service.reading import Reading
     from quiver.service.service import Response
@@ -34,6 +35,10 @@ class Root(Protocol):
     @property
     def snapshots(self) -> SnapshotOperations:
         """Snapshots and clones."""
+
+    @property
+    def administration(self) -> Administration:
+        """What an operator does."""
 
     @property
     def call(self) -> Caller:

@@ -232,6 +232,19 @@ class AsyncIndex:
         await self._root.snapshots.clone(self.bucket_name, self.name, bucket, name, snapshot)
         return AsyncIndex(self._root, bucket, name)
 
+    async def warm(self, *, whole: bool = False, progress: Progress = no_progress) -> int:
+        """Have this process hold what queries of a remote index begin with, before they come.
+
+        Args:
+            whole: fetch the segments' indexes completely, not only their ends. Rows are never fetched.
+            progress: told bytes.
+
+        Returns: bytes that are at hand now; 0 for a root that needs no caches, such as a directory.
+        Raises: NotFoundError, UnavailableError, DataError.
+        """
+        warmed = await self._root.administration.warm(self.bucket_name, self.name, whole=whole, progress=progress)
+        return warmed.nbytes if warmed else 0
+
     @at_once
     async def query(
         self,

@@ -16,6 +16,8 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from quiver.server.stats import document
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -58,26 +60,11 @@ class AdminListener:
         return CONTENT_TYPE_LATEST, generate_latest(self._registry())
 
     def _stats(self) -> tuple[str, bytes]:
-        stats: dict[str, Any] = {
+        stats = {
             "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "workers": len(_worker_files(self._directory)),
-            "requests": {},
-            "store": {},
+            **document(self._registry().collect()),
         }
-        gauges = {
-            "quiver_requests_in_flight": "requestsInFlight",
-            "quiver_admitted_bytes": "admittedBytes",
-        }
-        for family in self._registry().collect():
-            for sample in family.samples:
-                if sample.name == "quiver_requests_total":
-                    codes = stats["requests"].setdefault(sample.labels["operation"], {})
-                    codes[sample.labels["code"]] = int(sample.value)
-                elif sample.name.startswith("quiver_store_") and sample.name.endswith("_total"):
-                    measure = sample.name.removeprefix("quiver_store_").removesuffix("_total")
-                    stats["store"].setdefault(sample.labels["operation"], {})[measure] = int(sample.value)
-                elif sample.name in gauges:
-                    stats[gauges[sample.name]] = int(sample.value)
         return "application/json", orjson.dumps(stats)
 
 

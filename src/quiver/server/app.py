@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from quiver.server.routes import Route, RoutedOperation
     from quiver.server.sigv4 import Authenticator, Principal
     from quiver.service.reading import Reading
+    from quiver.storage.cache.counts import CacheCounts
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -70,6 +71,10 @@ class OpenService(Protocol):
 
     def store_counts(self) -> StoreCounts:
         """What was asked of the object store so far."""
+        ...
+
+    def cache_counts(self) -> CacheCounts | None:
+        """What the caches did so far; None without caches."""
         ...
 
     async def close(self) -> None:
@@ -235,6 +240,7 @@ class Application:
         self.metrics.observe(exchange.operation, reply.code, seconds, exchange.received, len(reply.body))
         if self._service is not None:
             self.metrics.observe_store(self._service.store_counts())
+            self.metrics.observe_cache(self._service.cache_counts())
         if exchange.operation == HEALTH:
             return
         self._log.info(

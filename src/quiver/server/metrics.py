@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from quiver.engine.native.workshop import Watcher
 from quiver.objectstore.metered_store import StoreCounts
+from quiver.storage.cache.counts import CacheCounts, DiskCounts
 
 if TYPE_CHECKING:
     from quiver.engine.native.workshop import Job
@@ -65,6 +66,7 @@ class Metrics:
         self.store_sent = self._store_counter("sent_bytes", "Bytes sent to the object store.")
         self.store_received = self._store_counter("received_bytes", "Bytes received from the object store.")
         self._store_seen = StoreCounts()
+        self.cache = CacheMetrics(self.registry)
         self.maintenance = MaintenanceMetrics(self.registry)
 
     def _store_counter(self, name: str, text: str) -> Counter:
@@ -84,12 +86,71 @@ class Metrics:
                     counter.labels(field.name).inc(count)
         self._store_seen = now
 
+    def observe_cache(self, now: CacheCounts | None) -> None:
+        """Add what the caches did since the last call; nothing where there are none."""
+        if now is not None:
+            self.cache.observe(now)
+
     def observe(self, operation: str, code: str, seconds: float, received: int, sent: int) -> None:
         """Count one answered request. `operation` and `code` come from fixed tables, never from the client."""
         self.requests.labels(operation, code).inc()
         self.seconds.labels(operation).observe(seconds)
         self.request_bytes.labels(operation).observe(received)
         self.response_bytes.labels(operation).observe(sent)
+
+
+MEMORY, DISK = "memory", "disk"
+_NO_DISK = DiskCounts()
+
+
+class CacheMetrics:
+    """What the caches of a remote root did, and what they hold."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"quiver_cache_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"quiver_cache_{name}", text, ["tier"], multiprocess_mode="livesum", registry=registry)
+
+        self._hits = counter("hits", "Blocks that work needed and a tier had.", "tier")
+        self._evictions = counter("evictions", "Blocks that went to make room.", "tier")
+        self._misses = counter("misses", "Blocks that work needed and no tier had.")
+        self._requests = counter("requests", "Requests to the object store for blocks.")
+        self._bytes = counter("fetched_bytes", "Bytes of blocks from the object store.")
+        self._damaged = counter("damaged_blocks", "Blocks on disk that were not what was written.")
+        self._failures = counter("disk_failures", "Times that the disk did not take blocks.")
+        self._held = gauge("bytes", "Bytes that the tier holds.")
+        self._budget = gauge("budget_bytes", "Bytes that the tier may hold.")
+        self._seen: CacheCounts | None = None
+
+    def observe(self, now: CacheCounts) -> None:
+        """Add what was done since the last call."""
+        if now == self._seen:
+            return
+        seen = self._seen or CacheCounts()
+        disk, before = now.disk or _NO_DISK, seen.disk or _NO_DISK
+        for counter, more in (
+            (self._hits.labels(MEMORY), now.found_in_memory - seen.found_in_memory),
+            (self._hits.labels(DISK), now.found_on_disk - seen.found_on_disk),
+            (self._evictions.labels(MEMORY), now.dropped - seen.dropped),
+            (self._evictions.labels(DISK), disk.evicted - before.evicted),
+            (self._misses, now.missed - seen.missed),
+            (self._requests, now.requests - seen.requests),
+            (self._bytes, now.fetched_bytes - seen.fetched_bytes),
+            (self._damaged, disk.damaged - before.damaged),
+            (self._failures, disk.failures - before.failures),
+        ):
+            if more:
+                counter.inc(more)
+        for gauge, tier, nbytes in (
+            (self._held, MEMORY, now.nbytes),
+            (self._held, DISK, disk.nbytes),
+            (self._budget, MEMORY, now.budget),
+            (self._budget, DISK, disk.budget),
+        ):
+            gauge.labels(tier).set(nbytes)
+        self._seen = now
 
 
 class MaintenanceMetrics(Watcher):

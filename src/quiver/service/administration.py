@@ -9,6 +9,7 @@ from quiver.engine.upkeep import Collected, Finding
 from quiver.format import paths
 from quiver.model.errors import ConflictError, DataError, NotFoundError
 from quiver.model.filter_parser import parse_filter
+from quiver.model.progress import no_progress
 from quiver.service.catalog_commands import AbandonIndex
 from quiver.service.snapshot_operations import SnapshotOperations
 from quiver.storage.checkpoint_store import CheckpointStore
@@ -17,7 +18,8 @@ from quiver.storage.garbage import collect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from quiver.engine.upkeep import IndexSummary, RecallReport, Upkeep
+    from quiver.engine.upkeep import IndexSummary, RecallReport, Upkeep, Warmed
+    from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
     from quiver.service.catalog import Catalog
@@ -81,6 +83,13 @@ class Administration:
         return await self._upkeep.recall(
             index.index_id, index.spec, queries=queries, limit=limit, condition=condition, seed=seed
         )
+
+    async def warm(
+        self, bucket: str, name: str, *, whole: bool = False, progress: Progress = no_progress
+    ) -> Warmed | None:
+        """Fill the caches of this process for an index; see `Upkeep.warm`. Raises NotFoundError."""
+        index = await self.index(bucket, name)
+        return await self._upkeep.warm(index.index_id, index.spec, whole=whole, progress=progress)
 
     async def inspect(self) -> AsyncIterator[tuple[Stored, IndexSummary]]:
         """What each index consists of."""

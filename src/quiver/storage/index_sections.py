@@ -26,6 +26,7 @@ class IndexSections:
         footer: see Footer.
         view: the object's bytes.
         copied: bytes of sections held beside them, because the view may drop them.
+        head: where the bytes that were had at once begin; they end with the object.
     """
 
     def __init__(self, key: str, owner: str, view: ObjectView, head_bytes: int = HEAD_BYTES) -> None:
@@ -37,7 +38,8 @@ class IndexSections:
         self.view = view
         self.copied = 0
         size = len(view.data)
-        view.require(max(size - head_bytes, 0), size)
+        self.head = max(size - head_bytes, 0)
+        view.require(self.head, size)
         view.require(segment_index.footer_start(key, view.data), size)
         self.footer: Footer = segment_index.decode_footer(key, owner, view.data, whole=view.stable)
 

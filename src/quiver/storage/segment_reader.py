@@ -100,6 +100,11 @@ class SegmentReader:
         return self._sections.view, self._view
 
     @property
+    def head(self) -> tuple[int, int]:
+        """The range of the index object that every search begins with."""
+        return self._sections.head, len(self._sections.view.data)
+
+    @property
     def resident(self) -> int:
         """Bytes held in memory, mapped files and cached blocks apart."""
         whole = (view for view in self.views if view.stable)
@@ -258,6 +263,10 @@ class SegmentReader:
     def metadata_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
         """The metadata of some rows, JSON texts."""
         return self._read_texts(self._text_offsets(rows, 1))
+
+    def require_index(self, start: int, end: int) -> None:
+        """Have a range of the index object come in one wave. Raises MissingBytesError."""
+        self._sections.view.require(start, end)
 
     def require_all(self) -> None:
         """Have all of rows.parquet come in one wave. Raises MissingBytesError."""

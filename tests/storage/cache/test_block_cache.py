@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -259,6 +260,123 @@ async def test_the_disk_tier_answers_after_a_restart_and_forgets_what_showed_dam
     again.store.read.clear()
     await again.read(await again.view(), 7)
     assert again.store.read == [(7 * BLOCK, BLOCK)]
+
+
+@asynchronous
+async def test_a_block_counts_once_for_each_piece_of_work_where_it_was_found(tmp_path: Path):
+    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    bench = Bench(disk=disk)
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+
+    async def found(*blocks: int) -> tuple[int, int, int]:
+        before = bench.cache.counts
+        await bench.read(view, *blocks)
+        after = bench.cache.counts
+        return (
+            after.found_in_memory - before.found_in_memory,
+            after.found_on_disk - before.found_on_disk,
+            after.missed - before.missed,
+        )
+
+    assert await found(1, 1, 7) == (0, 0, 2)
+    await bench.settle()
+    assert await found(1, 1, 7) == (2, 0, 0)
+    assert await found(1, 39) == (1, 0, 1)
+    await bench.settle()
+    bench.cache.shrink(0)
+    assert (bench.cache.nbytes, bench.cache.counts.dropped) == (0, 3)
+    assert await found(1, 3, 39) == (0, 2, 1)
+    await bench.settle()
+    counts = bench.cache.counts
+    assert (counts.requests, counts.fetched, counts.fetched_bytes) == (4, 4, 4 * BLOCK - 1000)
+    assert (counts.nbytes, counts.budget) == (3 * BLOCK - 1000, 1 << 30)
+    assert counts.disk == disk.counters
+    assert (disk.counters.admitted, disk.counters.budget) == (4, 1 << 26)
+    disk.close()
+
+
+@asynchronous
+async def test_gaps_fetched_along_are_no_misses():
+    bench = Bench()
+    await bench.read(await bench.view(), 1, 4)
+    assert (bench.cache.counts.missed, bench.cache.counts.fetched) == (2, 4)
+    assert bench.cache.counts.disk is None
+
+
+@asynchronous
+async def test_what_is_warmed_is_fetched_and_neither_hit_nor_miss():
+    bench = Bench()
+    view = await bench.view()
+    for _ in range(2):
+        await bench.cache.complete(partial(look, view, np.array([1, 2])), urgency=Urgency.WARMING)
+    counts = bench.cache.counts
+    assert (counts.found_in_memory, counts.missed, counts.fetched) == (0, 0, 2)
+    await bench.read(view, 1, 2)
+    assert bench.cache.counts.found_in_memory == 2
+
+
+class SlowDisk:
+    """A disk tier that holds nothing and takes its time; `most` is how many wrote at once."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.writing = self.most = 0
+        self.written: list[list[int]] = []
+        self.dropped: list[bytes] = []
+        self.closed = False
+
+    def find(self, _: bytes, blocks: np.ndarray) -> np.ndarray:
+        return np.zeros(len(blocks), bool)
+
+    def write(self, _: bytes, blocks: np.ndarray, __: memoryview) -> None:
+        self.writing += 1
+        self.most = max(self.most, self.writing)
+        assert self.go.wait(10)
+        self.written.append(blocks.tolist())
+        self.writing -= 1
+
+    def drop(self, name: bytes) -> None:
+        self.dropped.append(name)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@asynchronous
+async def test_one_thread_at_a_time_writes_to_the_disk_what_is_still_here():
+    disk = SlowDisk()
+    bench = Bench(disk=disk)
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+    await bench.read(view, 1, 5, 9)
+    while not disk.writing:
+        await asyncio.sleep(0.001)
+    view.drop(np.array([5]))
+    disk.go.set()
+    await bench.cache.settle()
+    assert (disk.most, disk.written) == (1, [[1], [], [9]])
+    assert not disk.closed
+    await bench.cache.shut()
+    assert disk.closed
+
+
+@asynchronous
+async def test_blocks_of_an_object_that_showed_damage_do_not_stay_on_disk():
+    disk = SlowDisk()
+    bench = Bench(disk=disk)
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+    for block in (1, 5):
+        await bench.read(view, block)
+    while not disk.writing:
+        await asyncio.sleep(0.001)
+    bench.cache.close(view, damaged=True)
+    assert len(disk.dropped) == 1
+    disk.go.set()
+    await bench.cache.settle()
+    assert disk.written == [[1]]  # begun before, and forgotten again
+    assert len(set(disk.dropped)) == 1 < len(disk.dropped)
 
 
 @given(

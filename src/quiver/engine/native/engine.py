@@ -18,19 +18,23 @@ from quiver.engine.native.rebuild import rebuild
 from quiver.engine.native.recall import measure_recall
 from quiver.engine.native.segment_pool import SegmentPool
 from quiver.engine.native.settings import NativeSettings
+from quiver.engine.native.warming import warm
 from quiver.engine.native.workshop import OwnWorkshop, Watcher
 from quiver.engine.upkeep import Upkeep
 from quiver.model.errors import QuiverError
+from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
     from quiver.engine.native.workshop import Workshop
     from quiver.engine.pinning import Pinned
-    from quiver.engine.upkeep import Collected, Finding, IndexSummary, RecallReport
+    from quiver.engine.upkeep import Collected, Finding, IndexSummary, RecallReport, Warmed
     from quiver.model.filter import Filter
+    from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.cache.block_cache import BlockCache
+    from quiver.storage.cache.counts import CacheCounts
 
 
 class NativeEngine(Engine, Upkeep):
@@ -131,6 +135,16 @@ class NativeEngine(Engine, Upkeep):
     ) -> RecallReport:
         index = await self.open(index_id, spec)
         return await measure_recall(index, queries=queries, limit=limit, condition=condition, seed=seed)
+
+    async def warm(
+        self, index_id: str, spec: IndexSpec, *, whole: bool = False, progress: Progress = no_progress
+    ) -> Warmed | None:
+        index = await self.open(index_id, spec)
+        return None if self.cache_counts() is None else await warm(index, progress, whole=whole)
+
+    def cache_counts(self) -> CacheCounts | None:
+        """What the caches did and hold; None where the store is at hand and nothing is cached."""
+        return self._pool.cache_counts
 
     async def collect(self, index_id: str, age: float) -> Collected:
         return await collect_index(self._store, self._runtime, index_id, age)

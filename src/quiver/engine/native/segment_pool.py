@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from quiver.format import paths
 from quiver.objectstore.store import ObjectNotFoundError
+from quiver.storage.cache.gate import Urgency
 from quiver.storage.index_sections import HEAD_BYTES, IndexSections
 from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.whole_object import read_whole
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from quiver.model.types import IndexSpec
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.cache.block_cache import BlockCache
+    from quiver.storage.cache.counts import CacheCounts
     from quiver.storage.spool import Spool
 
 T = TypeVar("T")
@@ -54,6 +56,16 @@ class SegmentPool:
         self._sizes: dict[str, int] = {}
         self._used = 0
 
+    @property
+    def cache_counts(self) -> CacheCounts | None:
+        """What the cache did and holds; None without one."""
+        return None if self._cache is None else self._cache.counts
+
+    async def settle(self) -> None:
+        """Wait until the cache has kept what it was to keep; see `BlockCache.settle`."""
+        if self._cache is not None:
+            await self._cache.settle()
+
     def held(self, owner: str, segment: str) -> SegmentReader | None:
         """The reader of a segment that is open."""
         name = owner + segment
@@ -64,14 +76,16 @@ class SegmentPool:
                 self._count(name, reader)
         return reader
 
-    async def open(self, owner: str, ref: SegmentRef, spec: IndexSpec) -> SegmentReader:
+    async def open(
+        self, owner: str, ref: SegmentRef, spec: IndexSpec, urgency: Urgency = Urgency.QUERY
+    ) -> SegmentReader:
         """The reader of a segment of the index `owner`.
 
         Raises ObjectNotFoundError, DataError, StoreUnavailableError.
         """
         reader = self.held(owner, ref.id)
         if reader is None:
-            reader = await self._open(owner, ref)
+            reader = await self._open(owner, ref, urgency)
             reader.check_spec(spec)
             self.drop(owner, ref.id)  # opened twice at the same time
             self._readers[owner + ref.id] = reader
@@ -91,11 +105,14 @@ class SegmentPool:
         return SegmentReader.over(root, reader.owner, reader.segment, index, rows)
 
     async def complete(
-        self, work: Callable[[], T], run: Callable[[Callable[[], T]], Awaitable[T]] | None = None
+        self,
+        work: Callable[[], T],
+        run: Callable[[Callable[[], T]], Awaitable[T]] | None = None,
+        urgency: Urgency = Urgency.QUERY,
     ) -> T:
         """Do work with open readers; see `BlockCache.complete`."""
         if self._cache is not None:
-            return await self._cache.complete(work, run)
+            return await self._cache.complete(work, run, urgency)
         return work() if run is None else await run(work)
 
     def drop(self, owner: str, segment: str, *, damaged: bool = False) -> None:
@@ -107,7 +124,7 @@ class SegmentPool:
             if self._cache is not None:
                 self._cache.close(*reader.views, damaged=damaged)
 
-    async def _open(self, owner: str, ref: SegmentRef) -> SegmentReader:
+    async def _open(self, owner: str, ref: SegmentRef, urgency: Urgency) -> SegmentReader:
         root = paths.index_root(owner)
         if self._cache is None:
             return await SegmentReader.open(self._store, root, owner, ref.id)
@@ -115,7 +132,8 @@ class SegmentPool:
         view = self._cache.open(key, ref.index_bytes or await self._size(key))
         sections = partial(IndexSections, key, owner, view, ref.head_bytes or HEAD_BYTES)
         try:
-            return SegmentReader(root, ref.id, await self._cache.complete(sections), self._cache.open)
+            opened = await self._cache.complete(sections, urgency=urgency)
+            return SegmentReader(root, ref.id, opened, self._cache.open)
         except BaseException:
             self._cache.close(view, damaged=True)
             raise

@@ -12,6 +12,7 @@ import numpy as np
 from quiver.engine.engine import STRONG, IndexSealedError
 from quiver.model.errors import CorruptObjectError, MissingObjectError, RequestTimeoutError
 from quiver.objectstore.store import ObjectNotFoundError
+from quiver.storage.cache.gate import Urgency
 from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
@@ -107,16 +108,23 @@ class SnapshotSource:
         self._owner = owner
         self._spec = spec
 
-    async def take(self, also: Callable[[], None] = lambda: None) -> Snapshot:
+    async def take(self, also: Callable[[], None] = lambda: None, urgency: Urgency = Urgency.QUERY) -> Snapshot:
         """A snapshot no older than any commit acknowledged before the call, for work that goes through `complete`.
 
-        `also` runs at the same instant, for what has to be read from the state at that very commit.
+        Args:
+            also: runs at the same instant, for what has to be read from the state at that very commit.
+            urgency: of what has to be fetched.
+
         Raises:
             IndexSealedError: the index was deleted.
             MissingObjectError: a segment that the newest checkpoint names is gone.
         """
+
+        async def opened(seen: Seen[None]) -> Snapshot:
+            return await self._open(seen.view, urgency)
+
         sight = self._sight(also)
-        return await self._insist(self._opened, sight, await self._log.observe(sight))
+        return await self._insist(opened, sight, await self._log.observe(sight))
 
     async def take_whole(self) -> Snapshot:
         """The same with all bytes of every segment at hand."""
@@ -161,10 +169,16 @@ class SnapshotSource:
             return await self._read_ahead(attempt, sight, freshness.at_least)
         return await self._insist(attempt, sight, await self._see(sight, freshness.at_least))
 
-    async def complete(self, work: Callable[[], T], run: Run[T] | None = None) -> T:
+    async def complete(
+        self, work: Callable[[], T], run: Run[T] | None = None, urgency: Urgency = Urgency.QUERY
+    ) -> T:
         """Do work with the readers of a snapshot: bytes they lack are fetched."""
         with self.forgetting_damage():
-            return await self._pool.complete(work, run)
+            return await self._pool.complete(work, run, urgency)
+
+    async def settle(self) -> None:
+        """Wait until the disk tier was offered what was fetched."""
+        await self._pool.settle()
 
     @contextmanager
     def forgetting_damage(self) -> Iterator[None]:
@@ -181,9 +195,9 @@ class SnapshotSource:
         """The segments with all their bytes at hand. Raises as `open` does."""
         return [segment._replace(reader=await self._pool.whole(segment.reader)) for segment in segments]
 
-    async def open(self, ref: SegmentRef) -> SegmentReader:
+    async def open(self, ref: SegmentRef, urgency: Urgency = Urgency.QUERY) -> SegmentReader:
         """The reader of a segment. Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
-        return await self._pool.open(ref.owner(self._owner), ref, self._spec)
+        return await self._pool.open(ref.owner(self._owner), ref, self._spec, urgency)
 
     # ---------------------------------------------------------------- opening
 
@@ -258,20 +272,17 @@ class SnapshotSource:
                     raise MissingObjectError(f"{error.message} is missing") from error
                 seen = newer
 
-    async def _opened(self, seen: Seen[None]) -> Snapshot:
-        return await self._open(seen.view)
-
-    async def _open(self, view: View) -> Snapshot:
+    async def _open(self, view: View, urgency: Urgency = Urgency.QUERY) -> Snapshot:
         readers = [self._pool.held(ref.owner(self._owner), ref.id) for ref in view.segments]
         if None in readers:
-            readers = list(await asyncio.gather(*map(self.open, view.segments)))
+            readers = list(await asyncio.gather(*(self.open(ref, urgency) for ref in view.segments)))
         behind = [
             (view.masks[ref.id], reader)
             for ref, reader in zip(view.segments, readers, strict=True)
             if reader is not None and view.masks[ref.id].is_behind(view.tail)
         ]
         if behind:
-            await self._pool.complete(partial(_look_up, behind, view.tail))
+            await self._pool.complete(partial(_look_up, behind, view.tail), urgency=urgency)
         return self._snapshot(view, [reader for reader in readers if reader is not None])
 
     def _snapshot(self, view: View, readers: Sequence[SegmentReader]) -> Snapshot:

@@ -9,15 +9,17 @@ least recently used. What a query under way has used stays.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import xxhash
 
 from quiver.model.errors import CorruptObjectError
-from quiver.storage.cache.cached_view import CachedView, Leases, runs
+from quiver.storage.cache.cached_view import CachedView, Leases, Touched, runs
+from quiver.storage.cache.counts import CacheCounts
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
 
@@ -38,17 +40,6 @@ _WIDEST_GAP = 16  # blocks that are fetched along to save a request
 _DRAIN = 0.9  # of the budget is left when blocks are dropped
 _PROTECTED = 0.8  # of the budget that blocks used again may take before they count like others
 _SMOOTHING = 0.2
-
-
-@dataclass(slots=True)
-class Counts:
-    """What the cache did since it was made: blocks found on disk or not at all; bytes; dropped blocks."""
-
-    found_on_disk: int = 0
-    fetched: int = 0
-    fetched_bytes: int = 0
-    requests: int = 0
-    dropped: int = 0
 
 
 class Pace:
@@ -79,7 +70,6 @@ class BlockCache:
 
     Attributes:
         nbytes: bytes held in memory.
-        counts: see Counts.
         pace: of the store.
     """
 
@@ -88,7 +78,6 @@ class BlockCache:
     ) -> None:
         """A cache of `budget` bytes of memory that makes at most `width` requests at once."""
         self.nbytes = 0
-        self.counts = Counts()
         self.pace = Pace()
         self._store = store
         self._runtime = runtime
@@ -97,6 +86,15 @@ class BlockCache:
         self._gate = Gate(width)
         self._leases = Leases()
         self._views: dict[int, CachedView] = {}
+        self._counts: Counter[str] = Counter()
+        self._keeping = asyncio.Lock()  # the disk takes no more by several threads, which others need
+        self._keeps: set[asyncio.Task[None]] = set()
+
+    @property
+    def counts(self) -> CacheCounts:
+        """What the cache did so far, and what it holds."""
+        disk = None if self._disk is None else self._disk.counters
+        return CacheCounts(**self._counts, nbytes=self.nbytes, budget=self._budget, disk=disk)
 
     def open(self, key: str, size: int) -> CachedView:
         """A view of an object; it counts until it is closed."""
@@ -109,8 +107,20 @@ class BlockCache:
         for view in views:
             if isinstance(view, CachedView) and self._views.pop(id(view), None) is not None:
                 self.nbytes -= view.extent(np.flatnonzero(view.present))
+                view.damaged |= damaged
                 if damaged and self._disk is not None:
                     self._disk.drop(self._identity(view))
+
+    async def settle(self) -> None:
+        """Wait until the disk tier was offered everything that was fetched before the call."""
+        if self._keeps:
+            await asyncio.wait(self._keeps.copy())
+
+    async def shut(self) -> None:
+        """Let go of the disk tier's folder; nothing may be under way."""
+        await self.settle()
+        if self._disk is not None:
+            await self._runtime.offload(self._disk.close)
 
     async def complete(
         self,
@@ -127,18 +137,27 @@ class BlockCache:
 
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
+        missed = Touched()
         with self._leased():
             while True:
+                needed = Touched()
+                attempt = partial(needed.during, work)
                 try:
-                    return work() if run is None else await run(work)
+                    result = attempt() if run is None else await run(attempt)
                 except MissingBytesError as missing:
+                    for view, blocks in missing.wanted:
+                        missed.note(view, blocks)
                     await self.fetch(missing.wanted, urgency)
+                else:
+                    if urgency is Urgency.QUERY:
+                        self._counts["found_in_memory"] += max(0, len(needed) - len(missed))
+                    return result
 
     async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY) -> None:
         """Have these blocks come, unless they are coming already."""
         await _all(*(self._fetch(view, blocks, urgency) for view, blocks in wanted))
         if self.nbytes > self._budget:
-            self._make_room()
+            self.shrink(int(_DRAIN * self._budget))
 
     @contextmanager
     def _leased(self) -> Iterator[None]:
@@ -157,6 +176,9 @@ class BlockCache:
         view.flying.update(dict.fromkeys(mine.tolist(), landed))
         try:
             rest = mine if self._disk is None else await self._from_disk(self._disk, view, mine)
+            if urgency is Urgency.QUERY:
+                self._counts["found_on_disk"] += len(mine) - len(rest)
+                self._counts["missed"] += len(rest)
             pieces = runs(rest, self.pace.gap, _LONGEST)
             await _all(*(self._from_store(view, first, last, urgency) for first, last in pieces))
         finally:
@@ -175,7 +197,6 @@ class BlockCache:
             came = held[read]
             came = came[~view.present[came]]
             self._took(view, view.arrive(came))
-            self.counts.found_on_disk += len(came)
         return blocks[~view.present[blocks]]
 
     async def _from_store(self, view: CachedView, first: int, last: int, urgency: Urgency) -> None:
@@ -186,19 +207,26 @@ class BlockCache:
             self.pace.note(self._runtime.monotonic() - began, end - start)
         if len(data) != end - start:
             raise CorruptObjectError(f"{view.key}: ends at {start + len(data)}, not at {view.size}")
-        self.counts.requests += 1
-        self.counts.fetched += last - first
-        self.counts.fetched_bytes += end - start
+        self._counts["requests"] += 1
+        self._counts["fetched"] += last - first
+        self._counts["fetched_bytes"] += end - start
         self._took(view, view.fill(first, data))
         if self._disk is not None and urgency is not Urgency.MAINTENANCE:
-            self._runtime.spawn(self._keep(self._disk, view, np.arange(first, last)), "disk tier")
+            keep = self._runtime.spawn(self._keep(self._disk, view, np.arange(first, last)), "disk tier")
+            self._keeps.add(keep)
+            keep.add_done_callback(self._keeps.discard)
 
     async def _keep(self, disk: DiskTier, view: CachedView, blocks: NDArray[np.int64]) -> None:
-        """Have the disk tier take blocks that were just fetched."""
-        with self._leased():
-            here = blocks[view.present[blocks]]
-            view.used[here] = self._leases.epoch
-            await self._runtime.offload(disk.write, self._identity(view), here, view.data)
+        """Offer the disk tier what is still here of blocks that were fetched."""
+        async with self._keeping:
+            if view.damaged:
+                return
+            with self._leased():
+                here = blocks[view.present[blocks]]
+                view.used[here] = self._leases.epoch
+                await self._runtime.offload(disk.write, self._identity(view), here, view.data)
+            if view.damaged:  # it was found out meanwhile
+                disk.drop(self._identity(view))
 
     def _identity(self, view: CachedView) -> bytes:
         return xxhash.xxh3_128_digest(f"{self._store.url}\0{view.key}".encode())
@@ -209,8 +237,8 @@ class BlockCache:
         if id(view) in self._views:
             self.nbytes += nbytes
 
-    def _make_room(self) -> None:
-        """Drop blocks that no query under way has used, until the budget holds with some room to spare."""
+    def shrink(self, target: int) -> None:
+        """Drop blocks that no query under way has used, until at most `target` bytes are in memory."""
         horizon = self._leases.horizon
         views = list(self._views.values())
         loose = [np.flatnonzero(view.present & (view.used < horizon)) for view in views]
@@ -224,13 +252,13 @@ class BlockCache:
             hot[:] = False
         sizes = np.concatenate([view.sizes(of_view) for view, of_view in zip(views, loose, strict=True)])
         order = np.lexsort((used, hot))
-        excess = int(self.nbytes - _DRAIN * self._budget)
+        excess = self.nbytes - target
         chosen = order[: np.searchsorted(np.cumsum(sizes[order]), excess) + 1]
         for number, view in enumerate(views):
             gone = np.sort(blocks[chosen[owners[chosen] == number]])
             if len(gone):
                 self.nbytes -= view.drop(gone)
-                self.counts.dropped += len(gone)
+                self._counts["dropped"] += len(gone)
 
 
 async def _all(*work: Awaitable[None]) -> None:

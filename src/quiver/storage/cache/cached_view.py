@@ -6,7 +6,8 @@ So partitions and rows lie where they would in a mapped file, and are scanned in
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from quiver.storage.cache.view import Places
 
+T = TypeVar("T")
+
 _FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
 
 
@@ -28,12 +31,10 @@ class Leases:
 
     Attributes:
         epoch: the number of the latest lease.
-        found: blocks that were required and there.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
-        self.found = 0
         self._active: dict[int, None] = {}
 
     @property
@@ -52,6 +53,34 @@ class Leases:
         del self._active[lease]
 
 
+class Touched:
+    """Distinct blocks, of any views."""
+
+    def __init__(self) -> None:
+        self._marks: dict[CachedView, NDArray[np.bool_]] = {}
+
+    def __len__(self) -> int:
+        return sum(int(np.count_nonzero(marks)) for marks in self._marks.values())
+
+    def note(self, view: CachedView, blocks: NDArray[np.int64]) -> None:
+        """Add blocks, perhaps not for the first time."""
+        marks = self._marks.get(view)
+        if marks is None:
+            marks = self._marks[view] = np.zeros(len(view.present), bool)
+        marks[blocks] = True
+
+    def during(self, work: Callable[[], T]) -> T:
+        """Do work, and add every block that it requires."""
+        token = _LOOKING.set(self)
+        try:
+            return work()
+        finally:
+            _LOOKING.reset(token)
+
+
+_LOOKING: ContextVar[Touched | None] = ContextVar("looking", default=None)  # set in the thread that does the work
+
+
 class CachedView(ObjectView):
     """An object of the store, as far as it was fetched.
 
@@ -61,6 +90,7 @@ class CachedView(ObjectView):
         present, hot: of each block: whether it is here, and whether it was used again in a later query.
         used: the epoch in which each block was last used.
         flying: blocks that are being fetched.
+        damaged: its bytes proved wrong; whoever holds it should not keep them.
     """
 
     stable = False
@@ -75,6 +105,7 @@ class CachedView(ObjectView):
         self.present = np.zeros(count, bool)
         self.hot = np.zeros(count, bool)
         self.used = np.zeros(count, np.int64)
+        self.damaged = False
         self.flying: dict[int, asyncio.Future[None]] = {}
         self._arrived: list[Callable[[NDArray[np.int64]], None]] = []
 
@@ -87,7 +118,9 @@ class CachedView(ObjectView):
         self.hot[blocks] |= self.used[blocks] < self._leases.horizon
         self.used[blocks] = self._leases.epoch
         present = self.present[blocks]
-        self._leases.found += int(np.count_nonzero(present))
+        looking = _LOOKING.get()
+        if looking is not None:
+            looking.note(self, blocks)
         if not present.all():
             raise MissingBytesError([Wanted(self, np.unique(blocks[~present]))])
 

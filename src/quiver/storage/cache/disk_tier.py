@@ -9,13 +9,14 @@ It is a cache: damage, a full or a failing disk make it hold less, and are count
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quiver.storage.cache.block_index import BlockIndex, words
+from quiver.storage.cache.counts import DiskCounts
 from quiver.storage.cache.location_table import keys_of
 from quiver.storage.cache.probation import Probation
 from quiver.storage.cache.slab import ENTRY, digest_of
@@ -33,41 +34,13 @@ if TYPE_CHECKING:
 _FIRST_PAUSE, _LONGEST_PAUSE = 256, 1 << 16  # offered blocks that are refused after the disk failed
 
 
-@dataclass(slots=True)
-class Counters:
-    """What the tier did since it was opened, in blocks, and the bytes it has on disk.
-
-    Attributes:
-        hits: read, and right.
-        misses: asked for by `find` or `read`, and not here or not right.
-        admitted: written because they were offered.
-        refused: offered and not written: for want of a second offer, or while the disk fails.
-        evicted: deleted to make room.
-        damaged: not what was written; they were dropped.
-        failures: of the disk to take bytes.
-        nbytes: bytes of the files.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    admitted: int = 0
-    refused: int = 0
-    evicted: int = 0
-    damaged: int = 0
-    failures: int = 0
-    nbytes: int = 0
-
-
 class DiskTier:
-    """Synchronous and thread-safe. `find` and `drop` touch memory only, so the event loop may call them.
-
-    Attributes:
-        counters: see Counters.
-    """
+    """Synchronous and thread-safe. `find` and `drop` touch memory only, so the event loop may call them."""
 
     def __init__(self, folder: SlabFolder, budget: int, block_bytes: int) -> None:
         """The tier of an open folder, which it closes."""
-        self.counters = Counters()
+        self._counts: Counter[str] = Counter()
+        self._budget = budget
         self._block_bytes = block_bytes
         self._lock = Lock()  # of what is in memory; held briefly
         self._writing = Lock()  # of the files; taken before the other
@@ -97,6 +70,11 @@ class DiskTier:
             taken.close()
             raise
 
+    @property
+    def counters(self) -> DiskCounts:
+        """What the tier did so far, and what it has."""
+        return DiskCounts(**self._counts, budget=self._budget)
+
     def find(self, object_id: bytes, blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which blocks of an object are here, as far as memory knows.
 
@@ -106,7 +84,7 @@ class DiskTier:
         """
         with self._lock:
             held: NDArray[np.bool_] = self._index.locate(object_id, blocks) >= 0
-            self.counters.misses += len(blocks) - int(held.sum())
+            self._counts["misses"] += len(blocks) - int(held.sum())
         return held
 
     def read(self, object_id: bytes, blocks: NDArray[np.int64], into: memoryview) -> NDArray[np.bool_]:
@@ -129,10 +107,10 @@ class DiskTier:
         finally:
             with self._lock:
                 for part in shelved:
-                    self.counters.damaged += self._index.unpin(part, right[part.places])
+                    self._counts["damaged"] += self._index.unpin(part, right[part.places])
                 hits = int(right.sum())
-                self.counters.hits += hits
-                self.counters.misses += len(blocks) - hits
+                self._counts["hits"] += hits
+                self._counts["misses"] += len(blocks) - hits
         return right
 
     def write(self, object_id: bytes, blocks: NDArray[np.int64], source: memoryview) -> None:
@@ -151,10 +129,10 @@ class DiskTier:
             try:
                 for at in range(0, len(chosen), BATCH):
                     self._log.append(*self._records(object_id, chosen[at : at + BATCH], source))
-                    self.counters.admitted += len(chosen[at : at + BATCH])
+                    self._counts["admitted"] += len(chosen[at : at + BATCH])
                     self._pause = _FIRST_PAUSE
             except OSError:
-                self.counters.failures += 1
+                self._counts["failures"] += 1
                 self._refusing = self._pause
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             if len(chosen):
@@ -203,7 +181,7 @@ class DiskTier:
             free = self._log.room() // self._block_bytes
             again = self._probation.known(keys_of(words(object_id), blocks[free:]))
             chosen = np.concatenate([blocks[:free], blocks[free:][again]])
-        self.counters.refused += len(blocks) - len(chosen)
+        self._counts["refused"] += len(blocks) - len(chosen)
         return chosen
 
     def _records(
@@ -220,5 +198,5 @@ class DiskTier:
         return entries, data
 
     def _weigh(self) -> None:
-        self.counters.evicted = self._log.evicted
-        self.counters.nbytes = self._log.nbytes
+        self._counts["evicted"] = self._log.evicted
+        self._counts["nbytes"] = self._log.nbytes
