@@ -251,4 +251,4 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(root: str, tmp_path: Path) -> N
         shown = terminal.read(65536).decode()
     assert ran.stdout.endswith(f"copied to {tmp_path}/copy\n".encode())
     assert f"{root} to" in shown
-    assert " MB" in shown
+    assert "MB" in shown

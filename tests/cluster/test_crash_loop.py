@@ -12,7 +12,7 @@ from cluster.crash_points import CLONE_POINTS, COMMIT_STORE_POINTS, CRASH_POINTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-RANDOM_KILLS = 6
+RANDOM_KILLS = 3
 
 
 def test_the_list_of_crash_points_is_complete() -> None:
