@@ -52,6 +52,7 @@ async def meet_the_phantom(world):
     with pytest.raises(ConflictError):
         await late
     assert len(world.backing.log[paths.log_key(paths.CATALOG_ROOT, 2)]) == 2
+    served[reader].catalog._log._proven = False  # as before the first listing after a checkpoint was taken over
     slow_down(reader, "list", 2)
     replay = asyncio.ensure_future(reader.call(served[reader].catalog.refresh()))
     await asyncio.sleep(1)  # it has applied the late entry and asks whether a newer checkpoint exists

@@ -53,9 +53,9 @@ def test_no_seed_is_in_violation(scenario, first, last):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_same_seed_same_run(scenario):
-    first = [SCENARIOS[scenario](seed).digest for seed in range(20)]
-    assert first == [SCENARIOS[scenario](seed).digest for seed in range(20)]
-    assert len(set(first)) == 20
+    first = [SCENARIOS[scenario](seed).digest for seed in range(8)]
+    assert first == [SCENARIOS[scenario](seed).digest for seed in range(8)]
+    assert len(set(first)) == 8
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
