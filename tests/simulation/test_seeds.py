@@ -12,7 +12,7 @@ import pytest
 
 from simulation.scenarios import SCENARIOS
 
-CHUNKS = {"registers": (4, 25), "engine": (6, 25), "upkeep": (3, 25), "catalog": (3, 25), "clones": (3, 25)}
+CHUNKS = {"registers": (3, 25), "engine": (4, 25), "upkeep": (2, 25), "catalog": (2, 25), "clones": (2, 25)}
 """By scenario: how many chunks of how many seeds."""
 
 KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
