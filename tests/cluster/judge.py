@@ -40,7 +40,7 @@ def judge(
     problem = witness.find_violation(_history(start, sent, [write.end for write in sent], reads))
     if problem is not None:
         raise Violation(f"commit order: {problem}")
-    history = _history(start, sent, _ends(sent, under_way, at_rest), reads)
+    history = _history(start, sent, last_moments(sent, under_way, at_rest), reads)
     done["operations"] += len(history)
     for key, operations in by_key(history).items():
         verdict = linearizability.is_linearizable(operations)
@@ -75,7 +75,7 @@ def _check_group(read: Read) -> None:
             raise Violation(f"{read.source} at commit {read.commit}: {problem}")
 
 
-def _ends(writes: Sequence[Write], under_way: Sequence[Read], at_rest: Sequence[Read]) -> list[float]:
+def last_moments(writes: Sequence[Write], under_way: Sequence[Read], at_rest: Sequence[Read]) -> list[float]:
     """When each batch had taken effect at the latest: when it was acknowledged, or any part of it was seen.
 
     So a batch of unknown outcome, one key of which was seen, must explain its other keys as well.

@@ -1,8 +1,9 @@
-"""Server processes in process groups of their own, so that nothing survives a kill: Quiver, and moto's S3."""
+"""Server processes in process groups of their own, so that nothing survives a kill: Quiver, and stores."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 START_SECONDS = 90
 STOP_SECONDS = 60
 MOTO = Path(__file__).parents[1] / "objectstore" / "moto_server.py"
+DOORS = Path(__file__).with_name("store_doors.py")
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
 
@@ -40,6 +42,17 @@ class Group:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    def wait_until_it_listens(self, port: int) -> None:
+        """Until somebody does at the port. Raises AssertionError when nobody does."""
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up:
+            assert self.process.poll() is None, "the server ended by itself"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the server does not listen")
 
     def kill(self) -> None:
         """SIGKILL to every process of the group; returns when none of them is left."""
@@ -150,7 +163,7 @@ class Moto(Group):
         self.url = f"http://127.0.0.1:{self.port}"
         super().__init__([sys.executable, str(MOTO), str(self.port)], environment())
         try:
-            self._wait_until_it_listens()
+            self.wait_until_it_listens(self.port)
             self._create_bucket()
         except BaseException:
             self.kill()
@@ -170,12 +183,42 @@ class Moto(Group):
         )
         client.create_bucket(Bucket=self.BUCKET)
 
-    def _wait_until_it_listens(self) -> None:
-        give_up = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up:
-            assert self.process.poll() is None, "the moto server ended by itself"
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the moto server does not listen")
+
+class Doors(Group):
+    """A running store of `store_doors`, in memory. Any bucket name will do.
+
+    Args:
+        doors: how many ways there are to it, the sound one (number 0) included.
+        seed: of the faults.
+        clock_offset: seconds by which the store's clock is ahead.
+    """
+
+    def __init__(self, doors: int, seed: int = 0, clock_offset: float = 0.0, log: Path | None = None) -> None:
+        self.ports = [free_port() for _ in range(doors)]
+        given = [str(value) for value in (seed, clock_offset, *self.ports)]
+        super().__init__([sys.executable, str(DOORS), *given], environment(), log)
+        try:
+            self.wait_until_it_listens(self.ports[-1])
+        except BaseException:
+            self.kill()
+            raise
+
+    def variables(self, door: int) -> dict[str, str]:
+        """The environment of a server that goes through this door."""
+        return S3_KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports[door]}"}
+
+    def rule(self, door: int, *, rate: float = 0.0, closed: bool = False) -> None:
+        """Set the part of requests with a fault behind a door, or close it."""
+        self._ask("POST", "/_faults", json.dumps({"door": door, "rate": rate, "closed": closed}))
+
+    def counts(self) -> dict[str, Any]:
+        """`doors`: what happened behind each, by method and fault; `late`: how many are still under way."""
+        return json.loads(self._ask("GET", "/_counts"))
+
+    def _ask(self, method: str, target: str, body: str = "") -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[0], timeout=30)
+        try:
+            connection.request(method, target, body)
+            return connection.getresponse().read()
+        finally:
+            connection.close()

@@ -110,16 +110,21 @@ class Client:
         data = response.read()
         if response.will_close:
             self.close()
-        status = response.status
-        refused = Outcome.REFUSED if status < 500 else Outcome.UNKNOWN
-        commit = response.headers.get("x-quiver-commit")
-        answer = {}
-        with suppress(ValueError):
-            answer = json.loads(data or b"{}")
-        return Answer(
-            Outcome.OK if status == 200 else refused,
-            status,
-            answer,
-            None if commit is None else int(commit),
-            response.headers.get("x-amzn-errortype", ""),
-        )
+        return answer_of(response, data)
+
+
+def answer_of(response: http.client.HTTPResponse, data: bytes) -> Answer:
+    """What a whole answer tells."""
+    status = response.status
+    refused = Outcome.REFUSED if status < 500 else Outcome.UNKNOWN
+    commit = response.headers.get("x-quiver-commit")
+    answer = {}
+    with suppress(ValueError):
+        answer = json.loads(data or b"{}")
+    return Answer(
+        Outcome.OK if status == 200 else refused,
+        status,
+        answer,
+        None if commit is None else int(commit),
+        response.headers.get("x-amzn-errortype", ""),
+    )
