@@ -8,6 +8,7 @@ PORT ?= 8080
 WORKERS ?= 1
 SEEDS ?= 5000
 CYCLES ?= 2000
+NEMESIS ?= 3600
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,11 +17,11 @@ RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
 NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch])
 
-.PHONY: help venv native serve test check bench soak azurite lock clean
+.PHONY: help venv native serve test check bench soak soak-stores azurite lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -45,21 +46,31 @@ serve: $(RUNTIME) ## serve ./quiver-data on 127.0.0.1:8080 (ROOT=, HOST=, PORT=,
 	@exec $(BIN)/quiver serve $(ROOT) --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
 test: $(TEST) ## run every test
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 -m "not soak"
 
 check: $(TEST) ## formatting, lint, types, floors and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not soak"
 
 bench: $(TEST) ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-soak: $(TEST) ## the simulator over many seeds, then many kill -9 cycles (SEEDS=5000, CYCLES=2000)
+soak: $(TEST) ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
+	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
+	$(BIN)/python tests/cluster/nemesis.py --operations 10000000 --seconds $(NEMESIS)
+
+soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages) and a commit store
+	API_ROOTS=commit,azurite $(BIN)/python -m pytest -q \
+	  tests/api/test_commit_root.py tests/api/test_azurite_root.py tests/objectstore/test_azure.py
+	@dir=$$(PYTHON=$(BIN)/python scripts/ceph_rgw.sh start | head -1) && test -n "$$dir" || exit 1; \
+	trap 'scripts/ceph_rgw.sh stop "$$dir"' EXIT; . "$$dir/environment"; \
+	API_ROOTS=ceph STORE_UNDER_TEST=s3://quiver-ceph/contract $(BIN)/python -m pytest -q \
+	  tests/api/test_ceph_root.py tests/objectstore/test_given_store.py
 
 azurite: tests/stores/azurite/node_modules ## install the emulator of Azure Blob Storage for the tests (needs node)
 

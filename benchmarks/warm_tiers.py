@@ -7,10 +7,10 @@ Every way reads the same files: a directory, memory-mapped; or through `store_se
 simulated; or the directory read as if it were remote ("tier alone"), where looking for newer commits costs what it
 costs locally, so that only the tier differs. One thread on one core, in turns. From memory: the same queries were
 asked before. From disk: by a new process whose memory holds nothing of the index, once in turn ("first pass",
-beside a new process over the directory), and with its memory emptied before every query. Reads are strong, or
-eventual with a minute's staleness, so that the store is asked once in a while only; each is compared with the
-directory read in the same way. The last columns say what the store was asked meanwhile: when no block was fetched,
-the gets are of the log and the catalog.
+beside a new process over the directory), with memory for a quarter of what the queries need, and with its memory
+emptied before every query. Reads are strong, or eventual with a minute's staleness, so that the store is asked
+once in a while only; each is compared with the directory read in the same way. The last columns say what the store
+was asked meanwhile: when no block was fetched, the gets are of the log and the catalog.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 MEMORY = 1 << 30
 """Bytes of memory for blocks: enough for everything."""
+LEAST = 16 << 20
+"""Bytes of memory that Quiver insists on."""
 SETTLE_SECONDS = 30
 
 
@@ -74,9 +76,9 @@ class Bench:
         self._queries = options.queries
         self._repeats = options.repeats
 
-    def node(self, way: Way, *, disk: bool = False) -> Reader:
+    def node(self, way: Way, *, disk: bool = False, memory: int = MEMORY) -> Reader:
         """A new process."""
-        variables = self._store.environment("warm") | {"QUIVER_CACHE_BYTES": str(MEMORY)}
+        variables = self._store.environment("warm") | {"QUIVER_CACHE_BYTES": str(memory)}
         if disk and not way.local:
             variables["QUIVER_CACHE_FOLDER"] = str(self._folder / ("remote" if way.remote else "distant"))
         if way.eventual:
@@ -96,8 +98,12 @@ class Bench:
             walks = [[node.call("walk", queries=self._queries) for node in nodes] for _ in range(self._repeats)]
         return {way.title: [turn[n] for turn in walks] for n, way in enumerate(WAYS)}
 
-    def fill(self) -> None:
-        """Have the disk tiers hold what the queries need. Raises ContenderError when they do not come to rest."""
+    def fill(self) -> int:
+        """Have the disk tiers hold what the queries need; how many bytes that is.
+
+        Raises ContenderError when they do not come to rest.
+        """
+        needed = 0
         for way in (way for way in WAYS if not (way.local or way.eventual)):
             with self.node(way, disk=True) as node:
                 node.call("open")
@@ -108,16 +114,26 @@ class Bench:
                         raise ContenderError("the disk tier did not come to rest")
                     before = now
                     time.sleep(1)
+                needed = max(needed, now["nbytes"])
                 node.call("close")
+        return needed
 
-    def from_disk(self, *, emptied: bool) -> dict[str, list[dict[str, Any]]]:
-        """Walks of new processes, in turns: the first one, or one with memory emptied before each query."""
+    def from_disk(
+        self, *, emptied: bool = False, asked: bool = False, memory: int = MEMORY
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Walks of new processes, in turns.
+
+        Args:
+            emptied: their memory is, before each query.
+            asked: the same queries were asked before.
+            memory: bytes for blocks.
+        """
         walks: dict[str, list[dict[str, Any]]] = {}
         for _ in range(self._repeats):
             for way in WAYS:
-                with self.node(way, disk=True) as node:
+                with self.node(way, disk=True, memory=memory) as node:
                     node.call("open")
-                    if emptied:
+                    if asked:
                         node.call("walk", queries=self._queries)
                     walk = node.call("walk", queries=self._queries, emptied=emptied and not way.local)
                     walks.setdefault(way.title, []).append(walk)
@@ -162,9 +178,10 @@ def compare(dataset: str, options: argparse.Namespace) -> dict[str, dict[str, li
             bench = Bench(dataset, store, folder, options)
             results = {"memory": bench.from_memory()}
             say(f"{dataset}: from memory")
-            bench.fill()
-            results["disk, first pass"] = bench.from_disk(emptied=False)
-            results["disk, memory emptied"] = bench.from_disk(emptied=True)
+            memory = max(LEAST, bench.fill() // 4)
+            results["disk, first pass"] = bench.from_disk()
+            results[f"disk, {memory >> 20} MiB of memory"] = bench.from_disk(asked=True, memory=memory)
+            results["disk, memory emptied"] = bench.from_disk(asked=True, emptied=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return results

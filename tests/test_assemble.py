@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from distant import DistantDirectory
 from objectstore.conftest import BUCKET, Moto, fresh_path, moto  # noqa: F401 - fixtures
 from objectstore.test_probe import IgnoresTheCondition
 from quiver import assemble
 from quiver.assemble import create_commit_table, open_service, open_store
 from quiver.model.errors import NotFoundError, UnavailableError
 from quiver.model.runtime import SystemRuntime
-from quiver.objectstore.local import LocalStore
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.settings import Settings, SettingsError
 from quiver.storage.store_format import open_store_format
@@ -195,12 +195,6 @@ def test_only_a_root_that_names_one_has_a_commit_table(root: str, runtime: Syste
     assert asyncio.run(create_commit_table(root, runtime)) is None
 
 
-class Distant(LocalStore):
-    """A directory that is read like a remote store: through the caches."""
-
-    resident = False
-
-
 def test_caches_are_for_stores_that_are_not_at_hand(
     tmp_path: Path, runtime: SystemRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +204,7 @@ def test_caches_are_for_stores_that_are_not_at_hand(
         assert (local.cache, local.cache_counts()) == (None, None)
         await local.close()
         assert not (tmp_path / "cache").exists()
-        monkeypatch.setattr(assemble, "LocalStore", Distant)
+        monkeypatch.setattr(assemble, "LocalStore", DistantDirectory)
         distant = await open_service(settings, runtime, background=False)
         counts = distant.cache_counts()
         assert counts is not None
@@ -224,7 +218,7 @@ def test_caches_are_for_stores_that_are_not_at_hand(
 def test_workers_share_the_disk_cache_and_a_closed_root_leaves_its_part_to_the_next(
     tmp_path: Path, runtime: SystemRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assemble, "LocalStore", Distant)
+    monkeypatch.setattr(assemble, "LocalStore", DistantDirectory)
     folder = tmp_path / "cache"
     settings = Settings(
         root=str(tmp_path / "data"), cache_folder=str(folder), cache_folder_bytes=100 << 20, workers=4

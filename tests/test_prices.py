@@ -24,6 +24,8 @@ get_million = 3
 delete_million = 4
 upload_gb = 5
 download_gb = 6
+table_write_million = 7
+table_read_million = 8
 """
 
 
@@ -35,9 +37,16 @@ def test_each_kind_of_request_and_byte_has_its_price(tmp_path: Path) -> None:
     minio = prices["minio"]
     assert minio.storage_gb_month == 0.01
     parts = {"puts": 1e-6, "lists": 2e-6, "gets": 3e-6, "deletes": 4e-6, "sent": 5 / GB, "received": 6 / GB}
+    parts |= {"table_writes": 7e-6, "table_reads": 8e-6}
     for part, price in parts.items():
         assert minio.dollars(Spent(**{part: 10})) == pytest.approx(10 * price)
-    assert minio.dollars(Spent(1, 1, 1, 1, 1, 1)) == pytest.approx(sum(parts.values()))
+    assert minio.dollars(Spent(1, 1, 1, 1, 1, 1, 1, 1)) == pytest.approx(sum(parts.values()))
+
+
+def test_a_file_may_leave_the_prices_of_tables_out(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("\n".join(line for line in MINE.splitlines() if not line.startswith("table_")))
+    assert load_prices(str(file)).stores["minio"].dollars(Spent(table_writes=1e6, table_reads=1e6)) == 0
 
 
 def test_a_file_takes_the_place_of_single_tables(tmp_path: Path) -> None:

@@ -99,7 +99,12 @@ class OpenRoot:
 
 
 async def open_service(
-    settings: Settings, runtime: Runtime, *, background: bool = True, watcher: Watcher | None = None
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    background: bool = True,
+    watcher: Watcher | None = None,
+    on_patrol_failure: Callable[[str, Exception], None] = lambda _, __: None,
 ) -> OpenRoot:
     """Open a root, creating it when it is new; a reader never does.
 
@@ -109,6 +114,7 @@ async def open_service(
         runtime: time, chance and threads.
         background: flush, compact and collect garbage unasked, as far as the role goes.
         watcher: is told what upkeep goes on.
+        on_patrol_failure: is told what a maintainer could not do, with the index id; see `Patrol`.
 
     Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
     """
@@ -157,6 +163,7 @@ async def open_service(
             engine,
             age=settings.garbage_age_seconds,
             period=settings.patrol_seconds,
+            tell=on_patrol_failure,
         )
         patrol = runtime.spawn(beat.run(), "patrol")
     return OpenRoot(store, meter, engine, service, administration, patrol, cache)
@@ -241,7 +248,8 @@ def open_metered_store(root: str, runtime: Runtime) -> MeteredStore:
     if root.partition(":")[0] not in SCHEMES:
         raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs, az or abfss")
     try:
-        return MeteredStore(_open_remote(parse(root), runtime))
+        location = parse(root)
+        return MeteredStore(_open_remote(location, runtime), billed=location.table is None)
     except ValueError as error:
         raise SettingsError(f"QUIVER_ROOT cannot be used: {error}") from error
 
@@ -252,7 +260,8 @@ def _open_remote(location: Location, runtime: Runtime) -> ObjectStore:
 
     if location.table is None:
         return RemoteStore(location)
-    return CommitStore(RemoteStore(location, conditional=False), _open_table(location, runtime), runtime)
+    bodies = MeteredStore(RemoteStore(location, conditional=False))
+    return CommitStore(bodies, _open_table(location, runtime), runtime)
 
 
 def _open_table(location: Location, runtime: Runtime) -> DynamoTable:

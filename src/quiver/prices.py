@@ -38,10 +38,17 @@ class Asked(Protocol):
     def sent(self) -> float: ...
     @property
     def received(self) -> float: ...
+    @property
+    def table_writes(self) -> float: ...
+    @property
+    def table_reads(self) -> float: ...
 
 
 class StorePrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Dollars that an object store charges, by month and GB, by a million requests, by GB sent and received."""
+    """Dollars that an object store charges, by month and GB, by a million requests, by GB sent and received.
+
+    `table_...` are for a commit store: by a million request units of its table.
+    """
 
     title: str
     as_of: str
@@ -52,6 +59,8 @@ class StorePrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete_million: float
     upload_gb: float
     download_gb: float
+    table_write_million: float = 0.0
+    table_read_million: float = 0.0
 
     def dollars(self, asked: Asked) -> float:
         """What requests and their bytes cost; storage apart."""
@@ -60,6 +69,8 @@ class StorePrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             + asked.lists * self.list_million
             + asked.gets * self.get_million
             + asked.deletes * self.delete_million
+            + asked.table_writes * self.table_write_million
+            + asked.table_reads * self.table_read_million
         )
         return requests / MILLION + (asked.sent * self.upload_gb + asked.received * self.download_gb) / GB
 

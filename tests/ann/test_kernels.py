@@ -324,12 +324,16 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
         offsets.append(len(written))
         written += len(text).to_bytes(4, "little") + text
     marks = bytearray(
-        data.draw(st.lists(st.sampled_from([0, 1, 1, 1]), min_size=len(written) // block + 1, max_size=100))
+        data.draw(st.lists(st.sampled_from([0, 1, 1, 1]), min_size=len(written) // block + 1, max_size=300))
     )
-    found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, block)
+    here = bytearray(data.draw(st.sampled_from([marks, b"\1" * len(marks), b"\0" * len(marks)])))
+    found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, here, block)
+    assert found == _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), here, marks, block)
     ends = [start + 4 + len(text) for start, text in zip(offsets, texts, strict=True)]
     whole = all(
-        marks[place // block] for start, end in zip(offsets, ends, strict=True) for place in range(start, end)
+        marks[place // block] and here[place // block]
+        for start, end in zip(offsets, ends, strict=True)
+        for place in range(start, end)
     )
     assert found == (texts if whole else None)
     starts = np.array(offsets, np.int64)
@@ -337,17 +341,75 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
     assert _kernels.covered(marks, block, starts, 4) is heads
 
 
+ONE = bytearray(b"\1")
+
+
 @pytest.mark.parametrize("offset", [7, 8, 2**63, 2**64 - 1])
 def test_texts_out_of_bounds_are_none(offset):
     data = memoryview((3).to_bytes(4, "little") + b"abc" + b"\xff" * 3)
-    assert _kernels.texts_at(data, np.array([0], np.uint64), bytearray(b"\1"), 16) == [b"abc"]
-    assert _kernels.texts_at(data, np.array([0, offset], np.uint64), bytearray(b"\1"), 16) is None
-    assert _kernels.texts_at(data, np.array([6], np.uint64), bytearray(b"\1"), 16) is None
+    assert _kernels.texts_at(data, np.array([0], np.uint64), ONE, ONE, 16) == [b"abc"]
+    assert _kernels.texts_at(data, np.array([0, offset], np.uint64), ONE, ONE, 16) is None
+    assert _kernels.texts_at(data, np.array([6], np.uint64), ONE, ONE, 16) is None
     assert not _kernels.covered(bytearray(b"\1"), 16, np.array([-1]), 1)
     assert not _kernels.covered(bytearray(b"\1"), 16, np.array([0]), 17)
     for block in (0, -1):
         with pytest.raises(ValueError, match="size"):
             _kernels.covered(bytearray(b"\1"), block, np.array([0]), 1)
+
+
+@given(
+    ranges=st.lists(st.tuples(st.integers(-20, 130), st.integers(-3, 40)), max_size=8),
+    block=st.integers(1, 17),
+    seed=SEEDS,
+)
+@FEW
+def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(ranges, block, seed):
+    random, count = np.random.default_rng(seed), 110 // block
+    here, hot, seen = random.random(count) < 0.9, random.random(count) < 0.3, random.random(count) < 0.3
+    used = random.integers(0, 10, count)
+    starts = np.array([start for start, _ in ranges], np.int64)
+    ends = np.array([start + length for start, length in ranges], np.int64)
+    inside = [r for r in ranges if r[1] > 0 and r[0] >= 0 and r[0] + r[1] <= count * block]
+    outside = [r for r in ranges if r[1] > 0 and r not in inside]
+    bytes_ = [byte for start, length in inside for byte in range(start, start + length)]
+    touched = np.unique(np.array(bytes_, np.int64) // block)
+    after = hot.copy(), seen.copy(), used.copy()
+    after[0][touched] |= used[touched] < 5
+    after[1][touched], after[2][touched] = True, 12
+    found = _kernels.touch(here, used, hot, seen, block, 12, 5, starts, ends)
+    assert found is (bool(here[touched].all()) and not outside)
+    for array, due in zip((hot, seen, used), after, strict=True):
+        np.testing.assert_array_equal(array, due)
+
+
+def test_touching_refuses_arrays_that_do_not_fit():
+    flags, used, places = np.zeros(3, bool), np.zeros(3, np.int64), np.zeros(1, np.int64)
+
+    def touch(**other: object) -> None:
+        given = {"here": flags, "used": used, "hot": flags, "seen": flags, "block": 4, "epoch": 1, "horizon": 1}
+        _kernels.touch(*(given | {"starts": places, "ends": places} | other).values())
+
+    touch()
+    for other in (
+        {"used": used[:2]},
+        {"hot": flags[:2]},
+        {"seen": np.zeros(4, bool)},
+        {"block": 0},
+        {"ends": np.zeros(2, np.int64)},
+        {"used": used.astype(np.int32)},
+    ):
+        with pytest.raises(ValueError, match="due"):
+            touch(**other)
+    with pytest.raises(ValueError, match="writable"):
+        touch(seen=_read_only(flags))
+    with pytest.raises(TypeError):
+        touch(block="4")
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    frozen = array.copy()
+    frozen.flags.writeable = False
+    return frozen
 
 
 # ---------------------------------------------------------------- variants, threads

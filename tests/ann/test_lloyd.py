@@ -74,8 +74,10 @@ def test_distances_of_wild_queries_are_infinite_rather_than_nan():
 
 @pytest.mark.parametrize("size", [0, 29, 31])
 def test_a_query_of_another_dimension_is_refused(size):
-    with pytest.raises(ValueError, match="a query of shape"):
+    with pytest.raises(ValueError, match="do not fit"):
         squared_distances(np.zeros(size, np.float32), gaussian(50, 30))
+    with pytest.raises(ValueError, match="a query of shape"):
+        inner_products(np.zeros(size, np.float32), gaussian(50, 30))
 
 
 def test_projections_are_coordinates_along_directions():

@@ -1,41 +1,108 @@
-"""The running servers that the API tests share: one over a local directory, one over an S3 bucket."""
+"""The running servers that the API tests share, one for each kind of root.
+
+A local directory and an S3 bucket are always tried, a commit store by a share of the suite. What else is tried is
+for the environment to say: see `roots.py`.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from api.queries import DOCUMENTS
+from api.roots import CEPH_BUCKET, CEPH_VARIABLES
 from api.workbench import Workbench, connect, record
-from cluster.processes import Moto, Server
+from cluster.processes import S3_KEYS, Moto, Server
+from objectstore.azurite import ACCOUNT, CONTAINER, KEY, Azurite
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.dynamodb import DynamoTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import Any
+
+TABLE = "quiver-commits"
+
+
+def fresh_prefix() -> str:
+    return f"api-{secrets.token_hex(4)}"
+
+
+@contextmanager
+def serving(root: str | Path, log: Path, **variables: str) -> Iterator[Server]:
+    """Two workers over a root. They end by themselves in the end, and nothing unforeseen stands in their log."""
+    with Server(root, workers=2, log=log, **variables) as server:
+        yield server
+        assert server.stop() == 0
+    assert "unforeseen" not in log.read_text()
 
 
 @pytest.fixture(scope="session")
 def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers over one directory."""
+    """Over one directory."""
     directory = tmp_path_factory.mktemp("api")
-    with Server(directory / "root", workers=2, log=directory / "log") as server:
+    with serving(directory / "root", directory / "log") as server:
         yield server
-        assert server.stop() == 0
-        assert "unforeseen" not in (directory / "log").read_text()
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers over a bucket of moto's S3 server."""
+def moto() -> Iterator[Moto]:
+    with Moto() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3_server(moto: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Over a bucket of moto's S3 server."""
     log = tmp_path_factory.mktemp("api-s3") / "log"
-    with Moto() as moto:
-        root = f"s3://{moto.BUCKET}/api-{secrets.token_hex(4)}"
-        with Server(root, workers=2, log=log, **moto.variables()) as server:
+    with serving(f"s3://{moto.BUCKET}/{fresh_prefix()}", log, **moto.variables()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def commit_server(moto: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Over a commit store: a bucket of moto's S3 that overwrites, and a table of its DynamoDB."""
+    log = tmp_path_factory.mktemp("api-commit") / "log"
+    create_table(moto)
+    root = f"s3://{moto.BUCKET}/{fresh_prefix()}?commit=dynamodb://{TABLE}&region=us-east-1"
+    with serving(root, log, **moto.variables()) as server:
+        yield server
+
+
+def create_table(moto: Moto) -> None:
+    runtime = SystemRuntime(threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in S3_KEYS.items():
+            patch.setenv(name, value)
+        table = DynamoTable(TABLE, "none", runtime, region="us-east-1", endpoint=moto.url)
+        assert asyncio.run(table.create_table())
+        asyncio.run(table.close())
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Over a container of Azurite."""
+    log = tmp_path_factory.mktemp("api-azurite") / "log"
+    with Azurite() as azurite:
+        root = f"az://{CONTAINER}/{fresh_prefix()}?account={ACCOUNT}&endpoint={azurite.endpoint}"
+        with serving(root, log, AZURE_STORAGE_ACCOUNT_KEY=KEY) as server:
             yield server
-            assert server.stop() == 0
-        assert "unforeseen" not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Over a bucket of the gateway that the environment leads to."""
+    log = tmp_path_factory.mktemp("api-ceph") / "log"
+    variables = {name: os.environ[name] for name in CEPH_VARIABLES}
+    with serving(f"s3://{CEPH_BUCKET}/{fresh_prefix()}", log, **variables) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

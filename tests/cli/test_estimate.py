@@ -38,6 +38,8 @@ def test_usage_follows_from_the_workload():
             10 * 2,
             2.5 * accepted,
             100 * 1e6 + 2.5 * accepted,
+            0,
+            0,
         )
     )
 

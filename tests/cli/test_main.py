@@ -142,6 +142,28 @@ def test_fsck_names_the_object_that_is_damaged(invoke: Invoke, root: str) -> Non
     assert [len(each["findings"]) > 0 for each in report["checked"]] == [False, False, True]
 
 
+@pytest.mark.parametrize("key", ["format", "catalog/log/0000000000000002"])
+@pytest.mark.parametrize("cut", [0, 100])
+def test_fsck_names_what_the_root_and_the_catalog_are_told_by(
+    invoke: Invoke, root: str, key: str, cut: int
+) -> None:
+    damaged = Path(root) / key
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:cut])
+    result = invoke("fsck", root)
+    assert result.exit_code == 1
+    assert f"{key}: truncated" in result.output or f"{key}: {cut} bytes where" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_fsck_names_a_log_entry_that_is_missing(invoke: Invoke, root: str) -> None:
+    (log,) = {path.parent for path in Path(root).rglob("index/*/log/*")}
+    (log / f"{2:016x}").unlink()
+    result = invoke("fsck", root)
+    shown = f"demo/words: {log.relative_to(root)}/{2:016x}: missing, and slot 3 was used\n"
+    assert (result.exit_code, result.stdout) == (1, shown + "2 indexes checked, 1 problems found\n")
+
+
 def test_fsck_rebuilds_segments_from_their_rows_when_it_is_told_to(invoke: Invoke, root: str) -> None:
     invoke("compact", root)
     (index,) = Path(root).rglob("segment/*/index")

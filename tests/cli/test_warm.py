@@ -10,20 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 import quiver
+from distant import DistantDirectory
 from quiver import assemble
 from quiver.cli.main import app
-from quiver.objectstore.local import LocalStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from typer.testing import Result
-
-
-class Distant(LocalStore):
-    """A directory that is read like a remote store: through the caches."""
-
-    resident = False
 
 
 @pytest.fixture
@@ -48,7 +42,7 @@ def test_a_directory_needs_no_warming(root: str) -> None:
 
 
 def test_the_next_process_finds_it_on_disk(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble, "LocalStore", Distant)
+    monkeypatch.setattr(assemble, "LocalStore", DistantDirectory)
     monkeypatch.setenv("QUIVER_CACHE_FOLDER", str(tmp_path / "cache"))
     first = json.loads(invoke("demo", "words", "--all", "--json", "--root", root).stdout)
     assert (first["cached"], first["segments"], first["requests"]) == (True, 1, 1)
@@ -64,7 +58,7 @@ def test_the_next_process_finds_it_on_disk(root: str, tmp_path: Path, monkeypatc
 
 
 def test_without_a_folder_it_says_that_nothing_lasts(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble, "LocalStore", Distant)
+    monkeypatch.setattr(assemble, "LocalStore", DistantDirectory)
     monkeypatch.delenv("QUIVER_CACHE_FOLDER", raising=False)
     said = invoke("demo", "words", "--root", root)
     assert said.exit_code == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from format.hostile import RANDOM_BYTES, survives, truncations
-from quiver.format.envelope import ALIGNMENT, VERSION, Identity, Kind, decode, encode, make_payload, padding
+from quiver.format.envelope import ALIGNMENT, VERSION, Identity, Kind, decode, encode, make_payload, padding, peek
 from quiver.model.errors import CorruptObjectError, UnsupportedFormatError
 
 KEY, OWNER = "index/x/log/1", "owner"
@@ -33,6 +33,17 @@ def test_what_goes_in_comes_out(parts, writer, sequence):
     found, payload = read(data)
     assert found == identity
     assert bytes(payload) == b"".join(parts)
+
+
+def test_the_first_bytes_tell_whose_it_is_and_how_long():
+    data = sealed(b"x" * 1000)
+    assert peek(Kind.LOG_ENTRY, KEY, OWNER, data[:200]) == (IDENTITY, len(data))
+    for wrong in ((Kind.CHECKPOINT, KEY, OWNER), (Kind.LOG_ENTRY, KEY + "1", OWNER), (Kind.LOG_ENTRY, KEY, "me")):
+        with pytest.raises(CorruptObjectError):
+            peek(*wrong, data)
+    for short in truncations(data[: len(data[:-1000].rstrip(b"\0"))]):
+        with pytest.raises(CorruptObjectError):
+            peek(Kind.LOG_ENTRY, KEY, OWNER, short)
 
 
 def test_the_payload_is_a_view_at_a_multiple_of_64():

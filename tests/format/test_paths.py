@@ -23,6 +23,8 @@ def test_every_name_is_understood_and_taken_by_stores(slot, generation):
         (paths.checkpoint_key(ROOT, generation), ObjectName("checkpoint", generation=generation)),
         (paths.segment_key(ROOT, segment, paths.ROWS), ObjectName("segment", slot, generation, segment)),
         (paths.segment_key(ROOT, segment, paths.SEGMENT_INDEX), ObjectName("segment", slot, generation, segment)),
+        (paths.opening_key(ROOT), ObjectName("opening")),
+        (paths.published_key(ROOT), ObjectName("published")),
         (paths.mark_key(ROOT, TOKEN), ObjectName("mark")),
     ):
         assert classify(ROOT, key) == name
@@ -54,6 +56,10 @@ def test_the_order_of_names_is_the_order_of_numbers(one, other):
         f"segment/0000000000000001-0000000000000001-{TOKEN}/index/x",
         f"segment/0000000000000001-{TOKEN}/index",
         "mark/1",
+        "opening/",
+        "published/",
+        "opening/1",
+        "openings",
         "\u0661",
         "log/\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661",
     ],

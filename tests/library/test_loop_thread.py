@@ -133,6 +133,15 @@ def test_within_another_running_loop_that_one_stays_the_running_one(loop):
     assert asyncio.run(outer())
 
 
+@pytest.fixture
+def interruptible():
+    """Also where whoever started the tests has interrupts ignored, as a shell does for jobs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_waits_for_the_end_of_a_step(loop):
     steps: list[str] = []
 
@@ -149,6 +158,7 @@ def test_an_interrupt_waits_for_the_end_of_a_step(loop):
     assert loop.run(where(), at_once=True) == threading.current_thread().name
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_in_the_step_that_begins_to_wait_ends_the_coroutine(loop):
     ended: list[str] = []
 

@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 
 import quiver
+from distant import DistantDirectory
 from quiver import assemble
 from quiver.model.errors import NotFoundError
-from quiver.objectstore.local import LocalStore
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Distant(LocalStore):
-    """A directory that is read like a remote store: through the caches."""
-
-    resident = False
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def test_a_directory_needs_no_warming(root: str) -> None:
 
 
 def test_a_remote_index_is_at_hand_afterwards(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assemble, "LocalStore", Distant)
+    monkeypatch.setattr(assemble, "LocalStore", DistantDirectory)
     told: list[tuple[str, int, int]] = []
     with quiver.connect(root) as db:
         index = db.bucket("demo").index("words")

@@ -303,7 +303,8 @@ def test_secrets_are_not_handed_on(tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import glob, sys, time, quiver
+import glob, signal, sys, time, quiver
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
 db = quiver.connect(sys.argv[1], flush_rows=20)
 index = db.create_bucket("demo").create_index("words", dimension=2)
 index.put([f"k{n}" for n in range(20)], [[n + 1, 1] for n in range(20)])

@@ -14,6 +14,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectstore.contract import PARTS
 from quiver.objectstore.remote import RemoteStore
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Azurite:
 
     def store(self, path: str, container: str = CONTAINER) -> RemoteStore:
         url = f"az://{container}/{path}?account={ACCOUNT}&endpoint={self.endpoint}"
-        return RemoteStore(url, options={"account_key": KEY})
+        return RemoteStore(url, options={"account_key": KEY}, large=PARTS)
 
     def _stop(self) -> None:
         self._process.terminate()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from objectstore.conftest import BUCKET, CREDENTIALS, Moto
+from objectstore.contract import PARTS
 from quiver.model.errors import StoreUnavailableError
 from quiver.objectstore.commit_store import CommitStore
 from quiver.objectstore.commit_table import OBJECTS, UPLOADS, CommitTable, Item
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 def open_commit_store(moto: Moto, table: str, path: str, runtime: Runtime) -> CommitStore:
     """Over moto's S3 without conditions, and its DynamoDB."""
-    bodies = RemoteStore(f"s3://{BUCKET}/{path}", endpoint=moto.endpoint, options=CREDENTIALS, conditional=False)
+    bodies = RemoteStore(
+        f"s3://{BUCKET}/{path}", endpoint=moto.endpoint, options=CREDENTIALS, conditional=False, large=PARTS
+    )
     return CommitStore(bodies, dynamo_table(moto, table, bodies.url, runtime), runtime)
 
 
@@ -57,6 +60,7 @@ class MemoryTable(CommitTable):
         lose_answers: how many answers to decisions get lost after the decision was made.
         refuse_after: how many decisions are made before the table refuses all; None for never.
         requests: how often it was asked.
+        renewals: how often it was asked to renew an announcement.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -64,6 +68,7 @@ class MemoryTable(CommitTable):
         self.lose_answers = 0
         self.refuse_after: int | None = None
         self.requests = 0
+        self.renewals = 0
         self._runtime = runtime
         self._items: dict[tuple[str, str], Item] = {}
 
@@ -98,6 +103,14 @@ class MemoryTable(CommitTable):
     async def announce(self, upload: Item) -> None:
         self.requests += 1
         self._items[UPLOADS, upload.name] = upload
+
+    async def renew(self, upload: Item) -> bool:
+        self.renewals += 1
+        found = self._items.get((UPLOADS, upload.name))
+        if found is None or found.leaving:
+            return False
+        self._items[UPLOADS, upload.name] = upload
+        return True
 
     async def read(self, name: str) -> Item | None:
         self.requests += 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import boto3
 import pytest
 
+from objectstore.contract import PARTS
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.dynamodb import DynamoTable
 from quiver.objectstore.remote import RemoteStore
@@ -32,7 +33,8 @@ class Moto(NamedTuple):
     endpoint: str
 
     def store(self, path: str, bucket: str = BUCKET) -> RemoteStore:
-        return RemoteStore(f"s3://{bucket}/{path}", endpoint=self.endpoint, options=CREDENTIALS)
+        """One that uploads what is larger than a MiB in parts."""
+        return RemoteStore(f"s3://{bucket}/{path}", endpoint=self.endpoint, options=CREDENTIALS, large=PARTS)
 
 
 @pytest.fixture

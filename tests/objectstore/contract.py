@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from itertools import product
+from contextlib import suppress
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pytest
 
 from quiver.objectstore.store import ObjectExistsError, ObjectInfo, ObjectNotFoundError, ObjectStore
+from quiver.objectstore.upload_parts import LargePuts
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -21,6 +23,10 @@ Connections = tuple[ObjectStore, ObjectStore]
 
 SMALL = bytes(range(256)) * 4
 LARGE = random.Random(7).randbytes(700_001)
+
+# Of a size that a store takes in several parts: S3 wants 5 MiB in each but the last.
+PARTS = LargePuts(threshold=1 << 20, part_bytes=5 << 20, at_once=2)
+HUGE = random.Random(8).randbytes(11 << 20)
 
 MALFORMED = [
     "",
@@ -68,17 +74,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-async def attempt(store: ObjectStore, key: str, body: bytes) -> str:
+async def attempt(store: ObjectStore, key: str, body: bytes, *, large: bool = False) -> str:
     """ "created", or the name of the error."""
     try:
-        await store.put_new(key, [body])
+        await (store.put_large if large else store.put_new)(key, [body])
     except Exception as error:
         return type(error).__name__
     return "created"
 
 
 class ObjectStoreContract:
-    """Inherited by the tests of each store."""
+    """Inherited by the tests of each store.
+
+    Attributes:
+        decides_large: whether of racing creators with large bodies exactly one wins.
+    """
+
+    decides_large = True
 
     @pytest.fixture
     def connections(self) -> Connections:
@@ -242,36 +254,113 @@ class ObjectStoreContract:
 
         run(work())
 
-    def test_an_object_under_way_is_invisible(self, connections: Connections) -> None:
-        body = LARGE * 3
+    @pytest.mark.parametrize("large", [False, True], ids=["one request", "large"])
+    def test_an_object_under_way_is_invisible(self, connections: Connections, large: bool) -> None:
+        body = HUGE if large else LARGE * 3
 
-        async def look(stop: asyncio.Event) -> set[int]:
-            seen = set()
-            while not stop.is_set():
+        seen: set[int] = set()
+
+        async def look(at_last: int) -> None:
+            while at_last not in seen:
                 try:
                     seen.add(memoryview(await connections[1].get("slow/object")).nbytes)
                 except ObjectNotFoundError:
                     seen.add(-1)
                 seen.update(info.size for info in await connections[1].list("slow/"))
                 await asyncio.sleep(0)
-            return seen
 
-        async def work() -> set[int]:
-            stop = asyncio.Event()
-            looking = asyncio.create_task(look(stop))
-            await asyncio.sleep(0.02)
-            await connections[0].put_new("slow/object", [body[:1000], body[1000:]])
-            await asyncio.sleep(0.02)
-            stop.set()
-            return await looking
+        async def work() -> None:
+            await asyncio.wait_for(look(-1), 60)
+            looking = asyncio.create_task(look(len(body)))
+            put = connections[0].put_large if large else connections[0].put_new
+            await put("slow/object", [body[:1000], body[1000:]])
+            await asyncio.wait_for(looking, 60)
 
-        assert run(work()) == {-1, len(body)}
+        run(work())
+        assert seen == {-1, len(body)}
+
+    # ---------------------------------------------------------------- large objects
+
+    def test_a_large_object_is_the_concatenation_of_its_parts(self, connections: Connections) -> None:
+        cuts = [0, 0, 1, 5 << 20, (5 << 20) + 3, 6 << 20, len(HUGE)]
+        parts = [memoryview(HUGE)[start:end] for start, end in pairwise(cuts)]
+
+        async def work() -> None:
+            await connections[0].put_large("x/huge", parts)
+            assert bytes(await connections[1].get("x/huge")) == HUGE
+            assert bytes(await connections[1].get("x/huge", (5 << 20) - 7, 20)) == HUGE[(5 << 20) - 7 :][:20]
+            assert [(info.key, info.size) for info in await connections[1].list("")] == [("x/huge", len(HUGE))]
+
+        run(work())
+
+    def test_a_taken_key_stays_as_it_is_for_a_large_put(self, connections: Connections) -> None:
+        async def work() -> None:
+            await connections[0].put_new("x/small", [b"first"])
+            await connections[0].put_large("x/huge", [HUGE])
+            for key, first in (("x/small", b"first"), ("x/huge", HUGE)):
+                for body in (HUGE[::-1], HUGE, b"second"):
+                    with pytest.raises(ObjectExistsError):
+                        await connections[1].put_large(key, [body])
+                assert bytes(await connections[0].get(key)) == first
+
+        run(work())
+
+    @pytest.mark.parametrize("body", [b"", SMALL, LARGE], ids=["empty", "small", "larger"])
+    def test_a_large_put_takes_small_bodies_and_then_exactly_one_wins(
+        self, connections: Connections, body: bytes
+    ) -> None:
+        async def put(store: ObjectStore, number: int) -> str:
+            return await attempt(store, "x/any", body + bytes([number]) * bool(body), large=True)
+
+        async def work() -> None:
+            outcomes = await asyncio.gather(*(put(connections[n % 2], n) for n in range(6)))
+            assert sorted(outcomes) == ["ObjectExistsError"] * 5 + ["created"]
+            winner = outcomes.index("created")
+            assert bytes(await connections[0].get("x/any")) == body + bytes([winner]) * bool(body)
+
+        run(work())
+
+    def test_racing_creators_of_a_large_object_leave_one_of_them_whole(self, connections: Connections) -> None:
+        bodies = [HUGE, HUGE[::-1], HUGE[1:]]
+
+        async def work() -> None:
+            racers = [attempt(connections[n % 2], "x/race", body, large=True) for n, body in enumerate(bodies)]
+            outcomes = await asyncio.gather(*racers)
+            assert set(outcomes) <= {"created", "ObjectExistsError"}
+            winners = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome == "created"]
+            assert len(winners) == 1 or (winners and not self.decides_large)
+            assert bytes(await connections[1].get("x/race")) in winners
+
+        run(work())
+
+    def test_a_large_put_that_is_given_up_leaves_all_or_nothing(self, connections: Connections) -> None:
+        async def look(key: str) -> int:
+            try:
+                return memoryview(await connections[1].get(key)).nbytes
+            except ObjectNotFoundError:
+                return 0
+
+        async def work() -> None:
+            for number in range(4):
+                key = f"x/{number}"
+                putting = asyncio.create_task(connections[0].put_large(key, [HUGE]))
+                await asyncio.sleep(0.01 * number)
+                putting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await putting
+                assert await look(key) in {0, len(HUGE)}
+                assert await attempt(connections[1], key, HUGE, large=True) in {"created", "ObjectExistsError"}
+                assert await look(key) == len(HUGE)
+
+        run(work())
 
     @pytest.mark.parametrize("key", MALFORMED)
     def test_malformed_keys_are_refused(self, store: ObjectStore, key: str) -> None:
         async def work() -> None:
             with pytest.raises(ValueError, match="malformed"):
                 await store.put_new(key, [b"x"])
+            with pytest.raises(ValueError, match="malformed"):
+                await store.put_large(key, [b"x"])
             with pytest.raises(ValueError, match="malformed"):
                 await store.get(key)
             with pytest.raises(ValueError, match="malformed"):

@@ -27,6 +27,8 @@ def azurite() -> Iterator[Azurite]:
 
 
 class TestAzure(ObjectStoreContract):
+    decides_large = False
+
     @pytest.fixture
     def connections(self, azurite: Azurite, fresh_path: Callable[[], str]) -> Connections:
         path = fresh_path()

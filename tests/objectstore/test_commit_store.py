@@ -17,10 +17,11 @@ from quiver.objectstore.probe import probe
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from objectstore.conftest import Moto
     from quiver.model.runtime import SystemRuntime
+    from quiver.objectstore.store import Buffer
 
 LARGE = b"x" * (INLINE_BYTES + 1)
 
@@ -55,8 +56,14 @@ class TestCommitStoreOverS3AndDynamoDB(ObjectStoreContract):
         assert run(connections[0].list("")) == []
 
 
+@pytest.mark.soak
 class TestCommitStoreOverS3AndDynamoDBWithEveryBodyInTheBucket(TestCommitStoreOverS3AndDynamoDB):
     test_listings_and_deletions_pass_the_thousand = None  # moto copies all of a table for each transaction
+    # Large bodies always lie there.
+    test_a_large_object_is_the_concatenation_of_its_parts = None
+    test_a_taken_key_stays_as_it_is_for_a_large_put = None
+    test_racing_creators_of_a_large_object_leave_one_of_them_whole = None
+    test_a_large_put_that_is_given_up_leaves_all_or_nothing = None
 
     @pytest.fixture(autouse=True)
     def nothing_inline(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +211,107 @@ def test_an_upload_that_took_too_long_is_announced_again_and_given_up(
     bench.table.clock += ABANDONED_SECONDS + 1
     run(bench.another().delete([]))
     assert bench.in_bucket() == bench.announced() == set()
+
+
+class SlowBucket(OverwritingStore):
+    """Takes bodies that need an upload in parts, with whatever happens meanwhile."""
+
+    large_bytes = INLINE_BYTES
+    meanwhile: Callable[[], Awaitable[None]]
+
+    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
+        await self.meanwhile()
+        await super().put_new(key, parts)
+
+
+class Hours:
+    """A bench on whose bucket uploads take hours."""
+
+    def __init__(self, runtime: SystemRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bench = Bench(runtime)
+        self.bench.bodies = self.bucket = SlowBucket(runtime)
+        self.passed = 0.0
+        monotonic = runtime.monotonic
+        monkeypatch.setattr(runtime, "monotonic", lambda: monotonic() + self.passed)
+        monkeypatch.setattr(commit_store, "_RENEWAL_SECONDS", 0.01)
+
+    def put(self) -> CommitStore:
+        store = self.bench.another()
+        run(store.put_new("key", [LARGE]))
+        return store
+
+    async def pass_by(self, seconds: float) -> None:
+        """Both clocks go on, and somebody sweeps."""
+        self.passed += seconds
+        self.bench.table.clock += seconds
+        await self.bench.another().delete([])
+
+
+@pytest.fixture
+def hours(runtime: SystemRuntime, monkeypatch: pytest.MonkeyPatch) -> Hours:
+    return Hours(runtime, monkeypatch)
+
+
+def test_an_upload_of_hours_stays_announced(hours: Hours) -> None:
+    async def upload() -> None:
+        for _ in range(10):
+            await hours.pass_by(ABANDONED_SECONDS / 3)
+            announced = await hours.bench.table.list(UPLOADS, "")
+            await until(lambda before=announced[0].modified: renewed(before))
+
+    async def renewed(before: float) -> bool:
+        (upload,) = await hours.bench.table.list(UPLOADS, "")
+        return upload.modified > before
+
+    hours.bucket.meanwhile = upload
+    assert run(hours.put().get("key")) == LARGE
+    assert hours.bench.announced() == set()
+
+
+def test_an_upload_that_was_swept_up_stays_so(hours: Hours) -> None:
+    """Its renewals come too late: they bring nothing back."""
+
+    async def upload() -> None:
+        await hours.pass_by(ABANDONED_SECONDS + 1)
+        asked = hours.bench.table.renewals
+        await until(lambda: after(asked))
+        assert await hours.bench.table.list(UPLOADS, "") == []
+
+    async def after(asked: int) -> bool:
+        return hours.bench.table.renewals > asked
+
+    hours.bucket.meanwhile = upload
+    with pytest.raises(StoreUnavailableError, match="took too long"):
+        hours.put()
+    assert hours.bench.in_bucket() == hours.bench.announced() != set()
+    run(hours.pass_by(ABANDONED_SECONDS + 1))
+    assert hours.bench.in_bucket() == hours.bench.announced() == set()
+    assert run(hours.bench.another().list("")) == []
+
+
+def test_renewals_end_with_the_upload(hours: Hours) -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0.05)
+        raise StoreUnavailableError("down")
+
+    async def work() -> None:
+        hours.bucket.meanwhile = fail
+        with pytest.raises(StoreUnavailableError, match="down"):
+            await hours.bench.another().put_new("key", [LARGE])
+        asked = hours.bench.table.renewals
+        assert asked > 0
+        await asyncio.sleep(0.05)
+        assert hours.bench.table.renewals == asked
+
+    run(work())
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(500):
+        if await condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came")
 
 
 def test_a_sweep_that_dies_is_finished_by_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

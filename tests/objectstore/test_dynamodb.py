@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
-from objectstore.commit_tables import dynamo_table
+from objectstore.commit_tables import dynamo_table, open_commit_store
 from objectstore.contract import run
 from objectstore.raw_server import with_raw_server
 from quiver.model.errors import CorruptObjectError, StoreUnavailableError
 from quiver.objectstore.commit_table import OBJECTS, UPLOADS, Item
 from quiver.objectstore.dynamodb import DynamoTable
-from quiver.objectstore.store import StoreRefusedError
+from quiver.objectstore.retrying_store import RetryingStore
+from quiver.objectstore.spending import Spent, metered
+from quiver.objectstore.store import StoreMisconfiguredError, StoreRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +88,62 @@ def test_publishing_ends_the_announcement(table: DynamoTable) -> None:
         assert await table.publish(large("a")) is None
         assert await table.read("a") == large("a")
         assert await table.list(UPLOADS, "") == []
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("told", "units"),
+    [
+        (None, 1.0),
+        ({}, 1.0),
+        ({"ConsumedCapacity": {"CapacityUnits": 16.0}}, 16.0),
+        ({"ConsumedCapacity": [{"CapacityUnits": 4.0}, {"CapacityUnits": 0.5}]}, 4.5),
+        ({"ConsumedCapacity": []}, 1.0),
+    ],
+)
+def test_the_units_of_a_request_are_those_that_the_answer_tells(
+    table: DynamoTable, monkeypatch: pytest.MonkeyPatch, told: Any, units: float
+) -> None:
+    def put_item(**request: Any) -> Any:
+        assert request["ReturnConsumedCapacity"] == "TOTAL"
+        return told
+
+    async def work() -> Spent:
+        monkeypatch.setattr(table._client, "put_item", put_item)
+        with metered() as spent:
+            await table.announce(large(TOKENS[0]))
+        return spent
+
+    assert run(work()) == Spent(table_writes=units)
+
+
+def test_a_renewal_changes_the_time_and_nothing_else(table: DynamoTable) -> None:
+    later = replace(large(TOKENS[0]), modified=99.5)
+
+    async def work() -> None:
+        await table.announce(large(TOKENS[0]))
+        assert await table.renew(later)
+        assert await table.list(UPLOADS, "") == [later]
+        assert await table.publish(large("a")) is None
+
+    run(work())
+
+
+@pytest.mark.parametrize("removal", ["none", "begun", "finished"])
+def test_a_renewal_brings_nothing_back(table: DynamoTable, removal: str) -> None:
+    async def work() -> None:
+        if removal != "none":
+            await table.announce(large(TOKENS[0]))
+            leaving = await table.begin_removal(UPLOADS, TOKENS[0])
+            assert leaving is not None
+            if removal == "finished":
+                await table.finish_removal(UPLOADS, leaving)
+        before = await table.list(UPLOADS, "")
+        assert not await table.renew(large(TOKENS[0]))
+        assert await table.list(UPLOADS, "") == before
+        with pytest.raises(StoreUnavailableError, match="took too long"):
+            await table.publish(large("a"))
 
     run(work())
 
@@ -187,8 +246,17 @@ def test_a_missing_table_is_named_with_the_command_that_makes_it(moto: Moto, run
     with pytest.raises(StoreRefusedError, match=r"'no-such-table'.*--create-table"):
         run(missing.now())
     for work in (missing.read("a"), missing.list(OBJECTS, ""), missing.begin_removal(OBJECTS, "a")):
-        with pytest.raises(StoreUnavailableError, match="'no-such-table'"):
+        with pytest.raises(StoreMisconfiguredError, match=r"'no-such-table'.*--create-table"):
             run(work)
+
+
+def test_a_root_without_its_table_is_refused_at_once(moto: Moto, runtime: SystemRuntime) -> None:
+    store = RetryingStore(open_commit_store(moto, "no-such-table", "root", runtime), runtime, patience=1000)
+    began = runtime.monotonic()
+    for work in (store.get("format"), store.list("index/")):
+        with pytest.raises(StoreUnavailableError, match=r"'no-such-table'.*--create-table"):
+            run(work)
+    assert runtime.monotonic() - began < 10
 
 
 def test_the_table_is_created_once_and_cannot_be_deleted_by_mistake(moto: Moto, runtime: SystemRuntime) -> None:

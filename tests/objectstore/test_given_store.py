@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from objectstore.contract import Connections, ObjectStoreContract, run
+from objectstore.contract import PARTS, Connections, ObjectStoreContract, run
 from quiver.assemble import open_store
+from quiver.objectstore import remote
 from quiver.objectstore.probe import probe
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ GIVEN = os.environ.get("STORE_UNDER_TEST", "")
 
 @pytest.mark.skipif(not GIVEN, reason="STORE_UNDER_TEST names no store")
 class TestGivenStore(ObjectStoreContract):
+    decides_large = False
+
+    @pytest.fixture(autouse=True)
+    def small_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(remote, "LARGE", PARTS)
+
     @pytest.fixture
     def connections(self, runtime: SystemRuntime, fresh_path: Callable[[], str]) -> Connections:
         base, query, options = GIVEN.partition("?")

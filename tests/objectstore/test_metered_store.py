@@ -53,6 +53,20 @@ def test_counts_requests_bytes_and_items(runtime: SystemRuntime) -> None:
     )
 
 
+def test_a_large_put_of_a_store_that_tells_nothing_is_one_put(runtime: SystemRuntime) -> None:
+    store = MeteredStore(MemoryStore(runtime))
+
+    async def work() -> Spent:
+        with metered() as spent:
+            await store.put_large("a", [b"12", b"345"])
+            with pytest.raises(ObjectExistsError):
+                await store.put_large("a", [b"1"])
+        return spent
+
+    assert run(work()) == Spent(puts=2, sent=6)
+    assert store.snapshot() == StoreCounts(put_new=OperationCounts(requests=2, bytes_in=6, items=1))
+
+
 def test_a_taken_or_absent_key_is_an_answer_and_not_an_error(runtime: SystemRuntime) -> None:
     store = MeteredStore(MemoryStore(runtime))
 

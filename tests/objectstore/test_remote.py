@@ -32,6 +32,8 @@ OPTIONS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-e
 
 
 class TestRemoteStore(ObjectStoreContract):
+    decides_large = False
+
     @pytest.fixture
     def connections(self, moto: Moto, fresh_path: Callable[[], str]) -> Connections:
         path = fresh_path()

@@ -1,4 +1,4 @@
-"""Sixteen bodies of almost 20 MiB at once into little memory: bounded, and refused only as documented."""
+"""Eight bodies of almost 20 MiB at once into little memory: bounded, and refused only as documented."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from scale.serving import Peak, Server
 
-DIMENSION, ROWS, REQUESTS = 4096, 235, 16
+DIMENSION, ROWS, REQUESTS = 4096, 235, 8
 BUFFERED = 48 << 20
 SLACK = 260 << 20
 """What one body costs beyond its weight while it is parsed and encoded, and the vectors kept of all of them."""

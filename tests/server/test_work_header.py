@@ -32,3 +32,10 @@ def test_requests_bytes_and_dollars_are_told():
     dollars = float(describe_cost(spent, prices["s3-express"]).rpartition("=")[2])
     assert dollars == pytest.approx(4 * 1.13e-6 + 2 * 0.03e-6 + 40 / 2**30 * 0.0032 + 0.0006, rel=5e-3)
     assert describe_cost(spent, prices["own"]).endswith("; usd=0")
+
+
+def test_request_units_of_a_table_are_told_where_there_are_any():
+    spent = Spent(table_writes=1000, table_reads=2.5)
+    told = "puts=0; gets=0; lists=0; sent=0; received=0; table_writes=1000; table_reads=2.5"
+    assert describe_cost(spent, None) == told
+    assert describe_cost(spent, load_prices().stores["s3-standard"]) == f"{told}; usd=0.000625"

@@ -13,7 +13,7 @@ from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.reservation import release, reserve
 from quiver.engine.native.settings import NativeSettings
 from quiver.format import paths
-from quiver.model.errors import UnavailableError
+from quiver.model.errors import CorruptObjectError, UnavailableError
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.metered_store import MeteredStore
@@ -25,6 +25,8 @@ from quiver.service.service import Service
 from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quiver.engine.native.index import NativeIndex
 
 SETTINGS = NativeSettings(flush_rows=4, tier_fanout=2, tail_limit=6, garbage_age=0.0)
@@ -48,10 +50,10 @@ class Cast:
         await self.service.call("CreateVectorBucket", {"vectorBucketName": "bucket"})
         return self.service
 
-    def maintainer(self, age: float = 0.0) -> Patrol:
+    def maintainer(self, age: float = 0.0, tell: Callable[[str, Exception], None] = lambda _, __: None) -> Patrol:
         engine = NativeEngine(self.store, self.runtime, replace(SETTINGS, background=False, garbage_age=age))
         administration = Administration(self.store, self.runtime, Catalog(self.store, self.runtime), engine)
-        return Patrol(self.store, self.runtime, administration, engine, age=age, period=1000.0)
+        return Patrol(self.store, self.runtime, administration, engine, age=age, period=1000.0, tell=tell)
 
     async def create(self, name: str) -> None:
         shape = {"dataType": "float32", "dimension": 2, "distanceMetric": "euclidean"}
@@ -198,6 +200,57 @@ async def test_an_index_that_fails_does_not_keep_the_others_waiting_and_is_tried
     await patrol.round()
     await broken.log.refresh()
     assert broken.log.base_slot == 5
+
+
+@asynchronous
+async def test_a_failure_is_told_once_until_it_has_passed():
+    made, told = await cast(), []
+    await made.create("index")
+    await made.put("index", 0, 5)
+    patrol = made.maintainer(tell=lambda index_id, error: told.append((index_id, str(error))))
+    (index_id,) = [index.index_id for index in await patrol._administration.indexes()]
+    outcomes = iter([UnavailableError("one"), UnavailableError("two"), CorruptObjectError("three"), False, True])
+
+    async def tend(*_):
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    patrol._upkeep.tend = tend
+    for count in (1, 1, 2, 3, 3):  # of another kind, it is told although another failure came before
+        await patrol.round()
+        assert len(told) == count
+    assert told == [(index_id, "one"), (index_id, "three"), (index_id, "A flush or a merge failed")]
+    assert patrol.failures == 4
+    outcomes = iter([UnavailableError("again")])
+    await made.put("index", 5, 1)
+    await patrol.round()
+    assert told[3:] == [(index_id, "again")]
+
+
+@asynchronous
+async def test_a_round_that_fails_as_a_whole_is_told_once_and_the_next_one_comes(monkeypatch):
+    made, told = await cast(), []
+    patrol = made.maintainer(tell=lambda index_id, error: told.append((index_id, str(error))))
+    rests, passed = [], asyncio.Event()
+
+    async def broken():
+        raise OSError("out of order")
+
+    async def sleep(_):
+        rests.append(True)
+        if len(rests) == 3:
+            passed.set()
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(patrol._administration, "indexes", broken)
+    monkeypatch.setattr(made.runtime, "sleep", sleep)
+    running = asyncio.ensure_future(patrol.run())
+    await passed.wait()
+    running.cancel()
+    assert told == [("", "out of order")]
+    assert patrol.failures >= 3
 
 
 @asynchronous

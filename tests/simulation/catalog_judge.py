@@ -21,6 +21,7 @@ from simulation.judge import SEARCH_BUDGET
 
 if TYPE_CHECKING:
     from simulation.catalog_history import CatalogHistory, Creation, Deletion, Misfit, Name, Read, Write
+    from simulation.clone_history import CloneHistory
     from simulation.store import Backing
 
 
@@ -103,6 +104,17 @@ def judge_catalog(history: CatalogHistory, backing: Backing) -> Counter[str]:
     indexes = incarnations(backing)
     for creation in history.creations:
         check_creation(creation, indexes)
+    done += check_use(history, indexes)
+    done["placed creations"] += len(history.creations) + len(history.deletions)
+    for index in indexes:
+        if index.dropped != UNKNOWN:
+            check_remains(index, backing)
+            done["dropped indexes"] += 1
+    return done
+
+
+def check_use(history: CatalogHistory | CloneHistory, indexes: list[Incarnation]) -> Counter[str]:
+    """What was done with indexes under their names, until they were deleted; how many checks were made."""
     for deletion in history.deletions:
         check_deletion(deletion, indexes)
     for write in history.writes:
@@ -112,14 +124,7 @@ def judge_catalog(history: CatalogHistory, backing: Backing) -> Counter[str]:
     for misfit in history.misfits:
         check_misfit(misfit, indexes)
     check_refused(history, indexes)
-    done["replayed snapshots"] += len(history.reads)
-    done["placed writes"] += len(history.writes)
-    done["placed creations"] += len(history.creations) + len(history.deletions)
-    for index in indexes:
-        if index.dropped != UNKNOWN:
-            check_remains(index, backing)
-            done["dropped indexes"] += 1
-    return done
+    return Counter({"replayed snapshots": len(history.reads), "placed writes": len(history.writes)})
 
 
 def check_operations(history: CatalogHistory) -> Counter[str]:
@@ -198,7 +203,7 @@ def check_remains(index: Incarnation, backing: Backing) -> None:
     """A dropped index has been collected down to its last checkpoint, which is sealed and names nothing."""
     root = paths.index_root(index.index_id)
     left = sorted(key for key in backing.objects if key.startswith(root))
-    if [paths.classify(root, key).kind for key in left] != ["checkpoint"]:
+    if [paths.classify(root, key).kind for key in left if key != paths.published_key(root)] != ["checkpoint"]:
         raise Violation(f"of a dropped index is left: {left}")
     _, payload = decode(EnvelopeKind.CHECKPOINT, left[0], index.index_id, backing.objects[left[0]].body)
     last = checkpoint_format.decode(left[0], payload)

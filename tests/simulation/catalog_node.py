@@ -14,6 +14,7 @@ from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
 from quiver.service.patrol import Patrol
 from quiver.service.service import Service
+from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.store_format import StoreFormat
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class CatalogNode:
         self._random = node.world.random
         self._age = native.garbage_age
         self.store = RetryingStore(node.store, node.runtime)
-        self.engine = NativeEngine(self.store, node.runtime, native)
+        cache = None if self.store.resident else BlockCache(self.store, node.runtime, 1 << 24)
+        self.engine = NativeEngine(self.store, node.runtime, native, cache=cache)
         self.catalog = Catalog(self.store, node.runtime, catalog)
         self.service = Service(self.catalog, self.engine, FORMAT, node.runtime, HOME)
         self.administration = Administration(self.store, node.runtime, self.catalog, self.engine)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.engine.native.state import contents_of
@@ -13,19 +12,11 @@ from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
 from quiver.format.envelope import Kind as EnvelopeKind
 from quiver.format.envelope import decode
-from simulation.catalog_judge import (
-    Incarnation,
-    check_deletion,
-    check_misfit,
-    check_read,
-    check_refused,
-    check_write,
-    named,
-    replay,
-)
+from simulation.catalog_judge import Incarnation, check_use, named, replay
 from simulation.checkers.history import UNKNOWN, Violation
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterator
 
     from quiver.engine.native.state import IndexCheckpoint, Pin
@@ -116,16 +107,7 @@ def judge_clones(history: CloneHistory, backing: Backing) -> Counter[str]:
         replay(backing, index, beginning(index, chains, held, by_id))
         if index.sealed < index.created:
             raise Violation(f"index {index.name} was deleted before it got its name")
-    for deletion in history.deletions:
-        check_deletion(deletion, indexes)
-    for write in history.writes:
-        check_write(write, indexes)
-    for read in history.reads:
-        check_read(read, indexes)
-    for misfit in history.misfits:
-        check_misfit(misfit, indexes)
-    check_refused(history, indexes)
-    done = Counter({"replayed snapshots": len(history.reads), "placed writes": len(history.writes)})
+    done = check_use(history, indexes)
     for taken in history.taken:
         check_taken(taken, history, indexes, chains)
     for seen in history.seen:

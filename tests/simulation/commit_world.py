@@ -90,6 +90,16 @@ class SimulatedTable(CommitTable):
     async def announce(self, upload: Item) -> None:
         await self._change(lambda: self._world.items.update({(UPLOADS, upload.name): upload}))
 
+    async def renew(self, upload: Item) -> bool:
+        return await self._change(lambda: self._renew(upload))
+
+    def _renew(self, upload: Item) -> bool:
+        found = self._world.items.get((UPLOADS, upload.name))
+        if found is None or found.leaving:
+            return False
+        self._world.items[UPLOADS, upload.name] = upload
+        return True
+
     async def publish(self, item: Item) -> Item | None:
         found = await self._change(lambda: self._publish(item))
         if found == "gone":

@@ -11,6 +11,7 @@ from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.objectstore.retrying_store import RetryingStore
 from quiver.service.catalog import CatalogSettings
+from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.commit_log import LogSettings
 from quiver.storage.segment_builder import EXACT_FLOATS
 from simulation import registers, vectors
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
+    from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import ObjectStore
     from simulation.replica import Replica
     from simulation.timeline import Timeline
 
@@ -105,6 +108,13 @@ def draw_native_settings(world: World, bias: Bias) -> NativeSettings:
     )
 
 
+def draw_cache(world: World, store: ObjectStore, runtime: Runtime) -> BlockCache | None:
+    """A node's, small or large; some nodes have none, and read segments whole."""
+    if store.resident or world.random.random() < 0.3:
+        return None
+    return BlockCache(store, runtime, world.random.choice([1 << 16, 1 << 24]))
+
+
 def run_engine(seed: int, bias: Bias = NO_BIAS) -> Report:
     """The native engine: one index, on every node that is up."""
     with biased_world(seed, bias) as world:
@@ -112,7 +122,7 @@ def run_engine(seed: int, bias: Bias = NO_BIAS) -> Report:
 
         async def open_replica(node: Node) -> Replica:
             store = RetryingStore(node.store, node.runtime)
-            engine = NativeEngine(store, node.runtime, settings)
+            engine = NativeEngine(store, node.runtime, settings, cache=draw_cache(world, store, node.runtime))
             return vectors.VectorReplica(await engine.open(vectors.INDEX_ID, spec), world.random)
 
         def states() -> Timeline:

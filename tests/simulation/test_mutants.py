@@ -6,7 +6,7 @@ import pytest
 
 from simulation.mutants import MUTANTS
 
-SEEDS_WITHOUT_THE_MUTATION = 5
+SEEDS_WITHOUT_THE_MUTATION = 2
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.name)

@@ -18,6 +18,7 @@ from simulation.mutants import (
     with_bases_known_by_name,
     with_checkpoints_deleted_newest_first,
     with_listed_checkpoints_trusted,
+    with_openings_trusted,
     with_the_log_deleted_up_to_the_newest_checkpoint,
 )
 from simulation.world import World
@@ -113,39 +114,41 @@ async def read_while_the_log_is_collected(world):
     return await reading
 
 
-async def read_after_a_late_draft(world):
-    """A draft that lost lands under the name of the checkpoint that a reader stands on, which was collected."""
+async def with_a_late_draft(world, opened):
+    """A node's draft is on its way when another takes its generation; the node `opened` saw the one before."""
     cast = Cast(world)
     await cast.enter("reader", "stalled", "writer")
     await cast.write("writer", 1)
     await cast.do("writer", "flush")
-    await cast.seen("stalled")
+    await cast.seen(opened)
     await cast.write("writer", 2)
     slow_down(cast.nodes["stalled"], "put_new", "/checkpoint/", 10)
     late = cast.begin("stalled", "flush")
     await asyncio.sleep(1)
     await cast.do("writer", "flush")
-    await cast.seen("reader")
+    return cast, late
+
+
+async def superseded(cast, late):
+    """The checkpoint that won is replaced and collected, and the draft lands."""
     for value in (3, 4):
         await cast.write("writer", value)
         await cast.do("writer", "flush")
     await cast.do("writer", "collect_garbage")
     await late
+
+
+async def read_after_a_late_draft(world):
+    """A draft that lost lands under the name of the checkpoint that a reader stands on, which was collected."""
+    cast, late = await with_a_late_draft(world, "stalled")
+    await cast.seen("reader")
+    await superseded(cast, late)
     return await cast.seen("reader")
 
 
 async def read_what_took_the_place_of_a_listed_checkpoint(world):
     """A reader lists a checkpoint; before it reads it, it is collected, and a draft that lost takes its place."""
-    cast = Cast(world)
-    await cast.enter("reader", "stalled", "writer")
-    await cast.write("writer", 1)
-    await cast.do("writer", "flush")
-    await cast.seen("reader")
-    await cast.write("writer", 2)
-    slow_down(cast.nodes["stalled"], "put_new", "/checkpoint/", 10)
-    late = cast.begin("stalled", "flush")
-    await asyncio.sleep(1)
-    await cast.do("writer", "flush")
+    cast, late = await with_a_late_draft(world, "reader")
     taken = paths.checkpoint_key(vectors.ROOT, cast.replicas["writer"].index.log.base)
     has, get = cast.replicas["reader"].index.log.checkpoints.has, cast.nodes["reader"].store.get
 
@@ -158,17 +161,32 @@ async def read_what_took_the_place_of_a_listed_checkpoint(world):
     reading = asyncio.ensure_future(cast.seen("reader"))
     await asyncio.sleep(2)
     assert await has(1)
-    for value in (3, 4):
-        await cast.write("writer", value)
-        await cast.do("writer", "flush")
-    await cast.do("writer", "collect_garbage")
-    await late
+    await superseded(cast, late)
     return await reading
+
+
+async def read_with_an_opening_that_was_put_late(world):
+    """It has a checkpoint whose log was collected since."""
+    cast = Cast(world)
+    await cast.enter("reader", "writer")
+    await cast.write("writer", 1)
+    await cast.do("writer", "flush")
+    await asyncio.sleep(5)
+    key = paths.opening_key(vectors.ROOT)
+    late = world.backing.objects[key]
+    await cast.write("writer", 2)
+    await cast.do("writer", "flush")
+    await asyncio.sleep(5)
+    await cast.do("writer", "collect_garbage")
+    assert world.backing.objects[key] != late
+    world.backing.objects[key] = late
+    return await cast.seen("reader")
 
 
 CASES = {
     read_during_collection: (with_checkpoints_deleted_newest_first, [1, 2, 3], [1, 3]),
     read_while_the_log_is_collected: (with_the_log_deleted_up_to_the_newest_checkpoint, [1, 2], [1]),
+    read_with_an_opening_that_was_put_late: (with_openings_trusted, [1, 2], "missing"),
     read_after_a_late_draft: (with_bases_known_by_name, [1, 2, 3, 4], [1, 2]),
     read_what_took_the_place_of_a_listed_checkpoint: (with_listed_checkpoints_trusted, [1, 2, 3, 4], "missing"),
 }

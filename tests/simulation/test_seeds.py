@@ -53,9 +53,9 @@ def test_no_seed_is_in_violation(scenario, first, last):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_same_seed_same_run(scenario):
-    first = [SCENARIOS[scenario](seed).digest for seed in range(8)]
-    assert first == [SCENARIOS[scenario](seed).digest for seed in range(8)]
-    assert len(set(first)) == 8
+    first = [SCENARIOS[scenario](seed).digest for seed in range(4)]
+    assert first == [SCENARIOS[scenario](seed).digest for seed in range(4)]
+    assert len(set(first)) == 4
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -63,7 +63,7 @@ def test_same_seed_same_run_whatever_the_hash_seed_of_the_interpreter(scenario):
     """A failing seed must fail again in another process: nothing may depend on the order of a set of strings."""
     program = (
         "from simulation.scenarios import SCENARIOS\n"
-        f"print([SCENARIOS[{scenario!r}](seed).digest for seed in range(4)])"
+        f"print([SCENARIOS[{scenario!r}](seed).digest for seed in range(2)])"
     )
     runs = set()
     for hash_seed in ("1", "2"):

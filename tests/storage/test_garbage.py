@@ -7,12 +7,14 @@ import pytest
 from asynchronous import asynchronous
 from quiver.format import paths
 from quiver.format.checkpoint import Checkpoint
+from quiver.format.opening import Opening
 from quiver.model.errors import CorruptObjectError, StoreUnavailableError
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.store import StoreRefusedError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
+from quiver.storage.opening_store import OpeningStore
 from storage.scripted_store import refuse
 from storage.tape import OWNER, ROOT
 
@@ -183,6 +185,54 @@ async def test_an_unreadable_checkpoint_ends_the_collection(store, runtime):
     with pytest.raises(CorruptObjectError):
         await sound.collect()
     assert await sound.keys() == before
+
+
+async def put_opening(store, runtime, generation: int) -> str:
+    body = bytes(await store.get(paths.checkpoint_key(ROOT, generation)))
+    opening = OpeningStore(store, runtime, ROOT, OWNER)
+    assert await opening.replace(Opening(generation, body, []), present=True)
+    return paths.opening_key(ROOT)
+
+
+@pytest.mark.parametrize("generation", [1, 2, 3])
+@asynchronous
+async def test_an_opening_stays_as_long_as_it_is_of_the_newest_checkpoint(store, runtime, generation):
+    sound = Sound(store, runtime)
+    await sound.build()
+    key = await put_opening(store, runtime, generation)
+    assert (key in await sound.collect()) == (generation < 3)
+    assert (key in await sound.keys()) == (generation == 3)
+
+
+@asynchronous
+async def test_a_damaged_opening_goes(store, runtime):
+    sound = Sound(store, runtime)
+    await sound.build()
+    await store.put_new(paths.opening_key(ROOT), [b"noise"])
+    assert paths.opening_key(ROOT) in await sound.collect()
+
+
+@asynchronous
+async def test_the_opening_of_a_sealed_log_goes(store, runtime):
+    sound = Sound(store, runtime)
+    await sound.build()
+    await sound.checkpoints.create(Checkpoint(4, 8, True, {}, 0, b""), "w" * 32)
+    assert await put_opening(store, runtime, 4) in await sound.collect()
+
+
+@asynchronous
+async def test_whoever_published_a_checkpoint_has_time_to_renew_the_opening():
+    runtime = SystemRuntime(threads=1)
+    store = Aged(runtime)
+    checkpoints = CheckpointStore(store, runtime, ROOT, OWNER)
+    for generation in (1, 2):
+        await checkpoints.create(Checkpoint(generation, 0, False, {}, 0, b""), "w")
+    key = await put_opening(store, runtime, 1)
+    store.ages = {key: 100.0, paths.checkpoint_key(ROOT, 1): 100.0, paths.checkpoint_key(ROOT, 2): 1_000.0}
+    for store.now, gone in ((1_009.0, False), (1_010.0, True)):
+        removed = await collect(store, runtime, ROOT, checkpoints, 10, lambda _: ())
+        assert (key in [info.key for info in removed]) == gone
+    runtime.close()
 
 
 class Aged(MemoryStore):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,10 @@ from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.format import paths
 from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.storage import segment_writer
 from quiver.storage.cache.block_cache import BlockCache
+from quiver.storage.opening_store import _PIECES as PIECES
+from simulation.eager import probing
 from simulation.faults import NONE
 from simulation.store import SimulatedStore
 from simulation.world import World
@@ -50,12 +55,12 @@ class Meter:
     def __init__(self, world):
         self.world = world
 
-    def open(self):
-        """The index on a fresh node whose caches are empty."""
+    def open(self, **changes):
+        """An engine on a fresh node whose caches are empty."""
         node = self.world.start_node()
         node.store = UnitStore(self.world.backing, node.process)
         cache = BlockCache(node.store, node.runtime, 64 << 20)
-        self.engine = NativeEngine(node.store, node.runtime, SETTINGS, cache=cache)
+        self.engine = NativeEngine(node.store, node.runtime, replace(SETTINGS, **changes), cache=cache)
         return node, self.engine
 
     async def spent(self, node, work):
@@ -93,6 +98,7 @@ async def prepared(meter, flushes, entries):
     node, engine = meter.open()
     index = await node.call(engine.open(INDEX, SPEC))
     await node.call(fill(index, flushes, entries))
+    await node.call(index.maintenance.wait())
     return node, index
 
 
@@ -156,9 +162,10 @@ def test_a_fresh_node_knows_the_end_of_the_log_after_three_rounds():
     assert kinds == {"list": 2, "get": 42}  # a checkpoint, forty entries, and the slot after them
 
 
-def test_a_fresh_nodes_first_search_does_not_wait_for_its_last_round():
+def test_without_an_opening_a_fresh_nodes_first_search_does_not_wait_for_its_last_round():
     async def scenario(meter):
-        await prepared(meter, 2, 3)
+        node, index = await prepared(meter, 2, 3)
+        await node.call(node.store.delete([paths.opening_key(index.root)]))
         reader, engine = meter.open()
         other = await reader.call(engine.open(INDEX, SPEC))
         return await meter.spent(reader, query(other))
@@ -166,6 +173,52 @@ def test_a_fresh_nodes_first_search_does_not_wait_for_its_last_round():
     hits, rounds, _ = run(scenario)
     assert len(hits.keys) == 5
     assert rounds <= 5  # listing, checkpoint and log, then up to three of the search
+
+
+@pytest.mark.parametrize("entries", [0, 3])
+def test_a_fresh_node_with_an_opening_answers_in_three_rounds(entries):
+    """Listing and opening; first bytes of the checkpoint, log, rows; the other listing."""
+
+    async def scenario(meter):
+        await prepared(meter, 2, entries)
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, SPEC))
+        return await meter.spent(reader, query(other))
+
+    hits, rounds, kinds = run(scenario)
+    assert len(hits.keys) == 2 + entries
+    assert rounds == 3
+    assert kinds == {"list": 2, "get": PIECES + 2 + entries + 2}  # a checkpoint, log and its end, rows of two
+
+
+@pytest.mark.parametrize("entries", [0, 2])
+def test_a_fresh_node_searches_partitions_in_three_rounds(entries, monkeypatch):
+    """Listing and opening; partitions and the log; rows and the other listing."""
+    monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)  # as if the index object were large
+    spec = IndexSpec(64, DistanceMetric.EUCLIDEAN)
+    rows = np.random.default_rng(5).normal(size=(2_500, 64)).astype(np.float32)
+    seen = set()
+
+    async def scenario(meter):
+        node, engine = meter.open(exact_floats=0)
+        index = await node.call(engine.open(INDEX, spec))
+        await node.call(index.put(make_batch([f"k{number}" for number in range(len(rows))], rows)))
+        await node.call(index.maintenance.flush())
+        for number in range(entries):
+            await node.call(index.put(make_batch([f"new{number}"], rows[:1] + 1 + number)))
+        await node.call(index.maintenance.wait())
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, spec))
+        answer = await meter.spent(reader, other.query(Query(rows[7], 3)))
+        seen.update(key.rpartition("/")[2] for _, key in reader.store.asked)
+        return answer
+
+    with probing():
+        hits, rounds, _ = run(scenario)
+    assert hits.keys[0] == "k7"
+    assert hits.work[0].plan == "probe"
+    assert {"opening", paths.SEGMENT_INDEX, paths.ROWS} <= seen
+    assert rounds == 3
 
 
 def test_a_commit_makes_two_small_requests_in_one_round_beside_its_put():

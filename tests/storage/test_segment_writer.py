@@ -6,12 +6,16 @@ import pytest
 
 from asynchronous import asynchronous
 from quiver.format import paths
+from quiver.format.segment_index import decode_footer
+from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.objectstore.store import ObjectNotFoundError, StoreRefusedError, StoreUnavailableError
+from quiver.storage import segment_writer
+from quiver.storage.cache.view import BLOCK
 from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.segment_writer import write_segment
 from storage.scripted_store import claim_existence, fail, lose_answer, refuse
-from storage.segments import INDEX_KEY, ROWS_KEY, SEGMENT, built, flat_spec, sample
+from storage.segments import INDEX_KEY, PARTITIONED, ROWS_KEY, SEGMENT, built, flat_spec, sample
 from storage.tape import OWNER, ROOT
 
 SPEC = flat_spec(2)
@@ -35,6 +39,20 @@ async def test_writing_survives_lost_answers(store, runtime, fate, part):
     store.next_put(f"/{part}$", fate)
     await write(store, runtime)
     audit_segment(await SegmentReader.open(store, ROOT, OWNER, SEGMENT), SPEC)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@asynchronous
+async def test_the_writer_is_given_the_end_that_searches_begin_with(store, runtime, monkeypatch, whole):
+    if not whole:
+        monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)
+    segment = built(sample(3000, 64), IndexSpec(64, DistanceMetric.EUCLIDEAN), PARTITIONED)
+    written = await write_segment(store, runtime, ROOT, OWNER, SEGMENT, segment)
+    body = bytes(await store.get(INDEX_KEY))
+    footer = decode_footer(INDEX_KEY, OWNER, memoryview(body))
+    start = 0 if whole else footer.sections["blocks"].offset
+    assert (written.index_bytes, written.head_bytes) == (len(body), len(body) - start)
+    assert written.head == body[start // BLOCK * BLOCK :]
 
 
 @asynchronous

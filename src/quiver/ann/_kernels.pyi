@@ -70,6 +70,15 @@ def distances_at(
 def norms(rows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Write the euclidean norm of each row of a matrix; the largest float32 where it is larger still."""
 
+def norm(vector: NDArray[np.float32]) -> float:
+    """The euclidean norm of a vector, not finite only if a component is not, and zero only if all are."""
+
+def unit(vector: NDArray[np.float32], out: NDArray[np.float32]) -> float:
+    """Write a vector divided by its norm; the norm."""
+
+def squares(query: NDArray[np.float32], rows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Write the squared distance of a query to each row of a matrix, summed in float32: for ranking."""
+
 def refine_at(
     base: NDArray[np.float32],
     scale: NDArray[np.float32],
@@ -82,8 +91,49 @@ def refine_at(
 def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int) -> bool:
     """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked."""
 
-def texts_at(data: memoryview, offsets: NDArray[np.uint64], marks: bytearray, block: int) -> list[bytes] | None:
+def pick_parts(
+    data: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    marks: NDArray[np.bool_],
+    before: int,
+    rows: NDArray[np.int64],
+    out: NDArray[np.uint64],
+) -> bool:
+    """Copy the same part of some rows out of partitions; False when one is out of bounds or not marked.
+
+    Args:
+        data, places, ends: where in `data` each partition begins, and the row after its last.
+        marks: whether each partition may be read.
+        before: bytes of each row that stand before the part in a partition, in a block of all its rows.
+        out: shape (len(rows), numbers of a part).
+    """
+
+def touch(
+    here: NDArray[np.bool_],
+    used: NDArray[np.int64],
+    hot: NDArray[np.bool_],
+    seen: NDArray[np.bool_],
+    block: int,
+    epoch: int,
+    horizon: int,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> bool:
+    """Note that the blocks of `block` bytes with bytes of some ranges [start, end) are used; whether all are here.
+
+    Each becomes seen, and hot when it was last used before `horizon`; `used` becomes `epoch`. The GIL is held, so
+    that no other thread acts in between. A range that reaches past the last block is not here.
+    """
+
+def texts_at(
+    data: memoryview,
+    offsets: NDArray[np.uint64],
+    marks: bytearray,
+    here: bytearray | NDArray[np.uint8],
+    block: int,
+) -> list[bytes] | None:
     """The texts at some offsets of `data`, a 32-bit length before each.
 
-    None when one is out of bounds, or lies in a block that is not marked.
+    None when one is out of bounds, or lies in a block that is not marked in both `marks` and `here`.
     """

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
+def norm(vector: NDArray[np.float32]) -> float:
+    """Euclidean norm of a vector: not finite only if a component is not, zero only if all components are."""
+    return _kernels.norm(vector)
+
+
 def norms(rows: Float32Matrix) -> NDArray[np.float32]:
     """Euclidean norm of each row, float32 of shape (rows,); the largest float32 where it is larger still."""
     out = np.empty(len(rows), np.float32)

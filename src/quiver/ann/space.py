@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quiver.ann._kernels import unit
+from quiver.ann.distance import norm
 from quiver.model.types import DistanceMetric
 
 if TYPE_CHECKING:
@@ -33,11 +35,13 @@ def to_space(rows: Float32Matrix, norms: NDArray[np.float32], metric: DistanceMe
     return rows
 
 
-def query_to_space(query: NDArray[np.float32], norm: float, metric: DistanceMetric) -> NDArray[np.float32] | None:
-    """A query of shape (dimension,) and euclidean norm `norm`, placed in search space.
+def query_to_space(query: NDArray[np.float32], metric: DistanceMetric) -> tuple[NDArray[np.float32] | None, float]:
+    """A query of shape (dimension,), placed in search space, and its euclidean norm.
 
     None when it is so far out, under the euclidean metric, that float32 cannot rank rows for it.
     """
     if metric is DistanceMetric.COSINE:
-        return (query.astype(np.float64) / norm).astype(np.float32)
-    return query if norm < TAME[1] else None
+        point = np.empty(len(query), np.float32)
+        return point, unit(query, point)
+    length = norm(query)
+    return (query if length < TAME[1] else None), length

@@ -21,11 +21,13 @@ class Usage(msgspec.Struct, frozen=True):
     deletes: float = 0.0
     sent: float = 0.0
     received: float = 0.0
+    table_writes: float = 0.0
+    table_reads: float = 0.0
 
     @classmethod
     def of(cls, asked: Asked, pieces: int = 1) -> Usage:
         """What each of so many pieces of work used."""
-        whole = cls(asked.puts, asked.gets, asked.lists, asked.deletes, asked.sent, asked.received)
+        whole = cls(*(getattr(asked, name) for name in cls.__struct_fields__))
         return whole.times(1 / pieces)
 
     def times(self, factor: float) -> Usage:

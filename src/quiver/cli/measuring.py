@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import orjson
 
-from quiver.assemble import open_service
 from quiver.cli.estimate import Facts, Usage
-from quiver.cli.opening import opened
+from quiver.cli.opening import opened, opened_as
 from quiver.engine.engine import Query
 from quiver.engine.native.settings import NativeSettings
 from quiver.model.errors import ValidationError
-from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.metered_store import metered
 from quiver.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from quiver.assemble import OpenRoot
     from quiver.engine.engine import Row
     from quiver.service.catalog_state import Index
@@ -93,7 +88,7 @@ async def measure_writes() -> tuple[Usage, Usage]:
     Neither depends on how large vectors are, so small ones are put into a store of their own.
     """
     with tempfile.TemporaryDirectory(prefix="quiver-cost-") as directory:
-        async with _scratch(directory) as writer:
+        async with opened_as(Settings(root=directory)) as writer:
             await writer.call("CreateVectorBucket", {"vectorBucketName": "scratch"})
             names = {"vectorBucketName": "scratch", "indexName": "scratch"}
             shape = {"dataType": "float32", "dimension": 2, "distanceMetric": "euclidean"}
@@ -119,7 +114,7 @@ async def _put(writer: OpenRoot, names: dict[str, str]) -> Usage:
 
 async def _tend(directory: str) -> Usage:
     """Flush and merge as a maintenance process does, which has never seen the index."""
-    async with _scratch(directory) as tender:
+    async with opened_as(Settings(root=directory)) as tender:
         (stored,) = await tender.administration.indexes()
         with metered() as spent:
             index = await tender.engine.open(stored.index_id, stored.spec)
@@ -127,19 +122,6 @@ async def _tend(directory: str) -> Usage:
             await index.maintenance.tidy()
     used = Usage.of(spent)
     return used.plus(Usage(gets=-_ENTRIES))  # the log's entries are counted apart
-
-
-@asynccontextmanager
-async def _scratch(directory: str) -> AsyncIterator[OpenRoot]:
-    runtime = SystemRuntime()
-    try:
-        open_root = await open_service(Settings(root=directory), runtime, background=False)
-        try:
-            yield open_root
-        finally:
-            await open_root.close()
-    finally:
-        runtime.close()
 
 
 def entries_between_flushes(flush_rows: int, batch: int, row_bytes: float) -> float:

@@ -14,14 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from quiver.assemble import OpenRoot
+    from quiver.settings import Settings
 
 
 @contextlib.asynccontextmanager
 async def opened(root: str) -> AsyncIterator[OpenRoot]:
     """The root, with nothing going on in the background. Raises QuiverError, SettingsError."""
+    async with opened_as(load(os.environ, root=root)) as open_root:
+        yield open_root
+
+
+@contextlib.asynccontextmanager
+async def opened_as(settings: Settings) -> AsyncIterator[OpenRoot]:
+    """The same with these settings, whatever the environment says."""
     runtime = SystemRuntime()
     try:
-        open_root = await open_service(load(os.environ, root=root), runtime, background=False)
+        open_root = await open_service(settings, runtime, background=False)
         try:
             yield open_root
         finally:

@@ -1,4 +1,4 @@
-"""The envelope round every log entry and checkpoint: who wrote it, where it belongs, and its checksums.
+"""The envelope round every object but segments: who wrote it, where it belongs, and its checksums.
 
     magic 8 | version u16 | kind u16 | header length u32 | payload length u64 | payload xxh3 u64
     header: msgpack [key, owner, writer, sequence]
@@ -38,6 +38,7 @@ class Kind(IntEnum):
     LOG_ENTRY = 2
     CHECKPOINT = 3
     COPIED = 4
+    OPENING = 5
 
 
 class Identity(NamedTuple):
@@ -48,7 +49,7 @@ class Identity(NamedTuple):
         owner: index id, or "catalog".
         writer: id of the writer process, new at each start.
         sequence: the writer's count of entries in this log (log entries), or a random number that no other attempt
-            to create the object has (checkpoints).
+            to create the object has (checkpoints), or the generation of the checkpoint inside (openings).
     """
 
     key: str
@@ -95,9 +96,7 @@ def decode(kind: Kind, key: str, owner: str, data: bytes | bytearray | memoryvie
         UnsupportedFormatError: a version this Quiver does not know.
     """
     view = memoryview(data).cast("B")
-    identity, start, length, digest = _decode_head(kind, key, view)
-    if (identity.key, identity.owner) != (key, owner):
-        raise CorruptObjectError(f"{key}: belongs to {identity.key} of {identity.owner}")
+    identity, start, length, digest = _decode_head(kind, key, owner, view)
     if len(view) != start + length:
         raise CorruptObjectError(f"{key}: {len(view)} bytes where {start + length} are due")
     payload = view[start:]
@@ -106,7 +105,13 @@ def decode(kind: Kind, key: str, owner: str, data: bytes | bytearray | memoryvie
     return identity, payload
 
 
-def _decode_head(kind: Kind, key: str, view: memoryview) -> tuple[Identity, int, int, int]:
+def peek(kind: Kind, key: str, owner: str, data: bytes | bytearray | memoryview) -> tuple[Identity, int]:
+    """The identity of an object, and how many bytes it should have, from its first bytes. Raises as `decode`."""
+    identity, start, length, _ = _decode_head(kind, key, owner, memoryview(data).cast("B"))
+    return identity, start + length
+
+
+def _decode_head(kind: Kind, key: str, owner: str, view: memoryview) -> tuple[Identity, int, int, int]:
     if len(view) < _FIXED.size:
         raise CorruptObjectError(f"{key}: truncated")
     magic, version, found, header_length, length, digest = _FIXED.unpack_from(view)
@@ -122,5 +127,7 @@ def _decode_head(kind: Kind, key: str, view: memoryview) -> tuple[Identity, int,
     if found != kind:
         raise CorruptObjectError(f"{key}: kind {found} where {int(kind)} is due")
     identity = unpack(view[_FIXED.size : end], Identity, f"{key}: unreadable header")
+    if (identity.key, identity.owner) != (key, owner):
+        raise CorruptObjectError(f"{key}: belongs to {identity.key} of {identity.owner}")
     start = end + _CHECKSUM.size
     return identity, start + padding(start), length, digest

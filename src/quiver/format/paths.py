@@ -6,6 +6,8 @@
     catalog/checkpoint/<generation>            the catalog as of a slot
     index/<id>/log/<slot>                      one log entry: acknowledged batches
     index/<id>/checkpoint/<generation>         the index as of a slot
+    index/<id>/published                       that there has been a checkpoint; of the catalog, too
+    index/<id>/opening                         copies of what a new node reads first; may go and come again
     index/<id>/segment/<generation>-<slot>-<random>/rows.parquet
     index/<id>/segment/<generation>-<slot>-<random>/index
     index/<id>/mark/<random>                   asks the store's clock; lives for a moment
@@ -57,6 +59,16 @@ def checkpoint_key(root: str, generation: int) -> str:
     return f"{checkpoint_prefix(root)}{generation:016x}"
 
 
+def published_key(root: str) -> str:
+    """The name of the object that says that a log has had a checkpoint since it was created."""
+    return f"{root}published"
+
+
+def opening_key(root: str) -> str:
+    """The name of an index's opening."""
+    return f"{root}opening"
+
+
 def segment_id(generation: int, slot: int, token: str) -> str:
     """The id of a segment that the checkpoint `generation`, as of `slot`, will be the first to name.
 
@@ -79,7 +91,7 @@ class ObjectName(NamedTuple):
     """What an object under a log's root is.
 
     Attributes:
-        kind: "log", "checkpoint", "segment", "mark" or "unknown".
+        kind: "log", "checkpoint", "segment", "opening", "published", "mark" or "unknown".
         slot: of log entries and segments, otherwise -1.
         generation: of checkpoints and segments, otherwise -1.
         segment: the id of the segment.
@@ -92,8 +104,8 @@ class ObjectName(NamedTuple):
 
 
 def classify(root: str, key: str) -> ObjectName:
-    """Tell log entries, checkpoints and segment parts under `root` apart."""
-    kind, _, rest = key[len(root) :].partition("/")
+    """Tell the objects under `root` apart."""
+    kind, slash, rest = key[len(root) :].partition("/")
     if kind == "log" and _NUMBER.fullmatch(rest):
         return ObjectName(kind, slot=int(rest, 16))
     if kind == "checkpoint" and _NUMBER.fullmatch(rest):
@@ -103,6 +115,8 @@ def classify(root: str, key: str) -> ObjectName:
         match = _SEGMENT_ID.fullmatch(segment)
         if match and part in {ROWS, SEGMENT_INDEX}:
             return ObjectName(kind, int(match[2], 16), int(match[1], 16), segment)
+    if not slash and kind in {"published", "opening"}:
+        return ObjectName(kind)
     if kind == "mark" and _TOKEN.fullmatch(rest):
         return ObjectName(kind)
     return ObjectName("unknown")

@@ -13,12 +13,14 @@ import contextvars
 import selectors
 import signal
 import threading  # noqa: TID251 - the loop of the synchronous face runs beside the caller's thread
-from contextlib import contextmanager
+
+# Not by `signal`, which turns handlers into enumerations and back: 20 us a query.
+from _signal import signal as set_handler  # type: ignore[import-not-found]
 from types import coroutine as generator_coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator
+    from collections.abc import Callable, Coroutine, Generator
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -82,15 +84,20 @@ class LoopThread:
     def _begin(self, coroutine: Coroutine[Any, Any, T]) -> T | _Begun:
         """Run a coroutine until it ends or waits. The caller has the turn."""
         context = contextvars.copy_context()
+        interrupts = _Interrupts()
+        outer = self._loop.lend()
         try:
-            with _interrupts_deferred(), self._loop.borrowed():
-                return _Begun(coroutine, context.run(coroutine.send, None), context)
+            return _Begun(coroutine, context.run(coroutine.send, None), context)
         except StopIteration as end:
             result: T = end.value
             return result
-        except BaseException:
-            coroutine.close()  # an interrupt that came while it began to wait
-            raise
+        finally:
+            self._loop.take_back(outer)
+            try:
+                interrupts.allow()
+            except BaseException:
+                coroutine.close()  # one that came while it began to wait
+                raise
 
 
 async def _cancel_others() -> None:
@@ -122,18 +129,18 @@ class _Loop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         self._woken = True
 
-    @contextmanager
-    def borrowed(self) -> Iterator[None]:
-        """Be the running loop of this thread."""
+    def lend(self) -> asyncio.AbstractEventLoop | None:
+        """Be the running loop of this thread; the one that was until now."""
         outer = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         self._woken = True
-        try:
-            yield
-        finally:
-            asyncio._set_running_loop(outer)
-            if not self._woken:
-                self.call_soon_threadsafe(_nothing)
+        return outer
+
+    def take_back(self, outer: asyncio.AbstractEventLoop | None) -> None:
+        """Be so no longer."""
+        asyncio._set_running_loop(outer)
+        if not self._woken:
+            self.call_soon_threadsafe(_nothing)
 
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: contextvars.Context | None = None
@@ -183,20 +190,23 @@ def _resumed(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, 
             return result
 
 
-@contextmanager
-def _interrupts_deferred() -> Iterator[None]:
-    """Let no KeyboardInterrupt end a step of the loop half-way: the state it works on outlives the caller."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    noticed: list[tuple[Any, ...]] = []
-    handler = signal.signal(signal.SIGINT, lambda *arguments: noticed.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if noticed and callable(handler):
-            handler(*noticed[0])
+class _Interrupts:
+    """Keeps an interrupt from ending a step of the loop half-way: the state it works on outlives the caller."""
+
+    def __init__(self) -> None:
+        self._noticed: list[tuple[Any, ...]] = []
+        self._held = threading.current_thread() is threading.main_thread()
+        self._handler = set_handler(signal.SIGINT, self._notice) if self._held else None
+
+    def allow(self) -> None:
+        """Handle interrupts as before, beginning with one that came meanwhile."""
+        if self._held:
+            set_handler(signal.SIGINT, self._handler)
+            if self._noticed and callable(self._handler):
+                self._handler(*self._noticed[0])
+
+    def _notice(self, *arguments: Any) -> None:
+        self._noticed.append(arguments)
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ dies leaves nothing that cannot be found again. Bodies are removed before the it
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quiver.model.errors import MissingObjectError
@@ -38,6 +39,7 @@ INLINE_BYTES = 16 << 10
 ABANDONED_SECONDS = 3600.0
 """By the table's clock: older announcements are taken back. Safe at any age: who then publishes is refused."""
 
+_RENEWAL_SECONDS = ABANDONED_SECONDS / 6
 _SWEEP_SECONDS = 600.0
 _AT_ONCE = 16
 _KNOWN = 65_536
@@ -81,13 +83,22 @@ class CommitStore(ObjectStore):
         Who was so slow that the announcement may have been taken back before the body was there gives up, and
         announces the body again: now it is there, and the next sweep finds it.
         """
-        announced = self._runtime.monotonic()
-        await self._table.announce(Item(token, token, size, await self._table.now()))
+        announcement = _Announcement(self._table, self._runtime, token, size)
+        await announcement.make()
         self._runtime.reach("commit_store:announced")
-        await self._bodies.put_new(body_key(token), parts)
+        key = body_key(token)
+        if self._bodies.large_bytes is None or size <= self._bodies.large_bytes:
+            await self._bodies.put_new(key, parts)
+        else:
+            renewing = self._runtime.spawn(announcement.renew(), "renew an announcement")
+            try:
+                await self._bodies.put_large(key, parts)
+            finally:
+                renewing.cancel()
+                await asyncio.wait([renewing])
         self._runtime.reach("commit_store:uploaded")
-        if self._runtime.monotonic() - announced > ABANDONED_SECONDS / 2:
-            await self._table.announce(Item(token, token, size, await self._table.now()))
+        if announcement.age() > ABANDONED_SECONDS / 2:
+            await announcement.make()
             raise StoreUnavailableError("an upload took too long to be published")
 
     async def _decide(self, item: Item) -> str:
@@ -185,6 +196,41 @@ class CommitStore(ObjectStore):
     async def close(self) -> None:
         await self._table.close()
         await self._bodies.close()
+
+
+class _Announcement:
+    """What the table is told of a body on its way to the bucket."""
+
+    def __init__(self, table: CommitTable, runtime: Runtime, token: str, size: int) -> None:
+        self._table = table
+        self._runtime = runtime
+        self._token = token
+        self._size = size
+        self._made = runtime.monotonic()
+
+    async def make(self) -> None:
+        """Announce the body as of now."""
+        await self._table.announce(await self._item())
+
+    async def renew(self) -> None:
+        """Say again and again that it is still under way: a body of many parts may take hours.
+
+        A sweep that has begun is never undone: the table refuses, and what was swept up is not published.
+        """
+        while True:
+            await self._runtime.sleep(_RENEWAL_SECONDS)
+            begun = self._runtime.monotonic()
+            with suppress(StoreUnavailableError, StoreRefusedError):
+                if not await self._table.renew(await self._item()):
+                    return
+                self._made = begun
+
+    async def _item(self) -> Item:
+        return Item(self._token, self._token, self._size, await self._table.now())
+
+    def age(self) -> float:
+        """Seconds since it was announced or renewed, at most."""
+        return self._runtime.monotonic() - self._made
 
 
 def body_key(token: str) -> str:

@@ -58,6 +58,10 @@ class CommitTable(ABC):
         """Create the item of an upload, in place of an earlier one of the same name."""
 
     @abstractmethod
+    async def renew(self, upload: Item) -> bool:
+        """Give the item of an upload a new time; False, and no change, when it is gone or leaving."""
+
+    @abstractmethod
     async def publish(self, item: Item) -> Item | None:
         """In one step, create the object's item and remove the upload named after its token.
 

@@ -20,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from quiver.model.errors import CorruptObjectError
 from quiver.objectstore.commit_table import OBJECTS, UPLOADS, CommitTable, Item
 from quiver.objectstore.keys import AFTER_ANY_KEY, MAX_KEY_LENGTH, is_key
-from quiver.objectstore.store import StoreRefusedError, StoreUnavailableError
+from quiver.objectstore.spending import Spent, tell
+from quiver.objectstore.store import StoreMisconfiguredError, StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +37,9 @@ _CONFIG = Config(
 )
 _NAMES = {"#root": "root", "#name": "name", "#token": "token", "#size": "size", "#modified": "modified"}
 _PROJECTION = "#name, #token, #size, #modified, leaving"
+_WAITING = "attribute_exists(#name) AND attribute_not_exists(leaving)"
+_WRITES = {"put_item", "update_item", "delete_item", "transact_write_items"}
+_READS = {"get_item", "query"}
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _TAKEN = "ConditionalCheckFailed"
 _REFUSALS = {
@@ -108,9 +112,22 @@ class DynamoTable(CommitTable):
         item = self._key(UPLOADS, upload.name) | _encode(upload)
         await self._call(self._client.put_item, TableName=self.table, Item=item)
 
+    async def renew(self, upload: Item) -> bool:
+        change = self._change(UPLOADS, upload.name, _WAITING, {"#name": "name", "#modified": "modified"})
+        values = {":now": _encode(upload)["modified"]}
+        try:
+            await self._repeatable(
+                self._client.update_item,
+                UpdateExpression="SET #modified = :now",
+                ExpressionAttributeValues=values,
+                **change,
+            )
+        except ClientError:
+            return False
+        return True
+
     async def publish(self, item: Item) -> Item | None:
-        waiting = "attribute_exists(#name) AND attribute_not_exists(leaving)"
-        upload = self._change(UPLOADS, item.token, waiting, {"#name": "name"}, answered=False)
+        upload = self._change(UPLOADS, item.token, _WAITING, {"#name": "name"}, answered=False)
         writes = [{"Put": self._creation(item)}, {"Delete": upload}]
         try:
             await self._call(
@@ -257,11 +274,11 @@ class DynamoTable(CommitTable):
         return {"root": {"S": self._partition(space)}, "name": {"S": name}}
 
     async def _repeatable(self, method: Callable[..., Any], **request: Any) -> Any:
-        """`_call` of what may be repeated: that is up to the caller, whatever the reason."""
+        """`_call` of what may be repeated, by the caller, unless it is refused."""
         try:
             return await self._call(method, **request)
         except StoreRefusedError as error:
-            raise StoreUnavailableError(str(error)) from error
+            raise StoreMisconfiguredError(str(error)) from error
 
     async def _call(self, method: Callable[..., Any], **request: Any) -> Any:
         """One request. Raises ClientError for a condition that did not hold, or a table that exists already."""
@@ -278,7 +295,17 @@ class DynamoTable(CommitTable):
             except (BotoCoreError, OSError) as error:
                 raise StoreUnavailableError(f"DynamoDB does not answer: {error}") from error
 
-        answer = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        operation = getattr(method, "__name__", "")
+        if operation in _WRITES | _READS:
+            request["ReturnConsumedCapacity"] = "TOTAL"
+        answer = None
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            if operation in _WRITES:
+                tell(Spent(table_writes=_units(answer)))
+            elif operation in _READS:
+                tell(Spent(table_reads=_units(answer)))
         self._note_time(answer)
         return answer
 
@@ -300,6 +327,12 @@ class DynamoTable(CommitTable):
 
 _KEY_SCHEMA = [{"AttributeName": "root", "KeyType": "HASH"}, {"AttributeName": "name", "KeyType": "RANGE"}]
 _ANSWERS = {"ConditionalCheckFailedException", "TransactionCanceledException", "ResourceInUseException"}
+
+
+def _units(answer: Any) -> float:
+    """Request units, as the answer says; one where it does not, as when a condition did not hold."""
+    told = (answer or {}).get("ConsumedCapacity") or []
+    return float(sum(each["CapacityUnits"] for each in (told if isinstance(told, list) else [told]))) or 1.0
 
 
 def _encode(item: Item) -> dict[str, Any]:

@@ -1,15 +1,11 @@
-"""A wrapper that counts what goes to and comes from an object store: all in all, and for one piece of work.
-
-What is counted for a piece of work (`metered`) is what it asked for itself, and what tasks asked that it started.
-Requests that several pieces of work share, such as the replay of a log, count for the one that started them.
-"""
+"""A wrapper that counts what goes to and comes from an object store: all in all, and for one piece of work."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from quiver.objectstore.spending import Spent, metered, spending
 from quiver.objectstore.store import (
     Buffer,
     ObjectExistsError,
@@ -20,7 +16,8 @@ from quiver.objectstore.store import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+
+__all__ = ["LISTED_AT_ONCE", "MeteredStore", "OperationCounts", "Spent", "StoreCounts", "metered"]
 
 LISTED_AT_ONCE = 1_000
 """Keys that a store lists, or deletes, with one request."""
@@ -31,7 +28,7 @@ class OperationCounts:
     """Of one operation. "Exists" and "not found" are answers; only what failed is an error.
 
     Attributes:
-        requests: calls made, also those that failed.
+        requests: calls made, also those that failed; for an upload in parts, the requests that it takes.
         errors: calls that raised anything but ObjectExistsError and ObjectNotFoundError.
         bytes_in: bytes received by the store (put_new), whether or not it kept them.
         bytes_out: bytes returned by the store (get).
@@ -53,51 +50,6 @@ class StoreCounts:
     get: OperationCounts = field(default_factory=OperationCounts)
     list: OperationCounts = field(default_factory=OperationCounts)
     delete: OperationCounts = field(default_factory=OperationCounts)
-
-
-@dataclass(slots=True)
-class Spent:
-    """What one piece of work asked of object stores, in requests as stores bill them.
-
-    Attributes:
-        puts, gets: requests, also those that failed.
-        lists, deletes: requests for up to 1,000 keys each.
-        sent, received: bytes to and from stores.
-    """
-
-    puts: int = 0
-    gets: int = 0
-    lists: int = 0
-    deletes: int = 0
-    sent: int = 0
-    received: int = 0
-
-    @property
-    def requests(self) -> int:
-        """All of them."""
-        return self.puts + self.gets + self.lists + self.deletes
-
-
-_SPENT: ContextVar[Spent | None] = ContextVar("spent", default=None)
-
-
-class _Metering:
-    """See `metered`."""
-
-    __slots__ = ("_token",)
-
-    def __enter__(self) -> Spent:
-        spent = Spent()
-        self._token = _SPENT.set(spent)
-        return spent
-
-    def __exit__(self, *_: object) -> None:
-        _SPENT.reset(self._token)
-
-
-def metered() -> AbstractContextManager[Spent]:
-    """Count what is asked of metered stores within, and by tasks started within as long as they run."""
-    return _Metering()
 
 
 def _pages(items: int) -> int:
@@ -122,13 +74,21 @@ class _Count:
 
 
 class MeteredStore(ObjectStore):
-    """Passes everything on to another store, and counts."""
+    """Passes everything on to another store, and counts.
 
-    def __init__(self, inner: ObjectStore) -> None:
+    Args:
+        inner: that store.
+        billed: whether each call is a request that somebody charges for. False for a store that is made of others,
+            which are counted themselves.
+    """
+
+    def __init__(self, inner: ObjectStore, *, billed: bool = True) -> None:
         self._inner = inner
+        self._billed = billed
         self._counts = StoreCounts()
         self.url = inner.url
         self.resident = inner.resident
+        self.large_bytes = inner.large_bytes
 
     def snapshot(self) -> StoreCounts:
         """The counts since the start or the last reset; a copy that changes no more."""
@@ -139,19 +99,40 @@ class MeteredStore(ObjectStore):
         """Start again from zero; calls under way count where they started."""
         self._counts = StoreCounts()
 
+    def _account(self) -> Spent | None:
+        return spending() if self._billed else None
+
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         with _Count(self._counts.put_new) as counts:
             nbytes = sum(memoryview(part).nbytes for part in parts)
             counts.bytes_in += nbytes
-            if (spent := _SPENT.get()) is not None:
+            if (spent := self._account()) is not None:
                 spent.puts += 1
                 spent.sent += nbytes
             await self._inner.put_new(key, parts)
             counts.items += 1
 
+    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
+        now, spent = self._counts, self._account()
+        with _Count(now.put_new) as counts:
+            with metered() as told:
+                try:
+                    await self._inner.put_large(key, parts)
+                finally:
+                    if not told.requests:  # a store that takes any size at once tells nothing
+                        told.puts = 1
+                    told.sent = sum(memoryview(part).nbytes for part in parts) if told.puts else 0
+                    counts.requests += told.puts - 1
+                    counts.bytes_in += told.sent
+                    now.get.requests += told.gets
+                    now.get.bytes_out += told.received
+                    if spent is not None:
+                        spent.add(told)
+            counts.items += 1
+
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
         with _Count(self._counts.get) as counts:
-            spent = _SPENT.get()
+            spent = self._account()
             if spent is not None:
                 spent.gets += 1
             data = await self._inner.get(key, start, length)
@@ -164,7 +145,7 @@ class MeteredStore(ObjectStore):
 
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         with _Count(self._counts.list) as counts:
-            spent = _SPENT.get()
+            spent = self._account()
             if spent is not None:
                 spent.lists += 1
             found = await self._inner.list(prefix, after)
@@ -175,7 +156,7 @@ class MeteredStore(ObjectStore):
 
     async def delete(self, keys: Sequence[str]) -> None:
         with _Count(self._counts.delete) as counts:
-            if (spent := _SPENT.get()) is not None:
+            if (spent := self._account()) is not None:
                 spent.deletes += _pages(len(keys))
             await self._inner.delete(keys)
             counts.items += len(keys)

@@ -19,6 +19,7 @@ class ReadOnlyStore(ObjectStore):
         self._inner = inner
         self.url = inner.url
         self.resident = inner.resident
+        self.large_bytes = inner.large_bytes
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:  # noqa: ARG002 - the contract's signature
         raise StoreRefusedError(f"cannot create {key}: {_REFUSED}")

@@ -1,12 +1,15 @@
 """An object store in the cloud or on your own servers: S3 and what speaks its protocol, Google, Azure.
 
-The client library repeats reads, listings and deletions that failed. It never repeats a put: a repeated put
-may meet what its own first try created, and what became of a put is the caller's to find out.
+The client library repeats reads, listings, deletions and parts of large objects that failed. It never repeats a
+put: a repeated put may meet what its own first try created, and what became of a put is the caller's to find out.
 
 ObjectExistsError needs the caller's read-back even more here than elsewhere. S3 answers 409 when another
 conditional request or a delete of the same key is under way, and the client library reports that as "exists"
 although the key may be free: a caller that then reads the key and finds nothing knows nothing, and has to
 send the same put again.
+
+Large objects go in parts, and become visible when the last request of an upload puts these together. The client
+library cannot make that request conditional (docs/decisions/0010-large-objects.md): hence `put_large`.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from quiver.model.errors import StoreUnavailableError
 from quiver.objectstore.aws_credentials import boto3_provider
 from quiver.objectstore.keys import check_key, check_keys, check_prefix, check_range, is_key
 from quiver.objectstore.location import Location, parse
+from quiver.objectstore.spending import Spent, tell
 from quiver.objectstore.store import (
     Buffer,
     ObjectExistsError,
@@ -42,6 +46,7 @@ from quiver.objectstore.store import (
     ObjectStore,
     StoreRefusedError,
 )
+from quiver.objectstore.upload_parts import LargePuts, pieces, slice_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +66,9 @@ _ENDPOINT_VARIABLES = {
 _ENDPOINT_OPTION = {"s3": "aws_endpoint_url_s3", "gs": "base_url", "az": "endpoint", "abfss": "endpoint"}
 _READ_RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 _PUT_RETRY: RetryConfig = {"max_retries": 0}
+_PART_RETRY: RetryConfig = {"max_retries": 8, "retry_timeout": timedelta(minutes=10)}
+_PART_PATIENCE = 5  # times the usual time: parts are large, and putting thousands of them together takes a while
+_COMPARED_BYTES = 64 << 10  # of each end of an object, to tell whose it is
 _FAILURES = (BaseError, OSError, ValueError)
 _REFUSALS = (
     FileNotFoundError,  # of the bucket
@@ -77,7 +85,12 @@ _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _QUERY = re.compile(r"\?\S*")
 _NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|specified bucket does not exist")
 _METADATA_SERVICES = ("http://169.254.169.254", "http://metadata.google.internal", "http://metadata/")
+# Errors that blame the request and yet pass when it is made anew: a body that came too slowly, an upload or parts
+# that the service has forgotten.
+_PASSING = {"RequestTimeout", "NoSuchUpload", "InvalidPart", "InvalidBlockList"}
 _MESSAGE_LENGTH = 300
+
+LARGE = LargePuts()
 
 
 class RemoteStore(ObjectStore):
@@ -91,6 +104,7 @@ class RemoteStore(ObjectStore):
         timeout: seconds for one HTTP request with its whole body.
         conditional: puts ask the service to refuse a taken key. False for a service that cannot: then put_new
             overwrites, and may only be given keys that nobody else uses.
+        large: which bodies are uploaded in parts, and how; `LARGE` when None.
 
     Raises: ValueError, when the URL or the configuration makes no sense.
     """
@@ -103,6 +117,7 @@ class RemoteStore(ObjectStore):
         options: Mapping[str, Any] | None = None,
         timeout: float = 60.0,
         conditional: bool = True,
+        large: LargePuts | None = None,
     ) -> None:
         where = parse(location) if isinstance(location, str) else location
         self.url = where.url
@@ -120,6 +135,10 @@ class RemoteStore(ObjectStore):
         provider = None if keys else boto3_provider(profile, os.environ)
         self._reader = _connect(where, config, client, _READ_RETRY, provider)
         self._writer = _connect(where, config, client, _PUT_RETRY, provider)
+        self._large = large or LARGE
+        self.large_bytes = self._large.threshold
+        client = client | {"timeout": timedelta(seconds=_PART_PATIENCE * timeout)}
+        self._uploader = _connect(where, config, client, _PART_RETRY, provider)
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         check_key(key)
@@ -129,8 +148,62 @@ class RemoteStore(ObjectStore):
         except AlreadyExistsError as error:
             raise ObjectExistsError(key) from error
         except _FAILURES as error:
-            if isinstance(error, _REFUSALS) or _status(error) in _REFUSING_STATUS:
-                raise StoreRefusedError(f"cannot create {key}: {_describe(error)}") from error
+            raise _failed_put(key, error) from error
+
+    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
+        check_key(key)
+        nbytes = sum(memoryview(part).nbytes for part in parts)
+        if nbytes <= self._large.threshold:
+            await self.put_new(key, parts)
+            return
+        if self._mode == "create" and await self._size_of(key) is not None:
+            raise ObjectExistsError(key)
+        size = self._large.part_size(nbytes)
+        tell(Spent(puts=-(-nbytes // size) + 2))  # one begins the upload, one ends it
+        try:
+            await obstore.put_async(
+                self._uploader,
+                key,
+                pieces(parts, size),
+                use_multipart=True,
+                chunk_size=size,
+                max_concurrency=self._large.at_once,
+            )
+        except _FAILURES as error:
+            # The last answer may have been lost; when the library then asked again, or gave the upload up, the
+            # service no longer knew it. So no error says by itself that the object is not there.
+            if not await self._holds(key, parts, nbytes):
+                raise _failed_put(key, error) from error
+
+    async def _holds(self, key: str, parts: Sequence[Buffer], nbytes: int) -> bool:
+        """Whether the object is there, and is this body: of its size, and alike at both ends.
+
+        Raises: ObjectExistsError, when another is there; StoreUnavailableError.
+        """
+        size = await self._size_of(key)
+        if size is None:
+            return False
+        for start, end in ((0, _COMPARED_BYTES), (max(0, nbytes - _COMPARED_BYTES), nbytes)):
+            if size != nbytes or await self._excerpt(key, start, end - start) != slice_of(parts, start, end):
+                raise ObjectExistsError(key)
+        return True
+
+    async def _excerpt(self, key: str, start: int, length: int) -> Buffer:
+        """As `get`; nothing when the object has gone. Raises: StoreUnavailableError."""
+        tell(Spent(gets=1, received=length))
+        try:
+            return await self.get(key, start, length)
+        except ObjectNotFoundError:
+            return b""
+
+    async def _size_of(self, key: str) -> int | None:
+        """Bytes of an object, None when there is none. Raises: StoreUnavailableError."""
+        tell(Spent(gets=1))
+        try:
+            return (await obstore.head_async(self._reader, key))["size"]
+        except FileNotFoundError:
+            return None
+        except _FAILURES as error:
             raise StoreUnavailableError(f"cannot tell whether {key} exists: {_describe(error)}") from error
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
@@ -251,10 +324,23 @@ def _allows_http(scheme: str, endpoint: str | None) -> bool:
     return (endpoint or _from_environment(scheme) or "").startswith("http://")
 
 
+def _failed_put(key: str, error: Exception) -> Exception:
+    """What to raise for a put that the service did not answer with success."""
+    if (isinstance(error, _REFUSALS) or _status(error) in _REFUSING_STATUS) and _code(error) not in _PASSING:
+        return StoreRefusedError(f"cannot create {key}: {_describe(error)}")
+    return StoreUnavailableError(f"cannot tell whether {key} exists: {_describe(error)}")
+
+
 def _status(error: Exception) -> int | None:
     """The HTTP status the service answered with, if it answered."""
     found = _STATUS.search(str(error))
     return int(found[1]) if found else None
+
+
+def _code(error: Exception) -> str:
+    """The service's own name of the error, "" for none."""
+    found = _CODE.search(str(error))
+    return found[1] if found else ""
 
 
 def _describe(error: Exception) -> str:
@@ -265,6 +351,6 @@ def _describe(error: Exception) -> str:
             "there are no credentials: set them in the environment, name a profile, or run where there is a role"
         )
     line = (text.splitlines() or [type(error).__name__])[0].partition("<?xml")[0]
-    code = _CODE.search(text)
-    told = f" ({code[1]})" if code else ""
+    code = _code(error)
+    told = f" ({code})" if code else ""
     return _QUERY.sub("?...", line).rstrip(" :")[:_MESSAGE_LENGTH] + told

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore, StoreUnavailableError
+from quiver.objectstore.store import (
+    Buffer,
+    ObjectInfo,
+    ObjectStore,
+    StoreMisconfiguredError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +22,10 @@ T = TypeVar("T")
 
 
 class RetryingStore(ObjectStore):
-    """Repeats with exponential backoff and full jitter until `patience` seconds have passed."""
+    """Repeats with exponential backoff and full jitter until `patience` seconds have passed.
+
+    Not what fails because of the configuration: who started the process wrongly is told at once.
+    """
 
     def __init__(
         self, inner: ObjectStore, runtime: Runtime, *, patience: float = 20.0, first_delay: float = 0.05
@@ -24,12 +33,16 @@ class RetryingStore(ObjectStore):
         self.inner = inner
         self.url = inner.url
         self.resident = inner.resident
+        self.large_bytes = inner.large_bytes
         self._runtime = runtime
         self._patience = patience
         self._first_delay = first_delay
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         await self.inner.put_new(key, parts)
+
+    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
+        await self.inner.put_large(key, parts)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
         return await self._repeat(lambda: self.inner.get(key, start, length))
@@ -49,6 +62,8 @@ class RetryingStore(ObjectStore):
         while True:
             try:
                 return await attempt()
+            except StoreMisconfiguredError:
+                raise
             except StoreUnavailableError:
                 if self._runtime.monotonic() + delay > give_up:
                     raise

@@ -4,9 +4,10 @@ What it promises: an object is visible whole or not at all; of any number of rac
 exactly one succeeds; a read that starts after a successful create sees it; a listing that starts after a
 create (or delete) reflects it.
 
-What it does not promise: overwriting, compare-and-swap, rename, atomic groups, or a listing that is a
-snapshot while others write (each key may be judged at another moment of the call, best in ascending order, as
-paged listings do; in any order, garbage collection has to leave objects alone for longer than a listing takes).
+What it does not promise: overwriting, compare-and-swap, rename, atomic groups, a single winner among racing
+creators of a body too large for one request (`put_large`), or a listing that is a snapshot while others write
+(each key may be judged at another moment of the call, best in ascending order, as paged listings do; in any order,
+garbage collection has to leave objects alone for longer than a listing takes).
 Quiver needs none of these (docs/decisions/0002-put-if-absent-only.md).
 """
 
@@ -35,6 +36,10 @@ class StoreRefusedError(UnavailableError):
     """The store did not apply the request and never will: disk full, permission denied."""
 
 
+class StoreMisconfiguredError(StoreUnavailableError):
+    """What the request needs is not there or not allowed, until somebody changes that: repeating is in vain."""
+
+
 class ObjectInfo(NamedTuple):
     """One line of a listing. `modified` is seconds since the epoch by the store's own clock."""
 
@@ -52,6 +57,9 @@ class ObjectStore(ABC):
     resident: bool = False
     """Whether whole objects are read without a transfer: from this process's memory, or mapped files."""
 
+    large_bytes: int | None = None
+    """Bodies larger than this need `put_large`; None: `put_new` takes any size."""
+
     @abstractmethod
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         """Create the object with the concatenated parts, durably, if the key is absent.
@@ -61,6 +69,16 @@ class ObjectStore(ABC):
             StoreRefusedError: definitely not created, and never will be by this call.
             StoreUnavailableError: unknown; the object may exist now, appear later, or never.
         """
+
+    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
+        """As `put_new`, for a body of any size under a name that nobody else can mean.
+
+        The object appears whole or not at all, and a key that was taken before the call stays as it is. Of racing
+        creators the last may win where a store has no condition for uploads in parts: so all of them have to bring
+        the same bytes, as the attempts of one caller do. Raises as `put_new`, but after StoreRefusedError, too, an
+        earlier request may still land. What has landed is never reported as a failure.
+        """
+        await self.put_new(key, parts)
 
     @abstractmethod
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
@@ -90,12 +108,21 @@ class ObjectStore(ABC):
         return
 
 
+async def put_of_any_size(store: ObjectStore, key: str, parts: Sequence[Buffer]) -> None:
+    """Create an object under a name that nobody else can mean, as its size needs. Raises as `put_large`."""
+    nbytes = sum(memoryview(part).nbytes for part in parts)
+    large = store.large_bytes is not None and nbytes > store.large_bytes
+    await (store.put_large if large else store.put_new)(key, parts)
+
+
 __all__ = [
     "Buffer",
     "ObjectExistsError",
     "ObjectInfo",
     "ObjectNotFoundError",
     "ObjectStore",
+    "StoreMisconfiguredError",
     "StoreRefusedError",
     "StoreUnavailableError",
+    "put_of_any_size",
 ]

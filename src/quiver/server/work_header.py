@@ -32,9 +32,11 @@ def describe_work(work: Sequence[SourceWork]) -> str:
 def describe_cost(spent: Spent, prices: StorePrices | None) -> str:
     """What was asked of the object store, such as `puts=0; gets=1; lists=1; sent=0; received=0; usd=5.4e-06`.
 
-    Dollars are left out when the prices are not known.
+    Request units of a commit table are told where there are any; dollars are left out when prices are not known.
     """
     asked = (
         f"puts={spent.puts}; gets={spent.gets}; lists={spent.lists}; sent={spent.sent}; received={spent.received}"
     )
+    if spent.table_writes or spent.table_reads:
+        asked += f"; table_writes={spent.table_writes:g}; table_reads={spent.table_reads:g}"
     return asked if prices is None else f"{asked}; usd={prices.dollars(spent):.3g}"

@@ -7,19 +7,25 @@ import os
 import resource
 import sys
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 from quiver.assemble import open_service
+from quiver.model.errors import QuiverError
 from quiver.model.runtime import SystemRuntime
 from quiver.prices import load_prices, store_of
 from quiver.server.app import Application, OpenService
 from quiver.server.credentials import Credentials
 from quiver.server.lifeline import stop_with_parent
 from quiver.server.limits import ServerLimits
-from quiver.server.logs import make_logger
+from quiver.server.logs import describe, make_logger
 from quiver.server.metrics import Metrics
 from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
 from quiver.settings import load
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 SWITCH_SECONDS = 0.001
 """How long a worker thread may keep the interpreter from the event loop while it parses a large body."""
@@ -34,11 +40,13 @@ def create() -> Application:
     _raise_file_limit()
     settings = load(os.environ)
     prices = load_prices(settings.prices).stores.get(store_of(settings.root, os.environ))
-    runtime, metrics = SystemRuntime(), Metrics()
+    runtime, metrics, log = SystemRuntime(), Metrics(), make_logger(settings.log_level)
 
     async def start() -> OpenService:
         stop_with_parent()
-        service = await open_service(settings, runtime, watcher=metrics.maintenance)
+        service = await open_service(
+            settings, runtime, watcher=metrics.maintenance, on_patrol_failure=partial(_log_patrol, log)
+        )
         gc.freeze()  # modules and tables live as long as the process: full collections need not visit them
         return service
 
@@ -49,11 +57,17 @@ def create() -> Application:
         OPERATIONS,
         Authenticator(credentials, settings.region, runtime.time),
         runtime,
-        make_logger(settings.log_level),
+        log,
         ServerLimits(admission_bytes=settings.buffered_bytes, max_load=settings.load_bytes),
         metrics,
         prices,
     )
+
+
+def _log_patrol(log: FilteringBoundLogger, index_id: str, error: Exception) -> None:
+    """What was raised on purpose says what it means; of anything else the message may quote what is stored."""
+    message = error.message if isinstance(error, QuiverError) else ""
+    log.error("patrol failed", index=index_id, message=message, **describe(error))
 
 
 def _raise_file_limit() -> None:

@@ -10,10 +10,12 @@ from quiver.format import paths
 from quiver.model.errors import ConflictError, DataError, NotFoundError
 from quiver.model.filter_parser import parse_filter
 from quiver.model.progress import no_progress
+from quiver.service.catalog import CatalogMachine
 from quiver.service.catalog_commands import AbandonIndex
 from quiver.service.snapshot_operations import SnapshotOperations
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
+from quiver.storage.log_audit import audit_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,12 +100,14 @@ class Administration:
 
     async def check(self) -> AsyncIterator[tuple[str, list[Finding]]]:
         """For the catalog, then for each index it names: what is wrong. Run it on a root nobody writes to."""
+        flaws = await audit_log(
+            self._store, self._runtime, paths.CATALOG_ROOT, paths.CATALOG_OWNER, CatalogMachine()
+        )
+        yield "catalog", [Finding(*flaw) for flaw in flaws]
         try:
             indexes = await self.indexes()
-        except DataError as error:
-            yield "catalog", [Finding(paths.CATALOG_ROOT, error.message)]
-            return
-        yield "catalog", []
+        except DataError:
+            return  # of what the audit found
         for index in indexes:
             yield f"{index.bucket}/{index.name}", await self._upkeep.check(index.index_id, index.spec)
 

@@ -41,7 +41,7 @@ class CatalogSettings:
     cached_names: int = 100_000
 
 
-class _CatalogMachine(Machine):
+class CatalogMachine(Machine):
     """The catalog state as a commit log drives it."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Catalog:
     def __init__(self, store: ObjectStore, runtime: Runtime, settings: CatalogSettings | None = None) -> None:
         self._settings = settings or CatalogSettings()
         self._runtime = runtime
-        self._machine = _CatalogMachine()
+        self._machine = CatalogMachine()
         self._log = CommitLog(
             store, runtime, paths.CATALOG_ROOT, paths.CATALOG_OWNER, self._machine, self._settings.log
         )

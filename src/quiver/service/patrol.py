@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import xxhash
 
 from quiver.format import paths
-from quiver.model.errors import NotFoundError, QuiverError
+from quiver.model.errors import NotFoundError, QuiverError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from quiver.engine.upkeep import Upkeep
     from quiver.model.runtime import Runtime
@@ -45,6 +45,7 @@ class Patrol:
     Args:
         age: seconds that unreferenced objects are left alone, by the store's clock.
         period: seconds between two rounds, about.
+        tell: is told what went wrong, with which index ("" for the round), unless it was in the round before too.
 
     Attributes:
         failures: rounds, and indexes in them, with which something went wrong.
@@ -59,8 +60,12 @@ class Patrol:
         *,
         age: float,
         period: float,
+        tell: Callable[[str, Exception], None] = lambda _, __: None,
     ) -> None:
         self.failures = 0
+        self._tell = tell
+        self._failed: set[tuple[str, type[Exception]]] = set()  # in this round
+        self._failed_before: set[tuple[str, type[Exception]]] = set()
         self._store = store
         self._runtime = runtime
         self._administration = administration
@@ -77,12 +82,13 @@ class Patrol:
         while True:
             try:
                 await self.round()
-            except Exception:  # noqa: BLE001 - whatever it was, the next round may fare better
-                self.failures += 1
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next round may fare better
+                self._note("", error)
             await self._runtime.sleep(self._period * (0.5 + self._runtime.random()))
 
     async def round(self) -> None:
-        """Look at every index once; what fails of one is counted. Raises StoreUnavailableError, DataError."""
+        """Look at every index once; what fails of one is told. Raises StoreUnavailableError, DataError."""
+        self._failed_before, self._failed = self._failed, set()
         named = {index.index_id: index for index in await self._administration.indexes()}
         looks = await self._survey()
         for index_id in sorted(looks, key=self._place):
@@ -91,29 +97,38 @@ class Patrol:
             if changed:
                 self._due.setdefault(index_id, self._runtime.monotonic() + self._age + _MARGIN)
             with suppress(NotFoundError):  # deleted meanwhile
-                if changed and (index is None or await self._try(self._upkeep.tend(index_id, index.spec))):
+                if changed and (
+                    index is None or await self._try(index_id, self._upkeep.tend(index_id, index.spec))
+                ):
                     self._seen[index_id] = looks[index_id]
                 if self._due.get(index_id, self._runtime.monotonic() + 1) <= self._runtime.monotonic():
                     clean = self._upkeep.collect if index else self._upkeep.discard
                     del self._due[index_id]
-                    await self._try(clean(index_id, self._age))
+                    await self._try(index_id, clean(index_id, self._age))
         self._forget(looks)
         if self._runtime.monotonic() >= self._next_walk:
             self._next_walk = self._runtime.monotonic() + max(_WALK_SECONDS, self._age)
             async for _ in self._administration.collect(self._age):
                 pass
 
-    async def _try(self, work: Awaitable[object]) -> bool:
+    async def _try(self, index_id: str, work: Awaitable[object]) -> bool:
         """Whether it was done; an index that fails must not keep the others waiting."""
         try:
-            done = await work
+            if await work is not False:
+                return True
+            self._note(index_id, UnavailableError("A flush or a merge failed"))
         except NotFoundError:
             raise
-        except QuiverError:
-            done = False
-        if done is False:
-            self.failures += 1
-        return done is not False
+        except QuiverError as error:
+            self._note(index_id, error)
+        return False
+
+    def _note(self, index_id: str, error: Exception) -> None:
+        self.failures += 1
+        kind = (index_id, type(error))
+        if kind not in self._failed | self._failed_before:
+            self._tell(index_id, error)
+        self._failed.add(kind)
 
     async def _survey(self) -> dict[str, Look]:
         looks: dict[str, Look] = {}

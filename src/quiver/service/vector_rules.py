@@ -6,10 +6,12 @@ smallest subnormal numbers has a norm, although its square is zero in float32: o
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quiver.ann.distance import norm
 from quiver.model.errors import FieldError, ValidationError
 from quiver.model.types import DistanceMetric
 from quiver.service.text import utf8_length
@@ -99,6 +101,9 @@ def check_query_vector(values: Any, dimension: int, metric: DistanceMetric) -> N
 
 def _assign(target: NDArray[np.float32], values: Any) -> None:
     """Round `values` into `target`, of the same length; what is too large becomes infinite."""
+    if isinstance(values, np.ndarray) and values.dtype == target.dtype:
+        target[:] = values
+        return
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             target[:] = values
@@ -129,9 +134,10 @@ def _judge(values: Any, dimension: int, metric: DistanceMetric) -> tuple[NDArray
     if len(values) != dimension:
         return vector, f"vector must have length {dimension}, but has length {len(values)}"
     _assign(vector, values)
-    if not np.isfinite(vector).all():
+    length = norm(vector)
+    if not math.isfinite(length):
         return vector, _NOT_FINITE
-    if metric is DistanceMetric.COSINE and not vector.any():
+    if metric is DistanceMetric.COSINE and not length:
         return vector, _ZERO_NORM
     return vector, None
 

@@ -11,18 +11,25 @@ that lost, and lands late under a name that was collected, differs in its first 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, decode, encode, make_payload
-from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreUnavailableError
+from quiver.objectstore.store import (
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.runtime import Runtime
-    from quiver.objectstore.store import ObjectStore
+    from quiver.objectstore.store import Buffer, ObjectStore
 
+PUBLISHED = b"a checkpoint was published"
 _HEAD_BYTES = 256  # hold the identity, and so what tells one attempt to put a checkpoint from any other
 
 
@@ -75,8 +82,11 @@ class CheckpointStore:
 
     async def read(self, generation: int) -> StoredCheckpoint:
         """The same with what `holds` needs to know it again."""
+        return self.parse(generation, await self._store.get(paths.checkpoint_key(self._root, generation)))
+
+    def parse(self, generation: int, body: Buffer) -> StoredCheckpoint:
+        """The same of an object's bytes. Raises DataError."""
         key = paths.checkpoint_key(self._root, generation)
-        body = await self._store.get(key)
         _, payload = decode(Kind.CHECKPOINT, key, self._owner, body)
         return StoredCheckpoint(checkpoint_format.decode(key, payload), bytes(memoryview(body)[:_HEAD_BYTES]))
 
@@ -98,6 +108,18 @@ class CheckpointStore:
 
     async def create(self, checkpoint: Checkpoint, writer: str) -> bool:
         """Publish; False when another node's checkpoint holds the generation.
+
+        After the first of a log, for good, an object that tells that there was one: else a log of which only
+        its checkpoint is left would be empty without it. Best effort: without that object no loss is noticed.
+        """
+        won = await self._create(checkpoint, writer)
+        if won and checkpoint.generation == 1:
+            with suppress(ObjectExistsError, StoreRefusedError, StoreUnavailableError):
+                await self._store.put_new(paths.published_key(self._root), [PUBLISHED])
+        return won
+
+    async def _create(self, checkpoint: Checkpoint, writer: str) -> bool:
+        """See `create`.
 
         A lost answer is resolved by putting it again, then by reading who wrote the object. Every attempt has a
         number of its own: one that lands after the checkpoint was collected must not be taken for it.

@@ -12,6 +12,9 @@ in docs/architecture.md, "Commit protocol"; in short:
   entry past a checkpoint that is still there, and no checkpoint before its predecessor is gone, so three small
   requests tell: the slot and the next checkpoint are missing, and after that the checkpoint itself is still there.
   Only who has no checkpoint that is known to have been the newest has to list them.
+* Who opens a log may take a copy of the newest checkpoint from the index's opening (opening_store.py), which comes
+  with the listing. It is a guess until the first bytes of the checkpoint itself have been compared with those of
+  the copy: then the checkpoint counts as read, no sooner than that, and all the rest follows as without a copy.
 * The session table (last sequence applied, by writer) rides in every checkpoint, so that an entry applies once.
 * Writers never delete.
 """
@@ -30,7 +33,7 @@ from quiver.format import log_entry, paths
 from quiver.format.checkpoint import Checkpoint, Session
 from quiver.format.envelope import Identity, Kind, Payload, decode, encode, make_payload
 from quiver.format.log_entry import Part, PartKind
-from quiver.model.errors import MissingObjectError, OutcomeUnknownError, QuiverError
+from quiver.model.errors import DataError, MissingObjectError, OutcomeUnknownError, QuiverError
 from quiver.objectstore.store import (
     ObjectExistsError,
     ObjectNotFoundError,
@@ -45,8 +48,9 @@ if TYPE_CHECKING:
 
     from quiver.format.paths import ObjectName
     from quiver.model.runtime import Runtime
-    from quiver.objectstore.store import ObjectStore
+    from quiver.objectstore.store import ObjectInfo, ObjectStore
     from quiver.storage.checkpoint_store import StoredCheckpoint
+    from quiver.storage.opening_store import OpeningStore
 
     Entry = tuple[Identity, list[Part]]
 
@@ -144,6 +148,7 @@ class CommitLog:
         owner: str,
         machine: Machine,
         settings: LogSettings | None = None,
+        opening: OpeningStore | None = None,
     ) -> None:
         self.slot = 0
         self.base = 0
@@ -156,6 +161,7 @@ class CommitLog:
         self._owner = owner
         self._machine = machine
         self._settings = settings or LogSettings()
+        self._opening = opening
         self._base_checkpoint: Checkpoint | None = None
         self._base_head = b""
         self._proven = False  # the checkpoint underneath was the newest at some time after it was read
@@ -199,8 +205,8 @@ class CommitLog:
         a slot that was collected. Calls share work: one that arrives during a replay joins the next replay.
 
         Args:
-            on_opening: called before that, when the machine stands for the first time where it probably will; not
-                at all when it stood somewhere before.
+            on_opening: called before that, when the machine stands for the first time where it probably will, and
+                perhaps once more, when it has moved on; not at all when it stood somewhere before.
 
         Raises StoreUnavailableError, DataError.
         """
@@ -293,37 +299,68 @@ class CommitLog:
     # ---------------------------------------------------------------- opening
 
     async def _open(self) -> None:
-        """Stand at the newest checkpoint and replay what the listing shows, reading ahead, to the end of the log.
+        """Stand at the newest checkpoint and replay what a listing shows, reading ahead, to the end of the log."""
+        listed, copy = await asyncio.gather(self._store.list(self._root), self._copy())
+        while not await self._open_at(listed, copy):
+            listed, copy = await self._store.list(self._root), None
+
+    async def _copy(self) -> StoredCheckpoint | None:
+        """A copy of some checkpoint, when there is one and somebody waits who could begin with it."""
+        return await self._opening.read() if self._opening is not None and self._on_opening else None
+
+    async def _open_at(self, listed: Sequence[ObjectInfo], copy: StoredCheckpoint | None) -> bool:
+        """The same with a listing; False when another is needed, because a newer checkpoint has come.
 
         A listing that shows entries or segments past a slot that is gone, with no newer checkpoint to explain
         it, means that data is lost.
         """
-        while True:
-            listed = await self._store.list(self._root)
-            names = [(paths.classify(self._root, info.key), info.size) for info in listed]
-            newest = max((name.generation for name, _ in names if name.kind == "checkpoint"), default=0)
-            try:
-                await self._stand_on(newest, names)
-            except ObjectNotFoundError:
-                continue  # a newer one replaced it
-            used = max((name.slot for name, _ in names), default=0)
-            if self.slot >= used or self.sealed:
-                return
-            if await self._read(self.slot + 1) is None and await self.checkpoints.newest(newest) is None:
-                raise MissingObjectError(f"{self._root}: the log ends at slot {self.slot}, but {used} was used")
+        names = [(paths.classify(self._root, info.key), info.size) for info in listed]
+        newest = max((name.generation for name, _ in names if name.kind == "checkpoint"), default=0)
+        if not newest and any(name.kind == "published" for name, _ in names):
+            if await self.checkpoints.newest(0) is None:
+                raise MissingObjectError(f"{self._root}: a checkpoint was published, and there is none")
+            return False
+        try:
+            await self._stand_on(newest, names, self._guessed(newest, copy))
+        except ObjectNotFoundError:
+            return False  # a newer one replaced it
+        used = max((name.slot for name, _ in names), default=0)
+        if self.slot >= used or self.sealed:
+            return True
+        if await self._read(self.slot + 1) is None and await self.checkpoints.newest(newest) is None:
+            raise MissingObjectError(f"{self._root}: the log ends at slot {self.slot}, but {used} was used")
+        return False
 
-    async def _stand_on(self, newest: int, names: Sequence[tuple[ObjectName, int]]) -> None:
-        """Restore a listed checkpoint (0 for none), and apply what comes after it.
+    def _guessed(self, newest: int, copy: StoredCheckpoint | None) -> StoredCheckpoint | None:
+        """The copy, restored, if it says that it is of the newest checkpoint; searches may begin with it."""
+        if copy is None or copy.checkpoint.generation != newest:
+            return None
+        try:
+            self._restore(copy)
+        except DataError:
+            return None  # if the checkpoint itself is as bad, whoever reads it will say so
+        for begin in self._on_opening:
+            begin()
+        self._runtime.reach("log:guessed")
+        return copy
+
+    async def _stand_on(
+        self, newest: int, names: Sequence[tuple[ObjectName, int]], guessed: StoredCheckpoint | None
+    ) -> None:
+        """Restore a listed checkpoint (0 for none) unless it was guessed, and apply what comes after it.
 
         Together with the checkpoint the latest entries are read, as far as segments do not tell that it holds
-        them, and the slot after the last one. Raises ObjectNotFoundError when the checkpoint is gone.
+        them, and the slot after the last one. Raises ObjectNotFoundError when the checkpoint is gone, or not what
+        was guessed.
         """
         held = max((n.slot for n, _ in names if n.kind == "segment" and n.generation <= newest), default=0)
+        held = max(held, guessed.checkpoint.slot if guessed else 0)
         sizes = {name.slot: size for name, size in names if name.kind == "log" and name.slot > held}
         last = max(sizes, default=held)
         early = [last + 1, *_affordable(sorted(sizes, reverse=True), sizes)]
-        stored, entries = await asyncio.gather(self._stored(newest), self._read_all(early))
-        self._restore(stored)
+        stored, entries = await asyncio.gather(self._stored(newest, guessed), self._read_all(early))
+        if guessed is None:
+            self._restore(stored)
         known = dict(zip(early, entries, strict=True))
         while self.slot < last and not self.sealed:
             slots = _affordable(range(self.slot + 1, last + 1), sizes)
@@ -334,7 +371,12 @@ class CommitLog:
         if known.get(self.slot + 1, self) is not None:  # the end is further on than the listing showed
             await self._follow()
 
-    async def _stored(self, generation: int) -> StoredCheckpoint | None:
+    async def _stored(self, generation: int, guessed: StoredCheckpoint | None) -> StoredCheckpoint | None:
+        """The checkpoint that has this name now: read, or found to be the very one that was guessed."""
+        if guessed is not None:
+            if not await self.checkpoints.holds(generation, guessed.head):
+                raise ObjectNotFoundError(paths.checkpoint_key(self._root, generation))
+            return guessed
         return await self.checkpoints.read(generation) if generation else None
 
     # ---------------------------------------------------------------- entries

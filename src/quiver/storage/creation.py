@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreUnavailableError
+from quiver.objectstore.store import (
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StoreUnavailableError,
+    put_of_any_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +27,7 @@ async def create_object(store: ObjectStore, runtime: Runtime, key: str, parts: S
     """
     for attempt in range(_ATTEMPTS):
         try:
-            await store.put_new(key, parts)
+            await put_of_any_size(store, key, parts)
         except ObjectExistsError:
             try:
                 await store.get(key, 0, 1)

@@ -1,8 +1,9 @@
-"""Garbage collection: the only code that deletes.
+"""Garbage collection: the only code that deletes, but for openings, which whoever replaces one deletes first.
 
 In this order, each a reason to keep: the boundary (no log entry past any checkpoint that is still there),
 references (nothing that the newest names), sequence (no segment of a generation yet to come), age last. Ages
-compare times of the store's own clock only. A listing that fails ends the collection.
+compare times of the store's own clock only. A listing that fails ends the collection. An opening goes when it
+holds copies of what is no more: of segments that may hold deleted rows, and of checkpoints before the newest.
 
 Readers conclude from what is still there (CommitLog), so the order of deletion is a promise:
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from quiver.format import paths
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
+from quiver.storage.opening_store import OpeningStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -68,6 +70,10 @@ async def collect(
     expired = list(takewhile(is_due, chain))
     entries = [info for info in _of_kind(root, listed, "log") if is_due(info)]
     others = [info for kind in ("segment", "mark") for info in _of_kind(root, listed, kind) if is_due(info)]
+    settled = max((info.modified for info in chain), default=now) + age <= now
+    for info in _of_kind(root, listed, "opening"):
+        if settled and info.modified + age <= now and await _is_stale(store, runtime, root, info, checkpoint):
+            others.append(info)
     runtime.reach("gc:chosen")
     await _delete_in_order(store, runtime, expired)
     if entries:
@@ -77,6 +83,14 @@ async def collect(
     runtime.reach("gc:log_deleted")
     await store.delete([info.key for info in others])
     return [*expired, *entries, *others]
+
+
+async def _is_stale(
+    store: ObjectStore, runtime: Runtime, root: str, opening: ObjectInfo, newest: Checkpoint
+) -> bool:
+    """Whether the opening is not of the newest checkpoint, or of one that nobody begins with."""
+    opened = OpeningStore(store, runtime, root, paths.index_of(opening.key) or "")
+    return newest.sealed or await opened.generation() not in (None, newest.generation)
 
 
 async def _delete_in_order(store: ObjectStore, runtime: Runtime, expired: Sequence[ObjectInfo]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from quiver.format import segment_index
 from quiver.format.sections import as_array
+from quiver.storage.cache.view import BLOCK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,18 @@ class IndexSections:
             return section
         self.copied += end - start
         return memoryview(bytes(section))
+
+    def take_head(self) -> bytes:
+        """A copy of the object's end, from the block on in which `head` lies; the sections in it are verified.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        start = self.head // BLOCK * BLOCK
+        self.view.require(start, len(self.view.data))
+        for name, section in self.footer.sections.items():
+            if section.offset >= self.head:
+                segment_index.read_section(self.key, self.footer, self.view.data, name)
+        return bytes(self.view.data[start:])
 
     def array(self, name: str, dtype: np.dtype[np.generic], count: int) -> NDArray[np.generic]:
         """A section of `count` elements. Raises MissingBytesError, CorruptObjectError."""

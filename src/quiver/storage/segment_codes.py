@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from quiver.ann import registry
+from quiver.ann._kernels import pick_parts
 from quiver.ann.calibration import Calibration
 from quiver.ann.codec import CodeLists
 from quiver.ann.refiner import Refiner
@@ -166,19 +167,30 @@ class SegmentCodes:
         """
         held = self._partitions  # of the size that is due, else nothing is asked for
         if not self._sections.view.stable:
-            places = self._partition_places + self._partition_range[0]
-            self._sections.view.require(places[partitions], places[partitions + 1])
-        for number in partitions[~self._partition_verified[partitions]].tolist():
+            self._sections.view.require(*self._extents(partitions))
+        verified = self._partition_verified[partitions]
+        if np.logical_and.reduce(verified):
+            return
+        for number in partitions[~verified].tolist():
             start, end = self._partition_places[number : number + 2].tolist()
             if xxhash.xxh3_64_intdigest(held[start:end].data) != int(self._partition_digests[number]):
                 raise CorruptObjectError(f"{self._key}: checksum of partition {number} does not match")
             self._partition_verified[number] = True
 
+    @cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """Where in the object each partition starts, and where the last one ends."""
+        return self._partition_places + self._partition_range[0]
+
+    def _extents(self, partitions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where in the object some partitions start and end."""
+        return self._bounds[partitions], self._bounds[partitions + 1]
+
     def _distrust(self, arrived: NDArray[np.int64]) -> None:
         """Have the partitions that lie in these blocks checked, perhaps again."""
         if "_partition_verified" not in self.__dict__:
             return  # none was yet
-        places = self._partition_places + self._partition_range[0]
+        places = self._bounds
         firsts = np.searchsorted(places, arrived * BLOCK, "right") - 1
         ends = np.searchsorted(places, (arrived + 1) * BLOCK, "left")
         for first, end in zip(np.maximum(firsts, 0).tolist(), ends.tolist(), strict=True):
@@ -201,24 +213,31 @@ class SegmentCodes:
 
     def int8_places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The bytes of all partitions, and where in them int8 rows begin; their partitions were verified."""
-        return self._partitions, self._places(rows, np.searchsorted(self.ends, rows, "right"), 2)
+        places = rows * self._footer.int8_size
+        places += self._int8_shifts[self.ends.searchsorted(rows, "right")]
+        return self._partitions, places
 
     def text_places(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Where rows.parquet holds the key and the metadata of some rows, shape (len(rows), 2).
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        owners = np.searchsorted(self.ends, rows, "right")
-        if not (self._sections.view.stable and self._partition_verified[owners].all()):
-            self.verify_partitions(np.unique(owners))
-        pairs = np.dtype((np.void, TEXT_PLACES))
-        count = max(len(self._partitions) - TEXT_PLACES + 1, 0)
-        windows = np.ndarray((count,), pairs, self._partitions.data, strides=(1,))
-        places: NDArray[np.uint64] = windows[self._places(rows, owners, 3)].view("<u8").reshape(-1, 2)
+        places = np.empty((len(rows), TEXT_PLACES // 8), np.uint64)
+        view = self._sections.view
+        here = view.stable or view.has(*self._extents(self.ends.searchsorted(rows, "right")))
+        if not (here and self._pick_places(rows, self._partition_verified, places)):
+            self.verify_partitions(np.unique(np.searchsorted(self.ends, rows, "right")))
+            if not self._pick_places(rows, np.ones(len(self.ends), bool), places):
+                raise CorruptObjectError(f"{self._key}: a row outside the partitions")
         return places
 
-    def _places(self, rows: NDArray[np.int64], owners: NDArray[np.intp], part: int) -> NDArray[np.int64]:
-        """Where in the section a part of each row begins, given the row's partition."""
-        widths = self._footer.widths
-        before = self._partition_places[owners] + self.sizes[owners] * sum(widths[:part])
-        return before + (rows - self.starts[owners]) * widths[part]
+    def _pick_places(self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64]) -> bool:
+        """Copy the last part of rows; whether all their partitions were verified."""
+        before = sum(self._footer.widths[:-1])
+        return pick_parts(self._partitions, self._partition_places, self.ends, verified, before, rows, out)
+
+    @cached_property
+    def _int8_shifts(self) -> NDArray[np.int64]:
+        """Where the int8 rows of each partition would start if those of all rows before it stood before them."""
+        before = self._partition_places[:-1] + self.sizes * sum(self._footer.widths[:2])
+        return before - self.starts * self._footer.int8_size

@@ -44,6 +44,7 @@ class SegmentReader:
         rows: how many rows, including those that tombstones hide.
         dimension: components of each vector.
         structure: names of its partitioner and codec.
+        structure_name: both in one.
         codes: its partitions.
     """
 
@@ -66,6 +67,7 @@ class SegmentReader:
         self.rows = footer.rows
         self.dimension = footer.dimension
         self.structure = (footer.partitioner, footer.codec)
+        self.structure_name = "+".join(self.structure)
         self.codes = SegmentCodes(sections)
         self._view = rows(self._rows_key, footer.rows_size)
         self._data = self._view.data
@@ -104,9 +106,15 @@ class SegmentReader:
         """The range of the index object that every search begins with."""
         return self._sections.head, len(self._sections.view.data)
 
+    def take_head(self) -> bytes:
+        """See `IndexSections.take_head`."""
+        return self._sections.take_head()
+
     @property
     def resident(self) -> int:
         """Bytes held in memory, mapped files and cached blocks apart."""
+        if not self._view.stable:
+            return self._sections.copied
         whole = (view for view in self.views if view.stable)
         held = sum(len(view.data) for view in whole if isinstance(view.data.obj, bytes | bytearray))
         return held + self._sections.copied
@@ -185,9 +193,10 @@ class SegmentReader:
         """A range of rows.parquet, verified."""
         if start < 0 or length < 0 or start + length > len(self._data):
             raise CorruptObjectError(f"{self._rows_key}: range {start}+{length} is out of bounds")
+        self._view.require(start, start + length)
         size = self._footer.block_bytes
         first, last = start // size, -(-(start + length) // size)
-        if not self._view.stable or self._verified.find(0, first, last) >= 0:
+        if self._verified.find(0, first, last) >= 0:
             self._verify(np.arange(first, last))
         return self._data[start : start + length]
 
@@ -213,16 +222,27 @@ class SegmentReader:
         np.frombuffer(self._verified, np.uint8)[covering(arrived * BLOCK, ends, self._footer.block_bytes)] = 0
 
     def _read_texts(self, offsets: NDArray[np.uint64]) -> list[bytes]:
-        """Of verified blocks all at once; where some are to be fetched or verified, one by one."""
-        offsets, texts = np.ascontiguousarray(offsets), None
-        if self._view.stable:
-            texts = texts_at(self._data, offsets, self._verified, self._footer.block_bytes)
+        """Of verified blocks all at once; where some are to be verified, one by one."""
+        offsets = np.ascontiguousarray(offsets)
+        texts = self._texts_at(offsets)
+        if texts is None and not self._view.stable:
+            self._require_texts(offsets.astype(np.int64))
+            texts = self._texts_at(offsets)
         return list(self._texts(offsets)) if texts is None else texts
+
+    def _texts_at(self, offsets: NDArray[np.uint64]) -> list[bytes] | None:
+        """None when a block is not here or not verified."""
+        marks, here, size = self._verified, self._view.here, self._footer.block_bytes
+        if here is None:
+            return texts_at(self._data, offsets, marks, marks, size)
+        texts = texts_at(self._data, offsets, marks, here, size) if size == BLOCK else None
+        if texts is not None:  # noted afterwards: only now their lengths are known
+            starts = offsets.view(np.int64)
+            self._view.has(starts, starts + np.array([_LENGTH.size + len(text) for text in texts], np.int64))
+        return texts
 
     def _texts(self, offsets: NDArray[np.uint64]) -> Iterator[bytes]:
         data, head = self._data, _LENGTH.size
-        if not self._view.stable:
-            self._require_texts(offsets.astype(np.int64))
         for offset in offsets.tolist():
             if not 0 <= offset <= len(data) - head:
                 raise CorruptObjectError(f"{self._rows_key}: offset {offset} is out of bounds")
@@ -277,7 +297,7 @@ class SegmentReader:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        if self.stable:
+        if self.stable or self._are_here(rows, metadata=metadata):
             return
         missing = Missing()
         with missing:
@@ -288,6 +308,19 @@ class SegmentReader:
             if metadata:
                 self.metadata_of(rows)
         missing.raise_any()
+
+    def _are_here(self, rows: NDArray[np.int64], *, metadata: bool) -> bool:
+        """Whether nothing of some rows has to be fetched, as far as texts are short.
+
+        Keys alone are not looked at: they come in one wave later, and of fewer rows.
+        """
+        starts = self._starts(rows)
+        if not self._view.has(starts, starts + 4 * self.dimension):
+            return False
+        if not metadata:
+            return True
+        texts = np.concatenate([self._text_offsets(rows, column) for column in (0, 1)]).view(np.int64)
+        return self._view.has(texts, np.minimum(texts + _SHORT_TEXT, len(self._data)))
 
     def take_vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
         """A copy of some rows, shape (len(rows), dimension); only the blocks that hold them are verified."""
@@ -303,21 +336,27 @@ class SegmentReader:
 
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in rows.parquet some vectors begin, shape (len(rows),); their blocks are verified."""
-        firsts, offsets = self._run_places
-        width = 4 * self.dimension
-        run = firsts.searchsorted(rows, "right") - 1
-        starts: NDArray[np.int64] = rows * width + (offsets - firsts * width)[run]
+        starts, width = self._starts(rows), 4 * self.dimension
         size = self._footer.block_bytes
-        if self._unverified and not (self._view.stable and covered(self._verified, size, starts, width)):
+        here = self._view.stable or self._view.has(starts, starts + width)
+        if self._unverified and not (here and covered(self._verified, size, starts, width)):
             span = np.arange(0, width + size - 1, size)  # a row may lie across several blocks
             self._verify(np.minimum(starts[:, None] + span, starts[:, None] + width - 1).reshape(-1) // size)
         return starts
 
+    def _starts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in rows.parquet some vectors begin, shape (len(rows),)."""
+        firsts, shifts = self._run_places
+        starts: NDArray[np.int64] = rows * (4 * self.dimension)
+        starts += shifts[firsts.searchsorted(rows, "right") - 1]
+        return starts
+
     @cached_property
     def _run_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First row and offset of each row group."""
-        runs = self._footer.runs
-        return np.array([run.first for run in runs], np.int64), np.array([run.offset for run in runs], np.int64)
+        """Of each row group, its first row, and where it would start if the rows before it stood before it."""
+        runs, width = self._footer.runs, 4 * self.dimension
+        shifts = np.array([run.offset - run.first * width for run in runs], np.int64)
+        return np.array([run.first for run in runs], np.int64), shifts
 
     @cached_property
     def _windows(self) -> NDArray[np.void]:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from quiver.format import paths, segment_index
+from quiver.storage.cache.view import BLOCK
 from quiver.storage.creation import create_object
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.segment_builder import BuiltSegment
@@ -19,10 +22,15 @@ _READ_WHOLE = 1 << 20  # bytes: an index object up to this size costs one reques
 
 
 class Written(NamedTuple):
-    """Sizes of an index object: all of it, and its end, which every search begins with."""
+    """An index object: its size, that of its end, which every search begins with, and this end.
+
+    Attributes:
+        head: the last bytes, from the beginning of the block on in which the first of `head_bytes` lies.
+    """
 
     index_bytes: int
     head_bytes: int
+    head: bytes
 
 
 async def write_segment(
@@ -41,7 +49,18 @@ async def write_segment(
     await create_object(store, runtime, key, buffers)
     runtime.reach("segment:written")
     sizes = [len(buffer) for buffer in buffers]
-    if sum(sizes) <= _READ_WHOLE:
-        return Written(sum(sizes), sum(sizes))
-    before = segment_index.sections_before_head(built.sections)
-    return Written(sum(sizes), sum(sizes) - sum(sizes[: 1 + 2 * before]))
+    size, start = sum(sizes), 0
+    if size > _READ_WHOLE:
+        start = sum(sizes[: 1 + 2 * segment_index.sections_before_head(built.sections)])
+    return Written(size, size - start, _end_of(buffers, size - start // BLOCK * BLOCK))
+
+
+def _end_of(buffers: Sequence[bytes | memoryview], nbytes: int) -> bytes:
+    """The last bytes of all buffers together."""
+    taken: list[bytes | memoryview] = []
+    for buffer in reversed(buffers):
+        if nbytes <= 0:
+            break
+        taken.append(memoryview(buffer)[-nbytes:])
+        nbytes -= len(buffer)
+    return b"".join(reversed(taken))

@@ -27,7 +27,10 @@ async def test_a_clone_is_one_checkpoint_and_reads_the_segments_of_its_source():
         await index.maintenance.flush()
         await index.delete(["b"])
         clone = await clone_of(index)
-        assert [info.key for info in await index.store.list(clone.root)] == [f"{clone.root}checkpoint/{1:016x}"]
+        assert [info.key for info in await index.store.list(clone.root)] == [
+            f"{clone.root}checkpoint/{1:016x}",
+            f"{clone.root}published",
+        ]
         assert await everything(clone) == await everything(index)
         assert [ref.home for ref in clone.state.segments] == [INDEX]
 
@@ -104,7 +107,7 @@ async def test_a_clone_of_a_clone_outlives_both_and_then_all_goes():
         for index_id in (OTHER, CLONE, INDEX):
             await engine.release(index_id, 0)
             await engine.discard(index_id, 0)
-        assert [info.key.split("/")[2] for info in await index.store.list("")] == ["checkpoint"] * 3
+        assert [info.key.split("/")[2] for info in await index.store.list("")] == ["checkpoint", "published"] * 3
 
 
 @asynchronous
@@ -201,7 +204,7 @@ async def test_deleting_a_clone_gives_the_space_of_its_origins_back_unasked():
     origin = (await pins.read(await engine.open(OTHER, SPEC))).origin
     await engine.seal(OTHER, SPEC)
     await engine._collect_later(OTHER, origin)
-    assert [info.key.split("/")[2] for info in await store.list("")] == ["checkpoint"] * 3
+    assert [info.key.split("/")[2] for info in await store.list("")] == ["checkpoint", "published"] * 3
     await engine.close()
     runtime.close()
 
@@ -314,7 +317,7 @@ class AgainstDictionaries(RuleBasedStateMachine):
         self.held.clear()
         for _ in self.deleted:
             self.collect()
-        assert {info.key.split("/")[2] for info in self.run(self.store.list(""))} <= {"checkpoint"}
+        assert {info.key.split("/")[2] for info in self.run(self.store.list(""))} <= {"checkpoint", "published"}
         self.run(self.engine.close())
         self.runtime.close()
         self.loop.close()

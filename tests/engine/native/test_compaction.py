@@ -9,11 +9,17 @@ import pytest
 from pyroaring import BitMap
 
 from asynchronous import asynchronous
-from engine.native.nodes import everything, fresh_nodes, names, open_index, put, segment_ids
+from engine.contract import INDEX
+from engine.native.nodes import SETTINGS, SPEC, everything, fresh_nodes, names, open_index, put, segment_ids
 from quiver.engine.native import compaction
 from quiver.engine.native.compaction import choose, compact, groups
+from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.engine.native.state import SegmentRef
+from quiver.model.errors import MissingObjectError
+from quiver.model.runtime import SystemRuntime
+from quiver.objectstore.memory import MemoryStore
+from quiver.storage.cache.block_cache import BlockCache
 
 
 def ref(name: str, nbytes: int, rows: int = 10, dead: int = 0) -> SegmentRef:
@@ -195,6 +201,42 @@ async def test_whoever_loses_the_generation_tries_again_and_its_orphan_is_collec
         stored = {name.split("/")[1] for name in await names(index, "segment")}
         assert stored == set(segment_ids(index))
         assert await everything(await open_index(index.store, index.runtime)) == before
+
+
+@pytest.mark.parametrize("merged", [True, False])
+@asynchronous
+async def test_inputs_that_are_gone_were_merged_by_another_or_are_missing(merged):
+    """On a remote store, where a merge reads its inputs some time after it chose them."""
+    runtime = SystemRuntime(threads=2)
+    store = MemoryStore(runtime)
+    store.resident = False
+    index, other = [
+        await NativeEngine(store, runtime, SETTINGS, cache=BlockCache(store, runtime, 1 << 24)).open(INDEX, SPEC)
+        for _ in range(2)
+    ]
+    for key in "ab":
+        await put(index, {key: [1, 0]})
+        await index.maintenance.flush()
+    chosen_ids, whole = segment_ids(index), index.snapshots.whole
+
+    async def whole_late(segments):
+        if merged:
+            await other.maintenance.compact_all()
+            await other.maintenance.collect()
+        else:
+            await store.delete([info.key for info in await store.list(f"{index.root}segment/")])
+        return await whole(segments)
+
+    index.snapshots.whole = whole_late
+    if merged:
+        assert not await compact(index, chosen_ids)
+        assert sorted(await everything(index)) == ["a", "b"]
+    else:
+        with pytest.raises(MissingObjectError):
+            await compact(index, chosen_ids)
+    for each in (index, other):
+        await each.maintenance.wait()
+    runtime.close()
 
 
 @asynchronous

@@ -19,7 +19,7 @@ from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.store import ObjectNotFoundError, StoreUnavailableError
 from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.cache.cached_view import runs
-from quiver.storage.cache.disk_tier import DiskTier
+from quiver.storage.cache.disk_tier import DiskTier, Held
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, Missing, MissingBytesError, WholeView, covering
 
@@ -263,6 +263,100 @@ async def test_the_disk_tier_answers_after_a_restart_and_forgets_what_showed_dam
 
 
 @asynchronous
+async def test_what_the_disk_holds_comes_while_the_work_goes_on(tmp_path: Path):
+    """Work that needs nothing from the store is done once, also where memory is too small for it."""
+    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    bench = Bench(budget=3 * BLOCK, disk=disk)
+    view = await bench.view()
+    await bench.read(view, *range(BLOCKS))
+    await bench.settle()
+    bench.store.read.clear()
+    for run in (None, bench.runtime.offload):
+        times: list[int] = []
+
+        def work(times: list[int] = times) -> None:
+            times.append(1)
+            for part in np.split(np.arange(BLOCKS), 8):
+                look(view, part)
+            look(view, np.arange(BLOCKS))
+
+        bench.cache.shrink(0)
+        await bench.cache.complete(work, run)
+        assert len(times) == 1
+        assert bench.cache.nbytes == view.extent(np.flatnonzero(view.present)) <= 3 * BLOCK
+    assert bench.store.read == []
+    assert disk.counters.hits == 2 * BLOCKS
+    bench.cache.shrink(0)
+    await bench.cache.complete(partial(view.require, 0, SIZE), urgency=Urgency.WARMING)
+    assert bench.cache.counts.found_on_disk == 2 * BLOCKS
+    disk.close()
+
+
+@asynchronous
+async def test_blocks_that_come_again_as_they_were_are_not_announced(tmp_path: Path):
+    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    bench = Bench(disk=disk)
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+    arrived: list[list[int]] = []
+    view.on_arrival(lambda blocks: arrived.append(blocks.tolist()))
+    for blocks in ([1, 2], [1, 2], [1, 2, 5], [5], [1, 5]):
+        await bench.read(view, *blocks)
+        await bench.settle()
+        bench.cache.shrink(0)
+    # The second time it is not known yet what came from the store; the last block was new the third time.
+    assert arrived == [[1, 2], [1, 2], [5], [5]]
+    disk.drop(bench.cache._identity(view))
+    await bench.read(view, 1, 2)
+    assert arrived[4:] == [[1, 2]], "from the store nobody knows"
+    await bench.settle()
+    disk.close()
+
+
+@asynchronous
+async def test_what_is_used_while_it_is_dropped_stays():
+    bench = Bench()
+    view = await bench.view()
+    await bench.read(view, 1, 2, 3, 39)
+    horizon = bench.cache._leases.horizon
+    lease = bench.cache._leases.begin()
+    look(view, np.array([2, 39]))
+    assert view.drop(np.array([1, 2, 39]), horizon).tolist() == [1]
+    look(view, np.array([2, 3, 39]))
+    bench.cache._leases.end(lease)
+    assert held(view) == [2, 3, 39]
+
+
+@pytest.mark.parametrize("budget", [1, 6, 20])
+def test_threads_that_search_in_little_memory_see_the_right_bytes(tmp_path: Path, budget: int):
+    """Blocks come from the disk and the store, and are dropped, while other threads look at them."""
+
+    async def run() -> None:
+        disk = DiskTier.open(tmp_path, 30 * BLOCK, "a")
+        bench = Bench(budget=budget * BLOCK, disk=disk)
+        view = await bench.view()
+        view.on_arrival(lambda blocks: None)
+        random = np.random.default_rng(budget)
+        for _ in range(25):
+            works = [partial(look_twice, view, random.integers(0, BLOCKS, 6)) for _ in range(6)]
+            await asyncio.gather(*(bench.cache.complete(work, bench.runtime.offload) for work in works))
+        await bench.cache.settle()
+        assert bench.cache.nbytes == view.extent(np.flatnonzero(view.present)) <= budget * BLOCK
+        assert not view.flying
+        assert disk.counters.hits > 100
+        assert bench.cache.counts.dropped > 100
+        await bench.cache.shut()
+        bench.runtime.close()
+
+    asyncio.run(run())
+
+
+def look_twice(view: CachedView, blocks: np.ndarray) -> None:
+    look(view, blocks)
+    look(view, blocks[::-1])
+
+
+@asynchronous
 async def test_a_block_counts_once_for_each_piece_of_work_where_it_was_found(tmp_path: Path):
     disk = DiskTier.open(tmp_path, 1 << 26, "a")
     bench = Bench(disk=disk)
@@ -326,8 +420,11 @@ class SlowDisk:
         self.dropped: list[bytes] = []
         self.closed = False
 
-    def find(self, _: bytes, blocks: np.ndarray) -> np.ndarray:
-        return np.zeros(len(blocks), bool)
+    def room(self, count: int) -> int:
+        return count
+
+    def read(self, _: bytes, blocks: np.ndarray, __: int, ___: bytearray) -> Held:
+        return Held(blocks[:0], [], np.zeros(0, np.uint64))
 
     def write(self, _: bytes, blocks: np.ndarray, __: memoryview) -> None:
         self.writing += 1
@@ -463,3 +560,25 @@ def test_runs_join_across_gaps_and_are_cut_at_the_longest():
     assert runs(np.array([1, 2, 5, 9, 10]), gap=2) == [(1, 6), (9, 11)]
     assert runs(np.arange(7), longest=3) == [(0, 3), (3, 6), (6, 7)]
     assert runs(np.zeros(0, np.int64)) == []
+
+
+@pytest.mark.parametrize("nbytes", [BLOCK - 1000, 3 * BLOCK, 3 * BLOCK + 7, SIZE])
+@asynchronous
+async def test_bytes_that_came_another_way_are_not_fetched_as_far_as_they_make_whole_blocks(nbytes):
+    bench = Bench()
+    view = await bench.view()
+    bench.cache.supply(view, BODY[SIZE - nbytes :])
+    first = -(-(SIZE - nbytes) // BLOCK)
+    assert held(view) == list(range(first, 40))
+    assert bench.cache.nbytes == SIZE - first * BLOCK
+    await bench.read(view, *range(first, 40))
+    assert bench.store.read == []
+
+
+@pytest.mark.parametrize("nbytes", [0, 10, SIZE + 1])
+@asynchronous
+async def test_bytes_that_are_no_end_of_the_object_with_a_block_in_it_are_left(nbytes):
+    bench = Bench()
+    view = await bench.view()
+    bench.cache.supply(view, bytes(nbytes))
+    assert (held(view), bench.cache.nbytes) == ([], 0)

@@ -132,7 +132,7 @@ def test_a_killed_writer_leaves_only_right_blocks(tmp_path):
             process.send_signal(signal.SIGKILL)
         assert used(tmp_path) <= BUDGET
         with tier_of(tmp_path) as tier:
-            held = sum(int(tier.find(thing.name, thing.blocks).sum()) for thing in things)
+            held = sum(int(thing.known(tier).sum()) for thing in things)
             assert held == sum(int(thing.read(tier).sum()) for thing in things) > 0
             assert tier.counters.damaged == 0
 

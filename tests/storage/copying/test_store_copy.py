@@ -74,6 +74,23 @@ async def test_a_copy_holds_what_the_source_held_and_nothing_else(runtime):
 
 
 @asynchronous
+async def test_openings_are_not_copied(runtime):
+    living = Living(MemoryStore(runtime), runtime)
+    living.store.resident = False
+    await living.open()
+    await living.create("index")
+    await living.put("index", {"k": 1})
+    await living.flush("index")
+    await living.engine.close()
+    target = MemoryStore(runtime)
+    report = await copied(living.store, target, runtime)
+    held = [[key.rpartition("/")[2] for key in content(store)] for store in (living.store, target)]
+    assert [names.count("opening") for names in held] == [1, 0]
+    assert report.nbytes == sum(len(body) for key, body in content(target).items() if "/" in key)
+    await judge(living, target, living.now)
+
+
+@asynchronous
 async def test_a_copy_is_a_store_of_its_own_and_can_be_copied_in_turn(runtime):
     living, target, third = await alive(runtime), MemoryStore(runtime), MemoryStore(runtime)
     await copied(living.store, target, runtime)
@@ -321,7 +338,9 @@ def damages(body: bytes) -> dict[str, bytes]:
 
 
 def _needed(whole: MemoryStore) -> list[str]:
-    return [key for key in content(whole) if key not in (paths.STORE_FORMAT, paths.COPIED)]
+    """What the copy reads; of one object only the name counts."""
+    told = (paths.STORE_FORMAT, paths.COPIED)
+    return [key for key in content(whole) if key not in told and not key.endswith("/published")]
 
 
 @asynchronous
@@ -345,6 +364,17 @@ async def test_a_damaged_object_of_the_source_is_named_and_the_copy_stays_unfini
             await living.store.put_new(key, [body])
             await copied(living.store, target, runtime, resume=True)
             await judge(living, target, living.now)
+
+
+@asynchronous
+async def test_a_log_that_lost_its_only_checkpoint_is_not_copied_as_an_empty_one(runtime):
+    living = await alive(runtime, 1)
+    for info in await living.store.list(paths.CATALOG_ROOT):
+        if paths.classify(paths.CATALOG_ROOT, info.key).kind != "published":
+            await living.store.delete([info.key])
+    await living.store.put_new(paths.published_key(paths.CATALOG_ROOT), [b"told"])
+    with pytest.raises(MissingObjectError, match="catalog/checkpoint"):
+        await copied(living.store, MemoryStore(runtime), runtime)
 
 
 @asynchronous

@@ -1,4 +1,4 @@
-/* Distances of float32 rows in float64, and of byte rows in float32: bodies that variants.c compiles.
+/* Distances of float32 rows in float64; for ranking only, in float32; and of byte rows: bodies that variants.c compiles.
 
 A sum has eight lanes: component i belongs to lane i mod 8, and missing components are zero. So a row's distance
 depends on nothing but the row and the query. */
@@ -130,6 +130,42 @@ BODY void refine_body(const float *base, const float *scale, const uint8_t *cons
         f32x4 halves[2];
         memcpy(halves, &sums, sizeof halves);
         out[number] = TOTAL(halves[0], halves[1]);
+    }
+}
+
+/* Eight components of a float32 row, as load_eight. */
+BODY void load_floats(const float *row, size_t at, size_t dimension, f32x8 *loaded) {
+    size_t left = dimension - at;
+    if (left >= LANES)
+        memcpy(loaded, row + at, sizeof *loaded);
+    else
+        memcpy(loaded, row + at, sizeof *row * left);
+}
+
+/* Four sums at a time, because one would wait for its last addition. */
+BODY void squares_body(const float *query, const float *rows, size_t count, size_t dimension, float *out) {
+    for (const float *row = rows; count--; row += dimension) {
+        f32x8 sums[4] = {{0}};
+        size_t at = 0;
+        for (; at + 4 * LANES <= dimension; at += 4 * LANES)
+            for (int lane = 0; lane < 4; lane++) {
+                f32x8 from, to;
+                LOAD(from, row + at + lane * LANES);
+                LOAD(to, query + at + lane * LANES);
+                from -= to;
+                sums[lane] += from * from;
+            }
+        for (; at < dimension; at += LANES) {
+            f32x8 from = {0}, to = {0};
+            load_floats(row, at, dimension, &from);
+            load_floats(query, at, dimension, &to);
+            from -= to;
+            sums[0] += from * from;
+        }
+        sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        f32x4 halves[2];
+        memcpy(halves, sums, sizeof halves);
+        *out++ = TOTAL(halves[0], halves[1]);
     }
 }
 

@@ -14,8 +14,13 @@ PyObject *nearest(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *norms(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *norm(PyObject *module, PyObject *vector);
+PyObject *unit(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *squares(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *refine_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *covered(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *pick_parts(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *touch(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

@@ -69,6 +69,8 @@ typedef struct {
     /* Squared distance of byte rows: the sum of (base - scale * byte)^2; base and scale are padded like a query. */
     void (*refine)(const float *base, const float *scale, const uint8_t *const *rows, size_t count,
                    size_t dimension, float *out);
+    /* Squared distances in float32, for ranking: of rows that lie one behind the other. */
+    void (*squares)(const float *query, const float *rows, size_t count, size_t dimension, float *out);
 } Kernels;
 
 /* Those that this processor can run, the fastest last. */

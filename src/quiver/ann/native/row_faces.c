@@ -1,8 +1,10 @@
-/* distances, distances_at, norms and refine_at as Python calls them. Every size and place is checked before the GIL
+/* distances, distances_at, norms, norm, unit, squares and refine_at as Python calls them. Every size and place is checked before the GIL
 is released. */
+#include <math.h>
 #include <string.h>
 
 #include "faces.h"
+#include "vectors.h"
 
 /* Rows of one width, and room for what is computed from them. `memory` is to be freed. */
 typedef struct {
@@ -132,6 +134,70 @@ PyObject *norms(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t g
         done = 1;
     }
     return finish(&held, &rows, done);
+}
+
+/* The euclidean norm of a vector. Squares of float32 numbers do not overflow in float64, so it is finite unless a
+component is not, and zero only if all are. */
+static double norm_of(const Py_buffer *vector) {
+    double sums[LANES] = {0};
+    for (Py_ssize_t i = 0; i < vector->shape[0]; i++) {
+        float component;
+        memcpy(&component, (const char *)vector->buf + 4 * i, sizeof component);
+        sums[i % LANES] += (double)component * component;
+    }
+    return sqrt(TOTAL(sums, sums + 4));
+}
+
+PyObject *norm(PyObject *Py_UNUSED(module), PyObject *argument) {
+    Held held = {.count = 0};
+    const Py_buffer *vector = hold(&held, argument, (Wanted){"vector", 'f', 1, LOOSE});
+    PyObject *length = vector ? PyFloat_FromDouble(norm_of(vector)) : NULL;
+    let_go(&held);
+    return length;
+}
+
+PyObject *unit(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *vector, *out;
+    PyObject *length = NULL;
+    if (counted("unit", given, 2) && (vector = hold(&held, args[0], (Wanted){"vector", 'f', 1, LOOSE})) &&
+        (out = hold(&held, args[1], (Wanted){"out", 'f', 1, WRITABLE}))) {
+        if (out->shape[0] != vector->shape[0])
+            refuse("unit: the arrays do not fit each other");
+        else {
+            double whole = norm_of(vector);
+            float component, *to = out->buf;
+            for (Py_ssize_t i = 0; i < vector->shape[0]; i++) {
+                memcpy(&component, (const char *)vector->buf + 4 * i, sizeof component);
+                to[i] = (float)(component / whole);
+            }
+            length = PyFloat_FromDouble(whole);
+        }
+    }
+    let_go(&held);
+    return length;
+}
+
+PyObject *squares(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *query, *rows, *out;
+    int done = 0;
+    if (counted("squares", given, 3) && (query = hold(&held, args[0], (Wanted){"query", 'f', 1, ALIGNED})) &&
+        (rows = hold(&held, args[1], (Wanted){"rows", 'f', 2, ALIGNED})) &&
+        (out = hold(&held, args[2], (Wanted){"out", 'f', 1, WRITABLE}))) {
+        if (rows->shape[1] != query->shape[0] || out->shape[0] != rows->shape[0])
+            refuse("squares: the arrays do not fit each other");
+        else {
+            Py_BEGIN_ALLOW_THREADS
+            kernels->squares(query->buf, rows->buf, (size_t)rows->shape[0], (size_t)rows->shape[1], out->buf);
+            Py_END_ALLOW_THREADS
+            done = 1;
+        }
+    }
+    let_go(&held);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 PyObject *refine_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {

@@ -25,8 +25,12 @@
                                     size_t count, size_t dimension, float *out) {                                 \
         refine_body(base, scale, rows, count, dimension, out);                                                    \
     }                                                                                                             \
-    static const Kernels kernels_##set = {#set,          scan_##set,  rotate_##set, cosine_##set,                 \
-                                          euclidean_##set, norms_##set, refine_##set};
+    target static void squares_##set(const float *query, const float *rows, size_t count, size_t dimension,       \
+                                     float *out) {                                                                \
+        squares_body(query, rows, count, dimension, out);                                                         \
+    }                                                                                                             \
+    static const Kernels kernels_##set = {#set,        scan_##set,   rotate_##set,  cosine_##set, euclidean_##set, \
+                                          norms_##set, refine_##set, squares_##set};
 
 VARIANT(plain, , cut_words, count_words)
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 import faiss
 import numpy as np
 
+from quiver.ann import _kernels
 from quiver.model.threads import on_every_core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix
@@ -99,23 +98,25 @@ def neighbours(centroids: Float32Matrix) -> NDArray[np.int64]:
 
 
 def squared_distances(query: NDArray[np.float32], points: Float32Matrix) -> NDArray[np.float32]:
-    """From a query of shape (dimension,) to every point, shape (points,); infinite where float32 overflows."""
-    return _for_each(faiss.fvec_L2sqr_ny, query, points)
+    """From a query of shape (dimension,) to every point, shape (points,); infinite where float32 overflows.
+
+    Raises ValueError when the query is of another dimension.
+    """
+    results = np.empty(len(points), np.float32)
+    _kernels.squares(np.ascontiguousarray(query), np.ascontiguousarray(points), results)
+    return results
 
 
 def inner_products(query: NDArray[np.float32], points: Float32Matrix) -> NDArray[np.float32]:
-    """Of a query of shape (dimension,) and every point, shape (points,)."""
-    return _for_each(faiss.fvec_inner_products_ny, query, points)
+    """Of a query of shape (dimension,) and every point, shape (points,).
 
-
-def _for_each(
-    kernel: Callable[..., None], query: NDArray[np.float32], points: Float32Matrix
-) -> NDArray[np.float32]:
-    """By faiss, as fast as a BLAS product, which on a busy machine would wait a hundredfold for its threads."""
+    By faiss, as fast as a BLAS product, which on a busy machine would wait a hundredfold for its threads.
+    """
     query = np.ascontiguousarray(query, np.float32)
     points = np.ascontiguousarray(points, np.float32)
-    if query.shape != points.shape[1:]:  # the kernels take bare addresses
+    if query.shape != points.shape[1:]:  # faiss takes bare addresses
         raise ValueError(f"a query of shape {query.shape} for points of shape {points.shape}")
     results: NDArray[np.float32] = np.empty(len(points), np.float32)
-    kernel(faiss.swig_ptr(results), faiss.swig_ptr(query), faiss.swig_ptr(points), points.shape[1], len(points))
+    pointers = map(faiss.swig_ptr, (results, query, points))
+    faiss.fvec_inner_products_ny(*pointers, points.shape[1], len(points))
     return results

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,8 +28,7 @@ class Source(Protocol):
     def metadata_of(self, rows: Sequence[int]) -> list[bytes]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Scored rows of one source.
 
     Attributes:

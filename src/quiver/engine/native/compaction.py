@@ -7,7 +7,6 @@ to the merged segment. Whoever loses the race for the next generation tries agai
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,6 +15,8 @@ from pyroaring import BitMap
 from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
 from quiver.engine.native.reservation import check_reserved, is_there, release, reserve, without
 from quiver.engine.native.snapshot import row_numbers
+from quiver.model.errors import MissingObjectError
+from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.row_source import SegmentsSource
 from quiver.storage.segment_builder import build_segment
 
@@ -84,8 +85,14 @@ async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
     chosen = [segment for segment in snapshot.segments if segment.reader.segment in wanted]
     if len(chosen) != len(wanted):
         return False
-    options = await index.snapshots.complete(partial(build_options, index, snapshot, index.progress))
-    opened = await index.snapshots.whole(chosen)
+    options = await build_options(index, snapshot, index.progress)
+    try:
+        opened = await index.snapshots.whole(chosen)
+    except ObjectNotFoundError as error:
+        await index.log.refresh()
+        if wanted <= {ref.id for ref in index.state.segments}:
+            raise MissingObjectError(f"{error.message} is missing") from error
+        return False
     merge = await index.runtime.offload(_merge, opened, index.spec, options)
     merged = None
     if merge.built is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from quiver.engine.native.state import SegmentRef, Volume, encode_checkpoint
 from quiver.format import paths
 from quiver.model.types import VectorBatch
+from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, build_segment
 from quiver.storage.segment_writer import write_segment
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.state import IndexCheckpoint, Reservation
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.progress import Progress
+    from quiver.model.types import Float32Matrix
     from quiver.storage.segment_builder import BuiltSegment
 
 
@@ -89,19 +92,28 @@ async def store_tail(
         )
     if not batch.keys:
         return []
-    options = await index.snapshots.complete(partial(build_options, index, draft.snapshot, index.progress))
+    options = await build_options(index, draft.snapshot, index.progress)
     built = await index.runtime.offload(build_segment, BatchSource(batch), index.spec, options)
     segment = paths.segment_id(draft.checkpoint.generation, draft.checkpoint.slot, index.runtime.new_id())
     return [await store_segment(index, segment, built)]
 
 
-def build_options(index: NativeIndex, snapshot: Snapshot, progress: Progress) -> BuildOptions:
-    """How the index builds segments; partitioners start from the largest segment there is."""
-    settings = index.settings
-    alike = [reader for reader, _ in snapshot.segments if reader.structure[0] == index.spec.partitioner]
+async def build_options(index: NativeIndex, snapshot: Snapshot, progress: Progress) -> BuildOptions:
+    """How the index builds segments; partitioners start from the largest segment there is.
+
+    Raises StoreUnavailableError, DataError.
+    """
+    start = None
+    with suppress(ObjectNotFoundError):  # merged away and collected meanwhile: then they start from nothing
+        start = await index.snapshots.complete(partial(_largest_origins, snapshot, index.spec.partitioner))
+    return BuildOptions(index.settings.spool, index.settings.exact_floats, start, progress)
+
+
+def _largest_origins(snapshot: Snapshot, partitioner: str) -> Float32Matrix | None:
+    """Those of the largest segment with this partitioner; None when it is not divided."""
+    alike = [reader for reader, _ in snapshot.segments if reader.structure[0] == partitioner]
     largest = max(alike, key=lambda reader: reader.rows, default=None)
-    start = largest.codes.origins if largest is not None and len(largest.codes.ends) > 1 else None
-    return BuildOptions(settings.spool, settings.exact_floats, start, progress)
+    return largest.codes.origins if largest is not None and len(largest.codes.ends) > 1 else None
 
 
 def tail_rows(snapshot: Snapshot) -> VectorBatch:
@@ -132,13 +144,15 @@ async def store_segment(index: NativeIndex, segment: str, built: BuiltSegment) -
     Garbage collection relies on that: it leaves alone what a checkpoint yet to come may reference.
     """
     written = await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
-    return SegmentRef(
+    ref = SegmentRef(
         segment,
         built.footer.rows,
         built.nbytes,
         index_bytes=written.index_bytes,
         head_bytes=written.head_bytes,
     )
+    await index.snapshots.adopt(ref, written.head)
+    return ref
 
 
 async def publish(
@@ -168,4 +182,6 @@ async def _create(index: NativeIndex, checkpoint: Checkpoint) -> bool:
     won = await index.log.publish_checkpoint(checkpoint)
     index.runtime.reach("checkpoint:published")
     await index.log.refresh()
+    if won:
+        index.maintenance.published()
     return won

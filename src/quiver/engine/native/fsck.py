@@ -8,12 +8,13 @@ from quiver.engine.native.inspection import newest_checkpoint
 from quiver.engine.native.rebuild import read_objects
 from quiver.engine.native.state import IndexState, SegmentRef, contents_of
 from quiver.engine.upkeep import Finding
-from quiver.format import log_entry, paths
-from quiver.format.envelope import Kind, decode
+from quiver.format import paths
 from quiver.model.errors import CorruptObjectError, DataError
 from quiver.objectstore.store import ObjectNotFoundError
+from quiver.storage.cache.view import WholeView
 from quiver.storage.checkpoint_store import CheckpointStore
-from quiver.storage.commit_log import CommitLog
+from quiver.storage.index_sections import IndexSections
+from quiver.storage.log_audit import audit_log
 from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.segment_salvage import salvage_rows
@@ -33,12 +34,13 @@ async def check_index(store: ObjectStore, runtime: Runtime, index_id: str, spec:
     may be reported.
     """
     root = paths.index_root(index_id)
-    findings = await _check_log(store, runtime, root, index_id, spec)
+    flaws = await audit_log(store, runtime, root, index_id, IndexState(spec))
+    findings = [Finding(*flaw) for flaw in flaws]
     try:
         checkpoint = await newest_checkpoint(CheckpointStore(store, runtime, root, index_id))
         contents = contents_of(checkpoint)
     except DataError as error:
-        return [*findings, Finding(root, error.message)]
+        return findings or [Finding(root, error.message)]
     if contents is None:
         return findings
     named: dict[str, list[SegmentRef]] = {}
@@ -59,10 +61,11 @@ async def _check_held(
     if not foreign:
         return []
     root = paths.index_root(origin)
+    checkpoints = CheckpointStore(store, runtime, root, origin)
     try:
-        contents = contents_of(await newest_checkpoint(CheckpointStore(store, runtime, root, origin)))
+        contents = contents_of(await newest_checkpoint(checkpoints))
     except DataError as error:
-        return [Finding(root, error.message)]
+        return [Finding(paths.checkpoint_key(root, await checkpoints.newest(0) or 1), error.message)]
     pins = [pin for pin in contents.pins if pin.holder == index_id] if contents else []
     held = {ref.id for pin in pins for ref in pin.segments}
     return [
@@ -94,25 +97,44 @@ async def _check_segment(
         found = Finding(_index_key(index_id, ref), error.message)
     else:
         return []
-    return [found, *await _check_rows(store, runtime, owner, spec, ref)]
+    objects = await read_objects(store, paths.index_root(owner), ref.id)
+    wrong = await _rows_problem(runtime, owner, spec, ref, objects)
+    if wrong is None:
+        return [found]
+    sound = await runtime.offload(_is_sound, found.key, owner, objects[0])
+    return [
+        *([] if sound else [found]),
+        Finding(paths.segment_key(paths.index_root(owner), ref.id, paths.ROWS), wrong),
+    ]
 
 
-async def _check_rows(
-    store: ObjectStore, runtime: Runtime, owner: str, spec: IndexSpec, ref: SegmentRef
-) -> list[Finding]:
-    """What is wrong with the rows of a segment that is damaged; [] when it can be rebuilt from them."""
-    root = paths.index_root(owner)
-    key = paths.segment_key(root, ref.id, paths.ROWS)
-    index, rows = await read_objects(store, root, ref.id)
+async def _rows_problem(
+    runtime: Runtime,
+    owner: str,
+    spec: IndexSpec,
+    ref: SegmentRef,
+    objects: tuple[memoryview, memoryview | None],
+) -> str | None:
+    """What is wrong with the rows of a segment that is damaged; None when it can be rebuilt from them."""
+    index, rows = objects
     if rows is None:
-        return [Finding(key, "missing")]
+        return "missing"
     try:
-        found = await runtime.offload(salvage_rows, root, owner, ref.id, rows, index, spec)
+        found = await runtime.offload(salvage_rows, paths.index_root(owner), owner, ref.id, rows, index, spec)
     except DataError as error:
-        return [Finding(key, error.message)]
-    if found.rows != ref.rows:
-        return [Finding(key, f"{found.rows} rows, its checkpoint says {ref.rows}")]
-    return []
+        return error.message
+    return None if found.rows == ref.rows else f"{found.rows} rows, its checkpoint says {ref.rows}"
+
+
+def _is_sound(key: str, owner: str, index: memoryview) -> bool:
+    """Whether every section of a segment's index has its checksum."""
+    try:
+        sections = IndexSections(key, owner, WholeView(index))
+        for name in sections.footer.sections:
+            sections.section(name)
+    except DataError:
+        return False
+    return True
 
 
 def _verify(reader: SegmentReader, refs: Sequence[SegmentRef], spec: IndexSpec) -> None:
@@ -137,29 +159,3 @@ def _claim_keys(reader: SegmentReader, ref: SegmentRef, alive: dict[str, str]) -
 
 def _index_key(index_id: str, ref: SegmentRef) -> str:
     return paths.segment_key(paths.index_root(ref.owner(index_id)), ref.id, paths.SEGMENT_INDEX)
-
-
-async def _check_log(
-    store: ObjectStore, runtime: Runtime, root: str, owner: str, spec: IndexSpec
-) -> list[Finding]:
-    """Every log entry and checkpoint decodes, and a new node can replay them to the end."""
-    findings = []
-    for info in await store.list(root):
-        name = paths.classify(root, info.key)
-        try:
-            if name.kind == "log":
-                _, payload = decode(Kind.LOG_ENTRY, info.key, owner, await store.get(info.key))
-                log_entry.decode(info.key, payload)
-            elif name.kind == "checkpoint":
-                await CheckpointStore(store, runtime, root, owner).load(name.generation)
-            elif name.kind == "unknown":
-                findings.append(Finding(info.key, "not an object of Quiver"))
-        except ObjectNotFoundError:
-            continue  # collected since it was listed
-        except DataError as error:
-            findings.append(Finding(info.key, error.message))
-    try:
-        await CommitLog(store, runtime, root, owner, IndexState(spec)).refresh()
-    except DataError as error:
-        findings.append(Finding(root, error.message))
-    return findings

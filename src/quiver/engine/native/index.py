@@ -31,6 +31,7 @@ from quiver.format import paths, rows
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.progress import no_progress
 from quiver.storage.commit_log import CommitLog, LogSealedError
+from quiver.storage.opening_store import OpeningStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Sequence
@@ -69,7 +70,16 @@ class NativeIndex(Index):
         self.settings = settings
         self.root = paths.index_root(index_id)
         self.state = IndexState(spec)
-        self.log = CommitLog(store, runtime, self.root, index_id, self.state, settings.log)
+        self.opening = OpeningStore(store, runtime, self.root, index_id)
+        self.log = CommitLog(
+            store,
+            runtime,
+            self.root,
+            index_id,
+            self.state,
+            settings.log,
+            None if store.resident else self.opening,
+        )
         self.snapshots = SnapshotSource(
             self.log,
             self.state,
@@ -78,9 +88,11 @@ class NativeIndex(Index):
             spec,
             runtime,
             ahead=not store.resident,
+            opening=self.opening,
             staleness=settings.staleness,
             patience=settings.patience,
         )
+        self._weighed: tuple[list[str], float] = [], 0  # segments, and how many rows a query of them costs
         self.progress: Progress = watcher.progress
         self.maintenance = Maintenance(self, workshop, watcher)
 
@@ -171,8 +183,11 @@ class NativeIndex(Index):
 
     def _is_heavy(self, snapshot: Snapshot) -> bool:
         """Whether a query without a filter takes so many float operations that it should not hold up the loop."""
-        held = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
-        return (held + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK
+        names = [segment.reader.segment for segment in snapshot.segments]
+        if names != self._weighed[0]:
+            rows = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
+            self._weighed = names, rows
+        return (self._weighed[1] + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK
 
 
 def _nothing() -> None:

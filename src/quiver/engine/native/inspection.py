@@ -77,6 +77,7 @@ def _unneeded(name: paths.ObjectName, newest: Checkpoint | None, live: set[str])
         return name.kind == "mark"
     return (
         name.kind == "mark"
+        or (name.kind == "opening" and newest.sealed)
         or (name.kind == "checkpoint" and name.generation < newest.generation)
         or (name.kind == "log" and name.slot <= newest.slot)
     )

@@ -45,7 +45,7 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
     if not spooled.rows:
         return Loaded(0, snapshot.commit)
     source = await index.runtime.offload(spooled.source)
-    options = await index.snapshots.complete(partial(build_options, index, snapshot, progress))
+    options = await build_options(index, snapshot, progress)
     built = await index.runtime.offload(build_segment, source, index.spec, options)
     loaded = await store_segment(index, await reserve(index), built)
     index.runtime.reach("load:written")

@@ -10,6 +10,7 @@ from quiver.engine.engine import IndexSealedError
 from quiver.engine.native import pins
 from quiver.engine.native.compaction import choose, compact, groups
 from quiver.engine.native.flush import flush
+from quiver.engine.native.opening import renew
 from quiver.engine.native.reservation import announced, drop_forgotten
 from quiver.engine.native.state import references_of
 from quiver.engine.native.workshop import Job
@@ -46,6 +47,8 @@ class Maintenance:
         self.publishing = asyncio.Lock()
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._waiting: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._renewed = 0  # generation of the last checkpoint that the opening was seen to
         self._retry = _FIRST_RETRY
         self._untidy = False
         self._stopped = False
@@ -147,10 +150,28 @@ class Maintenance:
         if self._reference() is not None and self.fullness() >= 1:
             self._start(Job.FLUSH)
 
+    def published(self) -> None:
+        """See to the opening, aside, after the index came to stand on another checkpoint.
+
+        A store at hand needs none.
+        """
+        index = self._index
+        if self._renewing is None and not index.store.resident and self._renewed != index.log.base:
+            self._renewing = index.runtime.spawn(self._renew(index), "opening")
+
+    async def _renew(self, index: NativeIndex) -> None:
+        """Once more when another checkpoint came meanwhile."""
+        try:
+            while self._renewed != index.log.base:
+                self._renewed = index.log.base
+                await renew(index)
+        finally:
+            self._renewing = None
+
     async def wait(self) -> None:
         """Until the work that was started has ended."""
-        while self._running:
-            await asyncio.wait(list(self._running.values()))
+        while under_way := [*self._running.values(), *([self._renewing] if self._renewing else [])]:
+            await asyncio.wait(under_way)
 
     def stop(self) -> None:
         """Start nothing any more."""
@@ -174,6 +195,7 @@ class Maintenance:
             well = await self._do(Job.FLUSH, index)
         if choose(index.state.segments, index.settings) and not await announced(index):
             well = await self._do(Job.TIDY, index) and well
+        self.published()  # whoever did may have died before it came to the opening
         return well
 
     # ---------------------------------------------------------------- the work

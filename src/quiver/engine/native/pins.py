@@ -10,6 +10,7 @@ What changes pins changes the newest checkpoint alone, and reads no log.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from quiver.engine.native.reservation import now
 from quiver.engine.native.state import IndexCheckpoint, Pin, contents_of, encode_checkpoint, references_of
 from quiver.format import paths
 from quiver.format.checkpoint import Checkpoint
-from quiver.model.errors import ConflictError, NotFoundError, QuotaExceededError
+from quiver.model.errors import ConflictError, NotFoundError, QuiverError, QuotaExceededError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import store_time
 
@@ -63,6 +64,7 @@ async def add(index: NativeIndex, name: str, holder: str = "", of: str | None = 
         return [*contents.pins, Pin(pin_id, name, created, slot, segments, holder)]
 
     pins = await _amend(index.store, index.runtime, index.index_id, index.spec, change)
+    await _adopt(index)
     return next(pin for pin in pins if pin.id == pin_id)
 
 
@@ -74,6 +76,14 @@ async def remove(index: NativeIndex, name: str) -> None:
         return [pin for pin in contents.pins if pin.id != removed]
 
     await _amend(index.store, index.runtime, index.index_id, index.spec, change)
+    await _adopt(index)
+
+
+async def _adopt(index: NativeIndex) -> None:
+    """Stand on the checkpoint that was published; it is, whatever fails now."""
+    with suppress(QuiverError):
+        await index.log.refresh()
+    index.maintenance.published()
 
 
 async def read(index: NativeIndex) -> IndexCheckpoint:

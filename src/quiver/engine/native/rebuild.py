@@ -119,7 +119,9 @@ async def _publish(index: NativeIndex, old: str, new: SegmentRef, built: BuiltSe
             return False
         await index.log.publish_checkpoint(draft)
         index.runtime.reach("checkpoint:published")
-        return None if await is_there(index, new.id) else True
+        outcome = None if await is_there(index, new.id) else True
+        index.maintenance.published()
+        return outcome
 
 
 def _draft(index: NativeIndex, old: str, new: SegmentRef, built: BuiltSegment) -> Checkpoint | None:

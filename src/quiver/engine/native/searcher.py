@@ -92,14 +92,14 @@ def _rank(
     survivors: Sequence[Candidates], spec: IndexSpec, query: Query, commit: int, work: Sequence[SourceWork]
 ) -> Hits:
     exact = [candidates.distances(query.vector, spec.metric) for candidates in survivors]
-    merged = np.concatenate(exact) if exact else np.zeros(0, np.float32)
+    merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
     order = _nearest(merged, query)
     ranked = sorted(zip(merged[order].tolist(), *_keyed(survivors, order), strict=True), key=_PLACE)
     if query.after is not None:
         ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
     ranked = ranked[: query.limit]
-    metadata = [source.metadata_of([row])[0] for _, _, source, row in ranked] if query.metadata else None
     found = np.array([entry[0] for entry in ranked], np.float32)
+    metadata = _metadata(ranked) if query.metadata else None
     return Hits([entry[1] for entry in ranked], found, metadata, commit, work)
 
 
@@ -108,27 +108,40 @@ def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[
     keys: list[str] = []
     sources: list[Source] = []
     rows: list[int] = []
-    start = 0
+    start, missing = 0, Missing()
     for candidates in found:
         end = start + len(candidates.rows)
         theirs = order if len(found) == 1 else order[(order >= start) & (order < end)] - start
         chosen = candidates.rows[theirs].tolist()
-        keys += candidates.source.keys_of(chosen)
+        with missing:
+            keys += candidates.source.keys_of(chosen)
         sources += [candidates.source] * len(chosen)
         rows += chosen
         start = end
+    missing.raise_any()
     return keys, sources, rows
+
+
+def _metadata(ranked: Sequence[tuple[float, str, Source, int]]) -> list[bytes]:
+    """Of every entry, read source by source."""
+    texts: dict[tuple[int, int], bytes] = {}
+    for source in {id(entry[2]): entry[2] for entry in ranked}.values():
+        rows = [entry[3] for entry in ranked if entry[2] is source]
+        texts.update(zip(((id(source), row) for row in rows), source.metadata_of(rows), strict=True))
+    return [texts[id(source), row] for _, _, source, row in ranked]
 
 
 def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:
     """Numbers, ascending, of the `limit` nearest past the cursor, and of all that tie with it or with the last."""
-    numbers = np.arange(len(merged))
-    at_cursor = 0
+    wanted, eligible = query.limit, merged
     if query.after is not None:
-        numbers = numbers[merged >= np.float32(query.after.distance)]
-        at_cursor = int((merged == np.float32(query.after.distance)).sum())
-    wanted = query.limit + at_cursor
-    if len(numbers) > wanted:
-        worst = np.partition(merged[numbers], wanted - 1)[wanted - 1]
-        numbers = numbers[merged[numbers] <= worst]
-    return numbers
+        cursor = np.float32(query.after.distance)
+        wanted += int((merged == cursor).sum())
+        eligible = merged[merged >= cursor]
+    worst = FLOAT32_MAX
+    if len(eligible) > wanted:
+        worst = np.partition(eligible, wanted - 1)[wanted - 1]
+    chosen = merged <= worst
+    if query.after is not None:
+        chosen &= merged >= cursor
+    return chosen.nonzero()[0]

@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from quiver.format import paths
+from quiver.model.errors import CorruptObjectError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.cache.gate import Urgency
+from quiver.storage.cache.view import MissingBytesError
 from quiver.storage.index_sections import HEAD_BYTES, IndexSections
 from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.whole_object import read_whole
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.state import SegmentRef
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
-    from quiver.objectstore.store import ObjectStore
+    from quiver.objectstore.store import Buffer, ObjectStore
     from quiver.storage.cache.block_cache import BlockCache
     from quiver.storage.cache.counts import CacheCounts
     from quiver.storage.spool import Spool
@@ -72,25 +74,43 @@ class SegmentPool:
         reader = self._readers.get(name)
         if reader is not None:
             self._readers.move_to_end(name)
-            if self._cache is not None:  # it grows with use
+            if self._cache is not None and self._sizes[name] != reader.resident + _OVERHEAD:  # it grows with use
                 self._count(name, reader)
         return reader
 
     async def open(
-        self, owner: str, ref: SegmentRef, spec: IndexSpec, urgency: Urgency = Urgency.QUERY
+        self,
+        owner: str,
+        ref: SegmentRef,
+        spec: IndexSpec,
+        urgency: Urgency = Urgency.QUERY,
+        head: Buffer | None = None,
     ) -> SegmentReader:
         """The reader of a segment of the index `owner`.
+
+        Args:
+            head: the last bytes of its index object, if they are at hand; what proves wrong is fetched.
 
         Raises ObjectNotFoundError, DataError, StoreUnavailableError.
         """
         reader = self.held(owner, ref.id)
         if reader is None:
-            reader = await self._open(owner, ref, urgency)
+            try:
+                reader = await self._open(owner, ref, urgency, head)
+            except CorruptObjectError:
+                if head is None:
+                    raise
+                reader = await self._open(owner, ref, urgency)
             reader.check_spec(spec)
             self.drop(owner, ref.id)  # opened twice at the same time
             self._readers[owner + ref.id] = reader
             self._count(owner + ref.id, reader)
         return reader
+
+    async def adopt(self, owner: str, ref: SegmentRef, spec: IndexSpec, head: Buffer) -> None:
+        """Open a segment that was just written, whose head is still at hand; for who would have to fetch it."""
+        if self._cache is not None:
+            await self.open(owner, ref, spec, Urgency.MAINTENANCE, head)
 
     async def whole(self, reader: SegmentReader) -> SegmentReader:
         """A reader of the same segment with all bytes at hand, for work that reads most of them; not kept.
@@ -115,6 +135,13 @@ class SegmentPool:
             return await self._cache.complete(work, run, urgency)
         return work() if run is None else await run(work)
 
+    async def glance(self, work: Callable[[], T]) -> T:
+        """Do work with open readers that seldom lacks bytes, and looks at none itself but at what was copied."""
+        try:
+            return work()
+        except MissingBytesError:
+            return await self.complete(work)
+
     def drop(self, owner: str, segment: str, *, damaged: bool = False) -> None:
         """Forget a reader; after it showed `damage`, so that the next use reads the objects anew."""
         name = owner + segment
@@ -124,7 +151,9 @@ class SegmentPool:
             if self._cache is not None:
                 self._cache.close(*reader.views, damaged=damaged)
 
-    async def _open(self, owner: str, ref: SegmentRef, urgency: Urgency) -> SegmentReader:
+    async def _open(
+        self, owner: str, ref: SegmentRef, urgency: Urgency, head: Buffer | None = None
+    ) -> SegmentReader:
         root = paths.index_root(owner)
         if self._cache is None:
             return await SegmentReader.open(self._store, root, owner, ref.id)
@@ -132,6 +161,8 @@ class SegmentPool:
         view = self._cache.open(key, ref.index_bytes or await self._size(key))
         sections = partial(IndexSections, key, owner, view, ref.head_bytes or HEAD_BYTES)
         try:
+            if head is not None:
+                self._cache.supply(view, head)
             opened = await self._cache.complete(sections, urgency=urgency)
             return SegmentReader(root, ref.id, opened, self._cache.open)
         except BaseException:

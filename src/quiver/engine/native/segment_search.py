@@ -3,7 +3,6 @@ exact score: codes only choose which rows are scored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,8 +36,7 @@ _FAR_DEPTH = 8  # times as many codes are kept then: from afar all rows are abou
 _FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What is looked for.
 
     Attributes:
@@ -69,8 +67,7 @@ def make_target(
     metadata: bool = False,
 ) -> Target:
     """The target of a query."""
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
-    point = query_to_space(vector, norm, spec.metric)
+    point, norm = query_to_space(vector, spec.metric)
     return Target(vector, norm, point, spec.metric, limit, recall, condition, metadata)
 
 
@@ -130,9 +127,17 @@ def _work(
 ) -> SourceWork:
     nbytes = codes * (reader.codes.code_size + 8) + vectors * 4 * reader.dimension
     count = len(reader.codes.ends)
-    structure = "+".join(reader.structure)
     return SourceWork(
-        reader.segment, structure, method.value, reader.rows, matches, count, probed, codes, vectors, nbytes
+        reader.segment,
+        reader.structure_name,
+        method.value,
+        reader.rows,
+        matches,
+        count,
+        probed,
+        codes,
+        vectors,
+        nbytes,
     )
 
 
@@ -233,7 +238,7 @@ class _Probe:
         codes = self._reader.codes
         self._done.append(partitions)
         self._probed += len(partitions)
-        self._scored += int(codes.sizes[partitions].sum())
+        self._scored += int(np.add.reduce(codes.sizes[partitions]))
         if codes.scanner is None:
             return self._scan_rows(partitions)
         codes.verify_partitions(partitions)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
     from quiver.storage.commit_log import CommitLog
+    from quiver.storage.opening_store import OpeningStore
     from quiver.storage.segment_reader import SegmentReader
 
 N = TypeVar("N")
@@ -82,6 +83,7 @@ class SnapshotSource:
 
     Args:
         ahead: read ahead of the check that nothing newer is there. It saves time where that check takes some.
+        opening: has heads of segments, once the log was opened with it.
         staleness, patience: see NativeSettings.
     """
 
@@ -95,11 +97,13 @@ class SnapshotSource:
         runtime: Runtime,
         *,
         ahead: bool,
+        opening: OpeningStore,
         staleness: float,
         patience: float,
     ) -> None:
         self._runtime = runtime
         self._ahead = ahead
+        self._opening = opening
         self._staleness = staleness
         self._patience = patience
         self._log = log
@@ -157,7 +161,7 @@ class SnapshotSource:
 
         async def attempt(seen: Seen[N]) -> T:
             snapshot = await self._open(seen.view)
-            aside = run is not None and await self._pool.complete(partial(heavy, snapshot))
+            aside = run is not None and await self._pool.glance(partial(heavy, snapshot))
             return await self._pool.complete(partial(work, snapshot, seen.noted), run if aside else None)
 
         sight = self._sight(note)
@@ -166,7 +170,10 @@ class SnapshotSource:
             if seen.view.commit >= freshness.at_least:
                 return await self._insist(attempt, sight, seen)
         if self._ahead:
-            return await self._read_ahead(attempt, sight, freshness.at_least)
+            try:
+                return await self._read_ahead(attempt, sight, freshness.at_least)
+            finally:
+                self._opening.heads.clear()  # what nobody took is of segments that are no more
         return await self._insist(attempt, sight, await self._see(sight, freshness.at_least))
 
     async def complete(
@@ -197,7 +204,17 @@ class SnapshotSource:
 
     async def open(self, ref: SegmentRef, urgency: Urgency = Urgency.QUERY) -> SegmentReader:
         """The reader of a segment. Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
-        return await self._pool.open(ref.owner(self._owner), ref, self._spec, urgency)
+        head = self._opening.heads.pop((ref.home, ref.id), None)
+        return await self._pool.open(ref.owner(self._owner), ref, self._spec, urgency, head)
+
+    async def head(self, ref: SegmentRef) -> bytes:
+        """What every search of a segment begins with; see `SegmentReader.take_head`. Raises as `open` does."""
+        reader = await self.open(ref, Urgency.MAINTENANCE)
+        return await self.complete(reader.take_head, urgency=Urgency.MAINTENANCE)
+
+    async def adopt(self, ref: SegmentRef, head: bytes) -> None:
+        """See SegmentPool.adopt."""
+        await self._pool.adopt(ref.owner(self._owner), ref, self._spec, head)
 
     # ---------------------------------------------------------------- opening
 
@@ -230,28 +247,31 @@ class SnapshotSource:
     async def _read_ahead(
         self, attempt: Callable[[Seen[N]], Awaitable[T]], sight: Callable[[], Seen[N]], at_least: int
     ) -> T:
-        """Do the work on the state at hand while it is being checked; again when the check has moved it.
+        """Do the work on the state at hand while it is being checked; again when that has moved.
 
         Then what came of the first attempt, errors too, is forgotten; it comes to its end all the same, since both
-        need nearly the same bytes.
+        need nearly the same bytes. A log that is being opened may be at hand twice: at a checkpoint, and with the
+        entries after it.
         """
         guesses: list[tuple[Seen[N], Awaitable[tuple[T | None, Exception | None]]]] = []
 
         def guess() -> None:
             if not self._log.sealed:
                 seen = sight()
+                if guesses and guesses[-1][0].view.is_same(seen.view):
+                    return
                 guesses.append((seen, self._runtime.spawn(_outcome(attempt, seen), "read ahead")))
 
         if self._log.opened:
             guess()
         seen = await self._see(sight, at_least, guess)
-        if not guesses or not guesses[0][0].view.is_same(seen.view):
+        if not guesses or not guesses[-1][0].view.is_same(seen.view):
             return await self._insist(attempt, sight, seen)
 
         async def take_guess(now: Seen[N]) -> T:
             if now is not seen:
                 return await attempt(now)
-            result, error = await guesses[0][1]
+            result, error = await guesses[-1][1]
             if error is not None:
                 raise error
             return cast("T", result)
@@ -290,7 +310,7 @@ class SnapshotSource:
         for ref, reader in zip(view.segments, readers, strict=True):
             mask = view.masks[ref.id]
             mask.extend(view.tail, reader.find)
-            segments.append(OpenSegment(reader, ref.dead() | mask.hidden(view.commit)))
+            segments.append(OpenSegment(reader, mask.dead(view.commit)))
         return Snapshot(view.commit, view.base_slot, segments, view.tail)
 
 

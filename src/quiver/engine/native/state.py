@@ -241,7 +241,7 @@ class IndexState(Machine):
         self.contents = msgspec.structs.replace(stored, spec=self.spec) if stored else empty
         self._base = checkpoint.generation if checkpoint else 0
         self._base_slot = checkpoint.slot if checkpoint else 0
-        self._masks = {segment.id: SegmentMask() for segment in self.segments}
+        self._masks = {segment.id: SegmentMask(segment.dead) for segment in self.segments}
         self.tail = Tail(self.spec.dimension, self._base_slot + 1)
 
     def apply(self, slot: int, part: Part) -> Any:

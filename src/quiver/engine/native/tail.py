@@ -226,12 +226,16 @@ class TailView:
 
 
 class SegmentMask:
-    """The rows of one segment that the tail hides: keys put or deleted since the checkpoint."""
+    """The rows of one segment that are not alive: its tombstones, and keys put or deleted since the checkpoint."""
 
-    def __init__(self) -> None:
+    def __init__(self, tombstones: Callable[[], BitMap]) -> None:
+        """A mask; `tombstones` is called once, when they are needed."""
+        self._read_tombstones = tombstones
+        self._tombstones: BitMap | None = None
         self._done = 0
         self._rows: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
         self._slots: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        self._latest: tuple[int, int, BitMap] | None = None  # keys looked up, commit, and who is dead there
 
     def is_behind(self, view: TailView) -> bool:
         """Whether keys were touched since the last time."""
@@ -247,11 +251,16 @@ class SegmentMask:
             self._slots = [np.concatenate([*self._slots, slots[hidden]])]
             self._done = view.touched
 
-    def hidden(self, commit: int) -> BitMap:
-        """Rows hidden from a reader at `commit`."""
+    def dead(self, commit: int) -> BitMap:
+        """Rows not alive for a reader at `commit`, not to be changed. Raises CorruptObjectError."""
+        if self._tombstones is None:
+            self._tombstones = self._read_tombstones()
         if not len(self._rows[0]):
-            return BitMap()
-        return BitMap(self._rows[0][self._slots[0] <= commit].astype(np.uint32))
+            return self._tombstones
+        if self._latest is None or self._latest[:2] != (self._done, commit):
+            hidden = BitMap(self._rows[0][self._slots[0] <= commit].astype(np.uint32))
+            self._latest = self._done, commit, self._tombstones | hidden
+        return self._latest[2]
 
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import contextmanager
 from functools import partial
+from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -24,12 +24,12 @@ from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
 
     from quiver.model.runtime import Runtime
-    from quiver.objectstore.store import ObjectStore
+    from quiver.objectstore.store import Buffer, ObjectStore
     from quiver.storage.cache.disk_tier import DiskTier
     from quiver.storage.cache.view import ObjectView
 
@@ -40,6 +40,7 @@ _WIDEST_GAP = 16  # blocks that are fetched along to save a request
 _DRAIN = 0.9  # of the budget is left when blocks are dropped
 _PROTECTED = 0.8  # of the budget that blocks used again may take before they count like others
 _SMOOTHING = 0.2
+_FROM_DISK = 64  # blocks that are read from the disk before they are copied into place
 
 
 class Pace:
@@ -85,6 +86,8 @@ class BlockCache:
         self._disk = disk
         self._gate = Gate(width)
         self._leases = Leases()
+        self._lock = Lock()  # of what is in memory; threads that search take in blocks from the disk
+        self._buffers: list[bytearray] = []  # as many as threads read from the disk at once
         self._views: dict[int, CachedView] = {}
         self._counts: Counter[str] = Counter()
         self._keeping = asyncio.Lock()  # the disk takes no more by several threads, which others need
@@ -98,7 +101,7 @@ class BlockCache:
 
     def open(self, key: str, size: int) -> CachedView:
         """A view of an object; it counts until it is closed."""
-        view = CachedView(key, size, self._leases)
+        view = CachedView(key, size, self._leases, None if self._disk is None else self._from_disk)
         self._views[id(view)] = view
         return view
 
@@ -106,7 +109,8 @@ class BlockCache:
         """Let go of views; work under way may still use them. What showed damage is forgotten on disk too."""
         for view in views:
             if isinstance(view, CachedView) and self._views.pop(id(view), None) is not None:
-                self.nbytes -= view.extent(np.flatnonzero(view.present))
+                with self._lock:
+                    self.nbytes -= view.extent(np.flatnonzero(view.present))
                 view.damaged |= damaged
                 if damaged and self._disk is not None:
                     self._disk.drop(self._identity(view))
@@ -137,35 +141,51 @@ class BlockCache:
 
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
-        missed = Touched()
-        with self._leased():
+        missed = None  # blocks that were not in memory
+        lease = self._leases.begin()
+        try:
             while True:
-                needed = Touched()
+                needed, wanted = Touched(), []
                 attempt = partial(needed.during, work)
                 try:
                     result = attempt() if run is None else await run(attempt)
                 except MissingBytesError as missing:
-                    for view, blocks in missing.wanted:
-                        missed.note(view, blocks)
-                    await self.fetch(missing.wanted, urgency)
-                else:
+                    wanted = missing.wanted
+                if wanted or needed.supplied:
+                    missed = self._note(missed or Touched(), needed.supplied, wanted, urgency)
+                if not wanted:
                     if urgency is Urgency.QUERY:
-                        self._counts["found_in_memory"] += max(0, len(needed) - len(missed))
+                        found = len(needed) if missed is None else max(0, len(needed) - len(missed))
+                        self._counts["found_in_memory"] += found
                     return result
+                await self.fetch(wanted, urgency)
+        finally:
+            self._leases.end(lease)
+            self._keep_to_budget()
+
+    def _note(
+        self, missed: Touched, supplied: Sequence[Wanted], wanted: Sequence[Wanted], urgency: Urgency
+    ) -> Touched:
+        """Add what was not in memory, and count what the disk had of it."""
+        for view, blocks in (*supplied, *wanted):
+            missed.of(view)[blocks] = True
+        if urgency is Urgency.QUERY:
+            self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in supplied)
+        return missed
 
     async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY) -> None:
         """Have these blocks come, unless they are coming already."""
         await _all(*(self._fetch(view, blocks, urgency) for view, blocks in wanted))
-        if self.nbytes > self._budget:
-            self.shrink(int(_DRAIN * self._budget))
+        self._keep_to_budget()
 
-    @contextmanager
-    def _leased(self) -> Iterator[None]:
-        lease = self._leases.begin()
-        try:
-            yield
-        finally:
-            self._leases.end(lease)
+    def supply(self, view: CachedView, end: Buffer) -> None:
+        """Take in the last bytes of an object, which came another way, as if they had been fetched."""
+        start = view.size - len(end)
+        first = -(-start // BLOCK)
+        if start < 0 or first * BLOCK >= view.size:
+            return
+        self._take(view, np.arange(first, len(view.present)), _pieces(memoryview(end)[first * BLOCK - start :]))
+        self._offer(view, first, len(view.present))
 
     # ---------------------------------------------------------------- fetching
 
@@ -175,11 +195,9 @@ class BlockCache:
         landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         view.flying.update(dict.fromkeys(mine.tolist(), landed))
         try:
-            rest = mine if self._disk is None else await self._from_disk(self._disk, view, mine)
             if urgency is Urgency.QUERY:
-                self._counts["found_on_disk"] += len(mine) - len(rest)
-                self._counts["missed"] += len(rest)
-            pieces = runs(rest, self.pace.gap, _LONGEST)
+                self._counts["missed"] += len(mine)
+            pieces = runs(mine, self.pace.gap, _LONGEST)
             await _all(*(self._from_store(view, first, last, urgency) for first, last in pieces))
         finally:
             for block in mine.tolist():
@@ -187,17 +205,6 @@ class BlockCache:
             landed.set_result(None)  # whoever waited looks for himself whether it came
         if coming:
             await asyncio.wait(coming)
-
-    async def _from_disk(self, disk: DiskTier, view: CachedView, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Take in what the disk holds; the other blocks."""
-        identity = self._identity(view)
-        held = blocks[disk.find(identity, blocks)]
-        if len(held):
-            read = await self._runtime.offload(disk.read, identity, held, view.target)
-            came = held[read]
-            came = came[~view.present[came]]
-            self._took(view, view.arrive(came))
-        return blocks[~view.present[blocks]]
 
     async def _from_store(self, view: CachedView, first: int, last: int, urgency: Urgency) -> None:
         start, end = first * BLOCK, min(last * BLOCK, view.size)
@@ -210,8 +217,13 @@ class BlockCache:
         self._counts["requests"] += 1
         self._counts["fetched"] += last - first
         self._counts["fetched_bytes"] += end - start
-        self._took(view, view.fill(first, data))
-        if self._disk is not None and urgency is not Urgency.MAINTENANCE:
+        self._take(view, np.arange(first, last), _pieces(data))
+        if urgency is not Urgency.MAINTENANCE:
+            self._offer(view, first, last)
+
+    def _offer(self, view: CachedView, first: int, last: int) -> None:
+        """Have the disk tier take blocks that came."""
+        if self._disk is not None:
             keep = self._runtime.spawn(self._keep(self._disk, view, np.arange(first, last)), "disk tier")
             self._keeps.add(keep)
             keep.add_done_callback(self._keeps.discard)
@@ -221,21 +233,51 @@ class BlockCache:
         async with self._keeping:
             if view.damaged:
                 return
-            with self._leased():
+            lease = self._leases.begin()
+            try:
+                view.used[blocks] = self._leases.epoch
                 here = blocks[view.present[blocks]]
-                view.used[here] = self._leases.epoch
                 await self._runtime.offload(disk.write, self._identity(view), here, view.data)
+            finally:
+                self._leases.end(lease)
+                self._keep_to_budget()
             if view.damaged:  # it was found out meanwhile
                 disk.drop(self._identity(view))
+
+    def _from_disk(self, view: CachedView, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Take in what the disk holds of absent blocks, in the thread that lacks them; which ones."""
+        came = [blocks[:0]]
+        if self._disk is not None:
+            buffer = self._buffers.pop() if self._buffers else bytearray(self._disk.room(_FROM_DISK))
+            for at in range(0, len(blocks), _FROM_DISK):
+                held = self._disk.read(self._identity(view), blocks[at : at + _FROM_DISK], view.size, buffer)
+                if len(held.blocks):
+                    self._take(view, *held)
+                    came.append(held.blocks)
+            self._buffers.append(buffer)
+        return np.concatenate(came)
 
     def _identity(self, view: CachedView) -> bytes:
         return xxhash.xxh3_128_digest(f"{self._store.url}\0{view.key}".encode())
 
     # ---------------------------------------------------------------- memory
 
-    def _took(self, view: CachedView, nbytes: int) -> None:
-        if id(view) in self._views:
-            self.nbytes += nbytes
+    def _take(
+        self,
+        view: CachedView,
+        blocks: NDArray[np.int64],
+        pieces: Sequence[memoryview],
+        sums: NDArray[np.uint64] | None = None,
+    ) -> None:
+        """Take blocks in; see `CachedView.fill`."""
+        with self._lock:
+            nbytes = view.fill(blocks, pieces, sums)
+            if id(view) in self._views:
+                self.nbytes += nbytes
+
+    def _keep_to_budget(self) -> None:
+        if self.nbytes > self._budget:
+            self.shrink(int(_DRAIN * self._budget))
 
     def shrink(self, target: int) -> None:
         """Drop blocks that no query under way has used, until at most `target` bytes are in memory."""
@@ -257,8 +299,14 @@ class BlockCache:
         for number, view in enumerate(views):
             gone = np.sort(blocks[chosen[owners[chosen] == number]])
             if len(gone):
-                self.nbytes -= view.drop(gone)
+                with self._lock:
+                    gone = view.drop(gone, horizon)
+                    self.nbytes -= view.extent(gone)
                 self._counts["dropped"] += len(gone)
+
+
+def _pieces(data: memoryview) -> list[memoryview]:
+    return [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
 
 
 async def _all(*work: Awaitable[None]) -> None:

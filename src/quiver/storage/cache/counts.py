@@ -11,7 +11,7 @@ class DiskCounts:
 
     Attributes:
         hits: read, and right.
-        misses: asked for by `find` or `read`, and not here or not right.
+        misses: asked for, and not here or not right.
         admitted: written because they were offered.
         refused: offered and not written: for want of a second offer, or while the disk fails.
         evicted: deleted to make room.

@@ -11,31 +11,46 @@ from __future__ import annotations
 
 from collections import Counter
 from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from quiver.storage.cache.block_index import BlockIndex, words
 from quiver.storage.cache.counts import DiskCounts
 from quiver.storage.cache.location_table import keys_of
 from quiver.storage.cache.probation import Probation
-from quiver.storage.cache.slab import ENTRY, digest_of
+from quiver.storage.cache.slab import ENTRY, HEADER, digest_of
 from quiver.storage.cache.slab_folder import SlabFolder
 from quiver.storage.cache.slab_log import BATCH, SlabLog
 from quiver.storage.cache.view import BLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from quiver.storage.cache.block_index import Shelved
 
+    _Found = tuple[int, memoryview, int]
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 256, 1 << 16  # offered blocks that are refused after the disk failed
 
 
+class Held(NamedTuple):
+    """Blocks of an object that were read: their numbers, their bytes, the xxh3 of each (uint64 of shape (n,)).
+
+    The bytes are where the reading was told to put them.
+    """
+
+    blocks: NDArray[np.int64]
+    pieces: Sequence[memoryview]
+    sums: NDArray[np.uint64]
+
+
 class DiskTier:
-    """Synchronous and thread-safe. `find` and `drop` touch memory only, so the event loop may call them."""
+    """Synchronous and thread-safe. `drop` touches memory only."""
 
     def __init__(self, folder: SlabFolder, budget: int, block_bytes: int) -> None:
         """The tier of an open folder, which it closes."""
@@ -75,43 +90,36 @@ class DiskTier:
         """What the tier did so far, and what it has."""
         return DiskCounts(**self._counts, budget=self._budget)
 
-    def find(self, object_id: bytes, blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which blocks of an object are here, as far as memory knows.
+    def room(self, count: int) -> int:
+        """Bytes that reading so many blocks may take."""
+        return count * (self._block_bytes + HEADER.size)
 
-        Args:
-            object_id: 16 bytes, a digest of the store and the key.
-            blocks: their numbers.
-        """
-        with self._lock:
-            held: NDArray[np.bool_] = self._index.locate(object_id, blocks) >= 0
-            self._counts["misses"] += len(blocks) - int(held.sum())
-        return held
-
-    def read(self, object_id: bytes, blocks: NDArray[np.int64], into: memoryview) -> NDArray[np.bool_]:
-        """Copy blocks to their places in a view of the whole object; which ones were here, and right.
-
-        Only verified bytes are copied; a block that is wrong is dropped.
+    def read(self, object_id: bytes, blocks: NDArray[np.int64], size: int, into: bytearray | None = None) -> Held:
+        """Those of some blocks that are here, and right; a block that is wrong is dropped.
 
         Args:
             object_id: 16 bytes.
             blocks: distinct numbers.
-            into: writable, as long as the object.
+            size: of the object, in bytes.
+            into: where the blocks go, of the size that `room` tells; memory that was used before is quicker.
         """
-        into = into.cast("B")
-        right = np.zeros(len(blocks), bool)
+        free = memoryview(bytearray(self.room(len(blocks))) if into is None else into)
         with self._lock:
             shelved = self._index.pin(object_id, blocks)
+        found: list[_Found] = []
+        right = [np.zeros(len(part.places), bool) for part in shelved]
         try:
-            for part in shelved:
-                right[part.places] = self._copy_out(object_id, blocks[part.places], part, into)
+            for part, fits in zip(shelved, right, strict=True):
+                found += self._copy_out(object_id, blocks[part.places], part, size, fits, free)
+                free = free[self.room(len(fits)) :]
         finally:
             with self._lock:
-                for part in shelved:
-                    self._counts["damaged"] += self._index.unpin(part, right[part.places])
-                hits = int(right.sum())
-                self._counts["hits"] += hits
-                self._counts["misses"] += len(blocks) - hits
-        return right
+                for part, fits in zip(shelved, right, strict=True):
+                    self._counts["damaged"] += self._index.unpin(part, fits)
+                self._counts["hits"] += len(found)
+                self._counts["misses"] += len(blocks) - len(found)
+        numbers, pieces, sums = zip(*found, strict=True) if found else ((), (), ())
+        return Held(np.array(numbers, np.int64), pieces, np.array(sums, np.uint64))
 
     def write(self, object_id: bytes, blocks: NDArray[np.int64], source: memoryview) -> None:
         """Offer blocks, from a view of the whole object; those that are here already count as asked for again.
@@ -153,21 +161,26 @@ class DiskTier:
     # ---------------------------------------------------------------- parts
 
     def _copy_out(
-        self, object_id: bytes, blocks: NDArray[np.int64], part: Shelved, into: memoryview
-    ) -> NDArray[np.bool_]:
+        self,
+        object_id: bytes,
+        blocks: NDArray[np.int64],
+        part: Shelved,
+        size: int,
+        right: NDArray[np.bool_],
+        into: memoryview,
+    ) -> Iterator[_Found]:
+        """The right blocks of a slab, which are marked in `right`."""
         offsets = blocks * self._block_bytes
-        fits: NDArray[np.bool_] = (
+        fits = (
             (part.entries["object"] == words(object_id)).all(axis=1)
             & (part.entries["offset"] == offsets.astype(np.uint64))
-            & (part.entries["length"] == np.minimum(self._block_bytes, len(into) - offsets))
+            & (part.entries["length"] == np.minimum(self._block_bytes, size - offsets))
         )
-        for place, data in zip(np.flatnonzero(fits).tolist(), part.slab.read(part.entries[fits]), strict=True):
-            if data is None:
-                fits[place] = False
-            else:
-                offset = int(offsets[place])
-                into[offset : offset + len(data)] = data
-        return fits
+        read = part.slab.read(part.entries[fits], into)
+        for place, block, held in zip(np.flatnonzero(fits).tolist(), blocks[fits].tolist(), read, strict=True):
+            if held is not None:
+                right[place] = True
+                yield block, *held
 
     def _admit(self, object_id: bytes, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of the offered blocks to write."""
@@ -194,7 +207,7 @@ class DiskTier:
         entries["offset"] = offsets
         entries["length"] = [len(piece) for piece in data]
         pairs = zip(offsets, data, strict=True)
-        entries["digest"] = [digest_of(object_id, offset, piece) for offset, piece in pairs]
+        entries["digest"] = [digest_of(object_id, offset, xxh3_64_intdigest(piece)) for offset, piece in pairs]
         return entries, data
 
     def _weigh(self) -> None:

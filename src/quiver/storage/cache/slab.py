@@ -5,8 +5,8 @@
     entry    object 16 | offset u64 | digest u64 | where the data starts u32 | length u32
     footer   magic 8 | version u32 | entries u32 | xxh3 u64 of the entries | xxh3 u64 of all that
 
-Numbers are little-endian. The digest of a block is the xxh3 of its bytes, seeded with the object and the offset
-they belong to, so that right bytes in the wrong place are wrong. Nothing is forced to the disk: what a crash loses
+Numbers are little-endian. The digest of a block is the xxh3 of the object and the offset its bytes belong to, and
+of their xxh3, so that right bytes in the wrong place are wrong. Nothing is forced to the disk: what a crash loses
 shows as a wrong digest. A file without an index is read by its headers.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 ENTRY = np.dtype(
     [("object", "<u8", (2,)), ("offset", "<u8"), ("digest", "<u8"), ("start", "<u4"), ("length", "<u4")]
 )
@@ -45,10 +45,9 @@ _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FURTHEST = 1 << 62
 
 
-def digest_of(object_id: bytes, offset: int, data: memoryview) -> int:
-    """The checksum of a block of an object."""
-    seed = xxhash.xxh3_64_intdigest(object_id + offset.to_bytes(8, "little"))
-    return xxhash.xxh3_64_intdigest(data, seed)
+def digest_of(object_id: bytes, offset: int, checksum: int) -> int:
+    """The digest of a block of an object whose bytes have this xxh3."""
+    return xxhash.xxh3_64_intdigest(object_id + offset.to_bytes(8, "little") + checksum.to_bytes(8, "little"))
 
 
 class Slab:
@@ -152,27 +151,38 @@ class Slab:
 
     # ---------------------------------------------------------------- reading
 
-    def read(self, entries: NDArray[np.void]) -> Iterator[memoryview | None]:
-        """The bytes of each block; None when they are not what was written. Neighbours are read together."""
+    def read(self, entries: NDArray[np.void], into: memoryview) -> Iterator[tuple[memoryview, int] | None]:
+        """The bytes of each block, and their xxh3; None when they are not what was written.
+
+        Neighbours are read together.
+
+        Args:
+            into: where the bytes go: room for as many whole blocks, and a header with each.
+        """
         starts = entries["start"].tolist()
         ends = (entries["start"].astype(np.int64) + entries["length"]).tolist()
         expected = zip(entries["object"], entries["offset"].tolist(), entries["digest"].tolist(), strict=True)
-        base, piece = 0, memoryview(b"")
+        base, piece = 0, into[:0]
         for number, (object_words, offset, digest) in enumerate(expected):
             if not number or ends[number] > base + len(piece):
-                base, piece = starts[number], self._pread(starts, ends, number)
+                base, piece, into = starts[number], *self._pread(starts, ends, number, into)
             data = piece[starts[number] - base : ends[number] - base] if starts[number] >= base else piece[:0]
-            right = digest_of(object_words.tobytes(), offset, data) == digest
-            yield data if right and len(data) == ends[number] - starts[number] else None
+            checksum = xxhash.xxh3_64_intdigest(data)
+            right = digest_of(object_words.tobytes(), offset, checksum) == digest
+            yield (data, checksum) if right and len(data) == ends[number] - starts[number] else None
 
-    def _pread(self, starts: list[int], ends: list[int], first: int) -> memoryview:
+    def _pread(
+        self, starts: list[int], ends: list[int], first: int, into: memoryview
+    ) -> tuple[memoryview, memoryview]:
+        """What was read of the blocks from one on that are neighbours, and the rest of `into`."""
         last = first
         while last + 1 < min(len(starts), first + _TOGETHER) and starts[last + 1] == ends[last] + HEADER.size:
             last += 1
+        piece, rest = into[: ends[last] - starts[first]], into[ends[last] - starts[first] :]
         try:
-            return memoryview(os.pread(self._fd, ends[last] - starts[first], starts[first]))
+            return piece[: os.preadv(self._fd, [piece], starts[first])], rest
         except OSError:
-            return memoryview(b"")
+            return piece[:0], rest
 
     # ---------------------------------------------------------------- writing
 

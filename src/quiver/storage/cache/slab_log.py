@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quiver.storage.cache.slab import LARGEST, OVERHEAD
+from quiver.storage.cache.slab import HEADER, LARGEST, OVERHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,12 +180,13 @@ class SlabLog:
 
     def _copy(self, slab: Slab, entries: NDArray[np.void], origins: NDArray[np.int64]) -> None:
         """Append blocks of a slab again, as far as they are right and the active slab has room."""
-        pieces = list(slab.read(entries))
-        right = np.array([piece is not None for piece in pieces])
+        room = int(entries["length"].sum(dtype=np.int64)) + len(entries) * HEADER.size
+        found = list(slab.read(entries, memoryview(bytearray(room))))
+        right = np.array([piece is not None for piece in found])
         entries, origins = entries[right], origins[right]
         fitting = self._fitting(entries)
         if fitting:
-            data = [piece for piece in pieces if piece is not None]
+            data = [piece[0] for piece in found if piece is not None]
             self._write(entries[:fitting], data[:fitting], origins[:fitting])
 
     def _discard(self, number: int) -> None:

@@ -1,8 +1,9 @@
 """How a reader sees the bytes of an object: whole, or as far as they have been fetched.
 
-Readers are synchronous. Before a reader touches bytes it requires them; bytes that are not here end its work with
-MissingBytesError, which says all that it found missing. Whoever runs the work fetches them and begins it again
-(`BlockCache.complete`), so that each wave of a search costs one round of requests, however many they are.
+Readers are synchronous. Before a reader touches bytes it requires them. What the disk tier holds comes there and
+then; bytes that have to be fetched end its work with MissingBytesError, which says all that it found missing.
+Whoever runs the work fetches them and begins it again (`BlockCache.complete`), so that each wave of a search costs
+one round of requests, however many they are.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ class ObjectView(ABC):
     Attributes:
         data: all of them, read-only; only what was required may be looked at.
         stable: whether bytes stay once they are there, so that parts of `data` may be kept.
+        here: of each block, uint8, 1 as long as it is here; None when all always are.
     """
 
     data: memoryview
     stable: bool
+    here: NDArray[np.uint8] | None
 
     @abstractmethod
     def require(self, starts: Places, ends: Places) -> None:
@@ -59,20 +62,29 @@ class ObjectView(ABC):
         """
 
     @abstractmethod
+    def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+        """Whether the ranges are here, which may reach past the object; if so they stay until the work ends."""
+
+    @abstractmethod
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
-        """Have a function told which blocks came, perhaps not for the first time: they have to be verified."""
+        """Have a function told which blocks came, perhaps not for the first time: they have to be verified. Those
+        that are known to be what they were before they were dropped are left out."""
 
 
 class WholeView(ObjectView):
     """An object in memory, or mapped."""
 
     stable = True
+    here = None
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self.data = memoryview(data).toreadonly()
 
     def require(self, starts: Places, ends: Places) -> None:
         pass
+
+    def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:  # noqa: ARG002
+        return True
 
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
         pass

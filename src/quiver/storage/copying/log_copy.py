@@ -26,7 +26,7 @@ from quiver.model.errors import (
     UnavailableError,
 )
 from quiver.objectstore.store import ObjectNotFoundError
-from quiver.storage.checkpoint_store import CheckpointStore
+from quiver.storage.checkpoint_store import PUBLISHED, CheckpointStore
 from quiver.storage.copying.checks import check_entry, check_segment, read_checkpoint
 from quiver.storage.copying.concurrency import for_each
 
@@ -130,7 +130,8 @@ class LogCopy:
             names = [paths.classify(self._root, info.key) for info in listed]
             generation = max((name.generation for name in names if name.kind == "checkpoint"), default=0)
             try:
-                body, checkpoint = await self._load(generation)
+                published = any(name.kind == "published" for name in names)
+                body, checkpoint = await self._load(generation, published=published)
                 first = checkpoint.slot if checkpoint else 0
                 last = max([first, *(name.slot for name in names)])
                 sizes = {info.key: info.size for info in listed}
@@ -151,6 +152,7 @@ class LogCopy:
         if captured.checkpoint is not None:
             key = paths.checkpoint_key(self._root, captured.generation)
             await self._transfer.place(key, captured.checkpoint)
+            await self._transfer.place(paths.published_key(self._root), memoryview(PUBLISHED))
         for info in await self._transfer.target.list(self._root):
             name = paths.classify(self._root, info.key)
             later = (name.kind == "log" and name.slot > captured.slot) or (
@@ -160,7 +162,10 @@ class LogCopy:
                 where = self._transfer.target.url
                 raise ConflictError(f"{where} holds {info.key}, which the source does not: copy to an empty place")
 
-    async def _load(self, generation: int) -> tuple[memoryview | None, Checkpoint | None]:
+    async def _load(self, generation: int, *, published: bool) -> tuple[memoryview | None, Checkpoint | None]:
+        """The checkpoint; none where none was `published`, either. Raises ObjectNotFoundError, DataError."""
+        if not generation and published:
+            raise ObjectNotFoundError(paths.checkpoint_prefix(self._root))
         if not generation:
             return None, None
         key = paths.checkpoint_key(self._root, generation)
@@ -192,7 +197,7 @@ class LogCopy:
             paths.segment_key(self._root, one, part) for home, one in segments if not home for part in _PARTS
         ]
         wanted.append(paths.checkpoint_key(self._root, generation))
-        expected = sum(sizes.get(key, 0) for key in wanted)
+        expected = sum(sizes.get(key, 0) for key in wanted) + (len(PUBLISHED) if generation else 0)
         self._transfer.expect(expected - self._expected)
         self._expected = expected
 
