@@ -46,7 +46,7 @@ serve: $(RUNTIME) ## serve ./quiver-data on 127.0.0.1:8080 (ROOT=, HOST=, PORT=,
 	@exec $(BIN)/quiver serve $(ROOT) --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
 test: $(TEST) ## run every test
-	@$(BIN)/python -m pytest -q -n 2 -m "not soak"
+	@$(BIN)/python -m pytest -q -n 3 -m "not soak"
 
 check: $(TEST) ## formatting, lint, types, floors and the fast tests
 	$(BIN)/ruff format --check .

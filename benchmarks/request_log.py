@@ -61,6 +61,8 @@ class Asked(NamedTuple):
     deletes: float
     sent: float
     received: float
+    table_writes: float = 0.0
+    table_reads: float = 0.0
 
     @property
     def requests(self) -> float:

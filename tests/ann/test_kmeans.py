@@ -134,9 +134,10 @@ class TestManyDimensions:
         sizes = np.bincount(assigned, minlength=trained.count)
         assert sizes.min() > 0
         assert sizes.max() <= 4 * len(rows) / trained.count
+        near = 0.05 * inertia(rows, trained.origins)
         for partition in range(trained.count):
             mean = rows[assigned == partition].mean(axis=0)
-            assert np.square(mean - trained.origins[partition]).sum() < 0.05 * inertia(rows, trained.origins)
+            assert np.square(mean - trained.origins[partition]).sum() < near
 
     def test_the_same_rows_give_the_same_centroids(self):
         rows = self.rows()

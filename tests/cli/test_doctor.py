@@ -23,6 +23,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_commit_store_is_made_on_request_and_probed(
     doctor: Callable[..., Any],
     moto: Moto,  # noqa: F811

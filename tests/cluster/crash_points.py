@@ -33,6 +33,10 @@ COMMIT_STORE_POINTS = tuple(
 """Those of a root whose creations a table decides: tests/objectstore/test_commit_store.py dies there."""
 
 
+OPENING_POINTS = ("log:guessed", "opening:deleted", "opening:created")
+"""Those of openings, which only remote stores have: the simulator's nodes die there (tests/simulation/)."""
+
+
 def points_in_source() -> set[str]:
     """Every point that product code marks with `Runtime.reach`."""
     calls = [call for file in SOURCE.rglob("*.py") for call in re.findall(r"\.reach\(([^)]*)\)", file.read_text())]

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cluster.crash_loop import CrashLoop, schedule
-from cluster.crash_points import CLONE_POINTS, COMMIT_STORE_POINTS, CRASH_POINTS, points_in_source
+from cluster.crash_points import (
+    CLONE_POINTS,
+    COMMIT_STORE_POINTS,
+    CRASH_POINTS,
+    OPENING_POINTS,
+    points_in_source,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +22,7 @@ RANDOM_KILLS = 3
 
 
 def test_the_list_of_crash_points_is_complete() -> None:
-    assert {*CRASH_POINTS, *CLONE_POINTS, *COMMIT_STORE_POINTS} == points_in_source()
+    assert {*CRASH_POINTS, *CLONE_POINTS, *COMMIT_STORE_POINTS, *OPENING_POINTS} == points_in_source()
 
 
 def test_a_schedule_has_every_crash_point() -> None:

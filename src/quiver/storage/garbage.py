@@ -69,7 +69,9 @@ async def collect(
 
     expired = list(takewhile(is_due, chain))
     entries = [info for info in _of_kind(root, listed, "log") if is_due(info)]
-    others = [info for kind in ("segment", "mark") for info in _of_kind(root, listed, kind) if is_due(info)]
+    others = [
+        info for kind in ("segment", "published", "mark") for info in _of_kind(root, listed, kind) if is_due(info)
+    ]
     settled = max((info.modified for info in chain), default=now) + age <= now
     for info in _of_kind(root, listed, "opening"):
         if settled and info.modified + age <= now and await _is_stale(store, runtime, root, info, checkpoint):
@@ -143,6 +145,8 @@ def _is_garbage(root: str, info: ObjectInfo, newest: Checkpoint, named: Collecti
         return name.generation < newest.generation
     if name.kind == "segment":
         return name.segment not in named and name.generation <= newest.generation
+    if name.kind == "published":
+        return newest.sealed
     return name.kind == "mark"
 
 

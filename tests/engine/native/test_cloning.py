@@ -107,7 +107,7 @@ async def test_a_clone_of_a_clone_outlives_both_and_then_all_goes():
         for index_id in (OTHER, CLONE, INDEX):
             await engine.release(index_id, 0)
             await engine.discard(index_id, 0)
-        assert [info.key.split("/")[2] for info in await index.store.list("")] == ["checkpoint", "published"] * 3
+        assert [info.key.split("/")[2] for info in await index.store.list("")] == ["checkpoint"] * 3
 
 
 @asynchronous
@@ -204,7 +204,7 @@ async def test_deleting_a_clone_gives_the_space_of_its_origins_back_unasked():
     origin = (await pins.read(await engine.open(OTHER, SPEC))).origin
     await engine.seal(OTHER, SPEC)
     await engine._collect_later(OTHER, origin)
-    assert [info.key.split("/")[2] for info in await store.list("")] == ["checkpoint", "published"] * 3
+    assert [info.key.split("/")[2] for info in await store.list("")] == ["checkpoint"] * 3
     await engine.close()
     runtime.close()
 

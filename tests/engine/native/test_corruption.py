@@ -61,7 +61,8 @@ async def build(store: ObjectStore) -> tuple[NativeIndex, list[str]]:
     await put(index, {"k1": [7, 7, 7], "tail": [1, 1, 1]}, step=9)
     await index.delete(["k2"])
     await put(index, {"last": [3, 3, 3]}, step=10)
-    return index, [info.key for info in await store.list("")]
+    # Of the object that says that there has been a checkpoint only the name counts.
+    return index, [info.key for info in await store.list("") if info.key != paths.published_key(index.root)]
 
 
 async def ask(store: ObjectStore, runtime: SystemRuntime) -> Answers:
@@ -146,7 +147,7 @@ async def test_after_collection_every_object_is_needed(store):
     exact = await ask(store, index.runtime)
     newest = paths.log_key(index.root, index.log.slot)
     for info in await store.list(index.root):
-        if info.key != newest:
+        if info.key not in (newest, paths.published_key(index.root)):
             body = bytes(await store.get(info.key))
             await replace(store, info.key, None)
             assert compare(await ask(store, index.runtime), exact, f"without {info.key}")

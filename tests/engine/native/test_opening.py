@@ -367,7 +367,7 @@ async def test_it_is_an_object_of_the_index_to_inspection_and_collection(bench):
     await index.seal()
     await engine.collect(INDEX, 0)
     left = [paths.classify(ROOT, info.key).kind for info in await bench.store.list(ROOT)]
-    assert left == ["checkpoint", "published"]
+    assert left == ["checkpoint"]
 
 
 @asynchronous
