@@ -5,15 +5,21 @@ They stay as they were built: remove the folder of a data set to measure what a 
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 from benchmarks import side_by_side
+from benchmarks.common import REPOSITORY
 from benchmarks.datasets import cache_folder
 from benchmarks.side_by_side import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from benchmarks.object_store import ObjectStore
 
 QUIVER, LANCE = "quiver", "lancedb-ivf-pq"
 PREFIX = {QUIVER: "quiver/root", LANCE: "lancedb-ivf-pq"}
@@ -33,6 +39,13 @@ def build_all(dataset: str, names: Sequence[str] = (QUIVER,)) -> None:
         built = side_by_side.build(name, dataset, folder)
         if "reused" not in built:
             say(f"{name}, {dataset}: built in {built['seconds']:.1f} s")
+
+
+def put_opening(store: ObjectStore, dataset: str) -> None:
+    """Have Quiver's index hold what a node that publishes through the store leaves for new ones."""
+    command = [sys.executable, "-m", "quiver.cli.main", "compact", "--root", store.url(dataset, PREFIX[QUIVER])]
+    variables = store.environment("opening") | {"PYTHONPATH": str(REPOSITORY / "src")}
+    subprocess.run(command, env=os.environ | variables, check=True, stdout=subprocess.DEVNULL)
 
 
 def directory(dataset: str) -> str:

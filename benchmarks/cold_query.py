@@ -102,6 +102,8 @@ def compare(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
     built_indexes.build_all(dataset, options.contenders)
     results: dict[str, Any] = {}
     with ObjectStore(built_indexes.store_folder()) as store:
+        if QUIVER in options.contenders:
+            built_indexes.put_opening(store, dataset)
         for stage, latency in STAGES.items():
             queries = options.queries if latency == CLOUD else min(FEWER, options.queries)
             variants = [variant for name in options.contenders for variant in VARIANTS[name]]

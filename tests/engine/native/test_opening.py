@@ -275,6 +275,18 @@ async def test_who_dies_between_taking_the_old_one_away_and_putting_the_new_one_
 
 
 @asynchronous
+async def test_compacting_everything_makes_one_for_a_root_that_was_copied(bench):
+    engine = bench.engine()
+    await flushed(await engine.open(INDEX, SPEC), "a")
+    await engine.close()
+    await bench.store.delete([KEY])
+    other = bench.engine()
+    await other.compact(INDEX, SPEC)
+    await other.close()
+    assert (await bench.stored()).generation == 1
+
+
+@asynchronous
 async def test_closing_the_engine_waits_for_it(bench):
     engine = bench.engine()
     index = await engine.open(INDEX, SPEC)

@@ -224,6 +224,7 @@ class Maintenance:
             for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
                 if len(group) > 1 or group[0].tombstones:
                     await compact(self._index, [ref.id for ref in group])
+        self.published()  # a root that was copied has no openings
 
     async def collect(self) -> Collected:
         """Remove what nothing needs any more."""
