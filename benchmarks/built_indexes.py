@@ -43,7 +43,7 @@ def build_all(dataset: str, names: Sequence[str] = (QUIVER,)) -> None:
 
 def put_opening(store: ObjectStore, dataset: str) -> None:
     """Have Quiver's index hold what a node that publishes through the store leaves for new ones."""
-    command = [sys.executable, "-m", "quiver.cli.main", "compact", "--root", store.url(dataset, PREFIX[QUIVER])]
+    command = [sys.executable, "-m", "quiver.cli.main", "compact", store.url(dataset, PREFIX[QUIVER])]
     variables = store.environment("opening") | {"PYTHONPATH": str(REPOSITORY / "src")}
     subprocess.run(command, env=os.environ | variables, check=True, stdout=subprocess.DEVNULL)
 
