@@ -94,7 +94,10 @@ def stored(root: str) -> Counter[str]:
 
 def put(client: Client, first: int, count: int = 1) -> int:
     vectors = [{"key": f"k{n}", "data": {"float32": [float(n), 1.0]}} for n in range(first, first + count)]
-    answer = client.call("PutVectors", **NAMES, vectors=vectors)
+    give_up = time.monotonic() + 100
+    while (answer := client.call("PutVectors", **NAMES, vectors=vectors)).status == 429:  # nobody has flushed yet
+        assert time.monotonic() < give_up, answer
+        time.sleep(0.2)
     assert answer.outcome is Outcome.OK, answer
     return answer.commit
 

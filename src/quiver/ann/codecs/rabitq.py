@@ -63,7 +63,7 @@ class RaBitQ(Codec):
 
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
         checked_sizes(lists, self.code_size, origins)
-        return RaBitQScanner(lists, np.ascontiguousarray(self._rotation.rows(origins)), self._rotation)
+        return RaBitQScanner(lists, origins, self._rotation)
 
     def encode(self) -> bytes:
         return pack(self._dimension, _SEED.pack(self._seed))
@@ -78,8 +78,11 @@ class RaBitQScanner(Scanner):
     """Scans the codes of one segment where they stand."""
 
     def __init__(self, lists: CodeLists, origins: Float32Matrix, rotation: Rotation) -> None:
-        """A scanner; the origins are rotated."""
-        self._buffer, self._origins, self._rotation = lists.buffer, origins, rotation
+        """A scanner. Origins are rotated when they are first needed: all at once would hold up a first query."""
+        self._buffer, self._given, self._rotation = lists.buffer, origins, rotation
+        self._origins = np.empty(origins.shape, np.float32)
+        self._turned = np.zeros(len(origins), bool)
+        self._all_turned = False
         self._ends, self._offsets = np.ascontiguousarray(lists.ends), np.ascontiguousarray(lists.offsets)
         self._rows = int(lists.ends[-1])
 
@@ -93,6 +96,8 @@ class RaBitQScanner(Scanner):
         limit = min(limit, self._rows)
         if limit < 1:
             return NOTHING
+        if not self._all_turned:
+            self._turn(partitions)
         rows, scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
         try:
             found = _kernels.rabitq_scan(
@@ -103,6 +108,14 @@ class RaBitQScanner(Scanner):
         except ValueError as error:
             raise CorruptObjectError(f"code lists: {error}") from error
         return Estimates(rows[:found], scores[:found])
+
+    def _turn(self, partitions: NDArray[np.int64]) -> None:
+        """Rotate the origins of partitions that were not needed before; by several threads, perhaps, alike."""
+        fresh = partitions[~self._turned[partitions]]
+        for number in fresh.tolist():
+            self._origins[number] = self._rotation.row(self._given[number])
+        self._turned[fresh] = True
+        self._all_turned = bool(self._turned.all())
 
 
 def _factors(residuals: Float32Matrix) -> NDArray[np.void]:
