@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import OpenSegment
     from quiver.engine.native.state import SegmentRef
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import IndexSpec, TextField
     from quiver.storage.segment_builder import BuildOptions, BuiltSegment
 
 _SMALLEST_TIER = 1 << 20  # bytes: everything below is one tier
@@ -46,8 +46,13 @@ class Merge(NamedTuple):
     rows: dict[str, NDArray[np.int64]]
 
 
-def choose(segments: Sequence[SegmentRef], settings: NativeSettings) -> list[SegmentRef]:
-    """The segments to merge next by size tier; [] when none need it. Mostly dead segments are rewritten alone."""
+def choose(
+    segments: Sequence[SegmentRef], settings: NativeSettings, texts: Sequence[TextField] = ()
+) -> list[SegmentRef]:
+    """The segments to merge next by size tier; [] when none need it.
+
+    Mostly dead segments are rewritten alone; so are in the end those without one of `texts`, the smallest first.
+    """
     tiers: dict[int, list[SegmentRef]] = {}
     for ref in segments:
         if 2 * len(ref.dead()) > ref.rows:
@@ -59,7 +64,8 @@ def choose(segments: Sequence[SegmentRef], settings: NativeSettings) -> list[Seg
         largest = max(groups(refs, settings.merge_bytes), key=len)
         if len(refs) >= settings.tier_fanout and len(largest) > 1:
             return largest
-    return []
+    lacking = [ref for ref in segments if ref.lacks(texts)]
+    return [min(lacking, key=lambda ref: ref.nbytes)] if lacking else []
 
 
 def groups(segments: Sequence[SegmentRef], nbytes: int) -> list[list[SegmentRef]]:

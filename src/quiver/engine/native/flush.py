@@ -174,7 +174,10 @@ async def publish(
     written = draft.tail_bytes + sum(ref.nbytes for ref in added)
     volume: Volume = draft.contents.volume.plus(draft.tail_bytes + loaded_bytes, written)
     kept = draft.contents.reserved if reserved is None else reserved
-    contents = msgspec.structs.replace(draft.contents, segments=segments, reserved=kept, volume=volume)
+    texts = list(draft.snapshot.texts)
+    contents = msgspec.structs.replace(
+        draft.contents, segments=segments, reserved=kept, volume=volume, texts=texts
+    )
     return await _create(index, msgspec.structs.replace(draft.checkpoint, state=encode_checkpoint(contents)))
 
 

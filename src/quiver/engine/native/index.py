@@ -16,6 +16,7 @@ from quiver.engine.engine import (
     Loaded,
     Lookup,
     Query,
+    TextFieldStatus,
 )
 from quiver.engine.native.burial import bury
 from quiver.engine.native.export import batches_of
@@ -27,7 +28,8 @@ from quiver.engine.native.searcher import search
 from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
-from quiver.format import paths, rows
+from quiver.engine.native.text_fields import refusal
+from quiver.format import paths, rows, text_change
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.progress import no_progress
 from quiver.storage.commit_log import CommitLog, LogSealedError
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
     from quiver.engine.native.segment_pool import SegmentPool
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import Snapshot
+    from quiver.engine.native.state import SegmentRef
     from quiver.engine.native.tail import Place
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
-    from quiver.model.types import IndexSpec, VectorBatch
+    from quiver.model.types import IndexSpec, TextField, VectorBatch
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.group_commit import Commit
 
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
 
@@ -104,10 +108,17 @@ class NativeIndex(Index):
     # ---------------------------------------------------------------- writes
 
     async def put(self, batch: VectorBatch) -> int:
-        return await self._append(PartKind.PUT, rows.encode_put(batch))
+        return (await self._append(PartKind.PUT, rows.encode_put(batch))).slot
 
     async def delete(self, keys: Sequence[str]) -> int:
-        return await self._append(PartKind.DELETE, rows.encode_delete(keys))
+        return (await self._append(PartKind.DELETE, rows.encode_delete(keys))).slot
+
+    async def configure_texts(self, add: Sequence[TextField] = (), delete: Sequence[str] = ()) -> int:
+        commit = await self._append(PartKind.CONFIGURE, text_change.encode(add, delete))
+        if commit.result:
+            raise refusal(*commit.result)
+        self.maintenance.backfill()
+        return commit.slot
 
     async def seal(self) -> None:
         """Append the last entry; its checkpoint names no segment, so that garbage collection takes them all."""
@@ -117,7 +128,7 @@ class NativeIndex(Index):
                 await self._append(PartKind.SEAL, b"", check=False)
         await bury(self.store, self.runtime, self.index_id)
 
-    async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> int:
+    async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> Commit:
         if check:
             self.maintenance.admit()
         try:
@@ -125,7 +136,7 @@ class NativeIndex(Index):
         except LogSealedError:
             raise IndexSealedError from None
         self.maintenance.after_commit()
-        return commit.slot
+        return commit
 
     # ---------------------------------------------------------------- reads
 
@@ -168,6 +179,13 @@ class NativeIndex(Index):
             return search(snapshot, self.spec, query)
 
         return await self.snapshots.read(work, _nothing, self.runtime.offload, self._is_heavy, freshness)
+
+    async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
+        def note() -> tuple[tuple[TextField, ...], Sequence[SegmentRef]]:
+            return self.state.texts, self.state.segments
+
+        fields, segments = await self.snapshots.see(note, freshness)
+        return [TextFieldStatus(field, all(ref.holds(field) for ref in segments)) for field in fields]
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:

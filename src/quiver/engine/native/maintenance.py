@@ -22,6 +22,7 @@ from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
+    from quiver.engine.native.state import SegmentRef
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
@@ -90,6 +91,13 @@ class Maintenance:
         if stage > self._stage and not (settings.reluctant and stage < settings.tail_limit / 2):
             self._start(Job.FLUSH)
         self._stage = stage
+
+    def backfill(self) -> None:
+        """Have segments written anew that lack a text field, aside, unless that is left to other nodes."""
+        state = self._index.state
+        if not self._index.settings.reluctant and any(ref.lacks(state.texts) for ref in state.segments):
+            self._untidy = True
+            self._start(Job.TIDY)
 
     def _start(self, job: Job) -> None:
         if job not in self._running and not self._stopped and self._index.settings.background:
@@ -193,7 +201,7 @@ class Maintenance:
         well = True
         if self.fullness() >= 1:
             well = await self._do(Job.FLUSH, index)
-        if choose(index.state.segments, index.settings) and not await announced(index):
+        if self._choose() and not await announced(index):
             well = await self._do(Job.TIDY, index) and well
         self.published()  # whoever did may have died before it came to the opening
         return well
@@ -214,15 +222,20 @@ class Maintenance:
     async def compact_tier(self) -> bool:
         """Merge one tier that needs it; whether it did."""
         async with self._merging:
-            chosen = choose(self._index.state.segments, self._index.settings)
+            chosen = self._choose()
             return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
 
+    def _choose(self) -> list[SegmentRef]:
+        state = self._index.state
+        return choose(state.segments, self._index.settings, state.texts)
+
     async def compact_all(self) -> None:
-        """Flush, then merge everything, in groups that fit in memory, and leave no tombstones."""
+        """Flush, merge everything in groups that fit in memory, and leave no tombstones and no backfill to do."""
         await self.flush()
         async with self._merging:
-            for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
-                if len(group) > 1 or group[0].tombstones:
+            state = self._index.state
+            for group in groups(state.segments, self._index.settings.merge_bytes):
+                if len(group) > 1 or group[0].tombstones or group[0].lacks(state.texts):
                     await compact(self._index, [ref.id for ref in group])
         self.published()  # a root that was copied has no openings
 
