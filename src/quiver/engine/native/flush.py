@@ -16,6 +16,7 @@ from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, build_segment
 from quiver.storage.segment_writer import write_segment
+from quiver.text.analysis import ANALYSIS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +107,7 @@ async def build_options(index: NativeIndex, snapshot: Snapshot, progress: Progre
     start = None
     with suppress(ObjectNotFoundError):  # merged away and collected meanwhile: then they start from nothing
         start = await index.snapshots.complete(partial(_largest_origins, snapshot, index.spec.partitioner))
-    return BuildOptions(index.settings.spool, index.settings.exact_floats, start, progress)
+    return BuildOptions(index.settings.spool, index.settings.exact_floats, start, progress, snapshot.texts)
 
 
 def _largest_origins(snapshot: Snapshot, partitioner: str) -> Float32Matrix | None:
@@ -150,6 +151,8 @@ async def store_segment(index: NativeIndex, segment: str, built: BuiltSegment) -
         built.nbytes,
         index_bytes=written.index_bytes,
         head_bytes=written.head_bytes,
+        texts=list(built.texts),
+        analysis=ANALYSIS_VERSION,
     )
     await index.snapshots.adopt(ref, written.head)
     return ref

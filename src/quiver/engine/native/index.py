@@ -29,6 +29,7 @@ from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
 from quiver.engine.native.text_fields import refusal
+from quiver.engine.native.text_search import search_texts
 from quiver.format import paths, rows, text_change
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.progress import no_progress
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.group_commit import Commit
 
+_INLINE_TEXTS = 256  # rows
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
 
 
@@ -176,9 +178,10 @@ class NativeIndex(Index):
 
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         def work(snapshot: Snapshot, _: None) -> Hits:
-            return search(snapshot, self.spec, query)
+            return search_texts(snapshot, self.spec, query) if query.texts else search(snapshot, self.spec, query)
 
-        return await self.snapshots.read(work, _nothing, self.runtime.offload, self._is_heavy, freshness)
+        heavy = _is_heavy_text if query.texts else self._is_heavy
+        return await self.snapshots.read(work, _nothing, self.runtime.offload, heavy, freshness)
 
     async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
         def note() -> tuple[tuple[TextField, ...], Sequence[SegmentRef]]:
@@ -206,6 +209,11 @@ class NativeIndex(Index):
             rows = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
             self._weighed = names, rows
         return (self._weighed[1] + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK
+
+
+def _is_heavy_text(snapshot: Snapshot) -> bool:
+    """The same for a query with texts, by the rows that there are."""
+    return snapshot.tail.rows + sum(segment.reader.rows for segment in snapshot.segments) >= _INLINE_TEXTS
 
 
 def _nothing() -> None:

@@ -15,6 +15,7 @@ from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError
 from quiver.model.types import IndexSpec, TextField
 from quiver.storage.commit_log import Machine
+from quiver.text.analysis import ANALYSIS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,6 +48,7 @@ class SegmentRef(msgspec.Struct, frozen=True):
         index_bytes: size of its index object; 0 where an older Quiver did not say.
         head_bytes: of those, the last ones, which every search begins with.
         texts: the text fields that it has posting lists of.
+        analysis: version of the analysis that they were made with.
     """
 
     id: str
@@ -57,14 +59,15 @@ class SegmentRef(msgspec.Struct, frozen=True):
     index_bytes: ObjectSize = 0
     head_bytes: ObjectSize = 0
     texts: list[TextField] = []
+    analysis: int = 0
 
     def holds(self, field: TextField) -> bool:
         """Whether a text field can be searched in it."""
-        return field in self.texts
+        return self.analysis == ANALYSIS_VERSION and field in self.texts
 
     def lacks(self, texts: Iterable[TextField]) -> bool:
-        """Whether it has to be written anew for the text fields of the index."""
-        return not all(map(self.holds, texts))
+        """Whether it has to be written anew for the text fields of the index; not what a newer Quiver wrote."""
+        return self.analysis <= ANALYSIS_VERSION and not all(map(self.holds, texts))
 
     def owner(self, index_id: str) -> str:
         """Id of the index that it is stored under, when the index with this id names it."""
