@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.state import IndexCheckpoint, Reservation
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.progress import Progress
-    from quiver.model.types import Float32Matrix
+    from quiver.model.types import Float32Matrix, TextField
     from quiver.storage.segment_builder import BuiltSegment
 
 
@@ -40,12 +40,23 @@ class Draft(NamedTuple):
         contents: what the checkpoint underneath holds.
         snapshot: the index at the slot of `checkpoint`.
         tail_bytes: of the tail, about.
+        active: text fields that can be searched now.
     """
 
     checkpoint: Checkpoint
     contents: IndexCheckpoint
     snapshot: Snapshot
     tail_bytes: int
+    active: list[TextField]
+
+    def check_texts(self, ref: SegmentRef) -> None:
+        """Raises TextsChangedError when a text field could not be searched any more with this segment."""
+        if ref.lacks(self.active):
+            raise TextsChangedError
+
+
+class TextsChangedError(Exception):
+    """A text field came to be searchable while a segment without it was being built: build it again."""
 
 
 async def flush(index: NativeIndex) -> bool:
@@ -64,14 +75,16 @@ async def flush(index: NativeIndex) -> bool:
 
 async def begin(index: NativeIndex) -> Draft:
     """Draft a checkpoint as of the newest commit. Raises StoreUnavailableError, DataError."""
-    drafts: list[tuple[Checkpoint, IndexCheckpoint, int]] = []
+    drafts: list[tuple[Checkpoint, IndexCheckpoint, int, list[TextField]]] = []
 
     def capture() -> None:
-        drafts[:] = [(index.log.draft_checkpoint(b""), index.state.contents, index.state.tail.nbytes)]
+        state = index.state
+        active = [field for field in state.texts if state.is_active(field)]
+        drafts[:] = [(index.log.draft_checkpoint(b""), state.contents, state.tail.nbytes, active)]
 
     snapshot = await index.snapshots.take(capture)
-    checkpoint, contents, nbytes = drafts[0]
-    return Draft(checkpoint, contents, snapshot, nbytes)
+    checkpoint, contents, nbytes, active = drafts[0]
+    return Draft(checkpoint, contents, snapshot, nbytes, active)
 
 
 async def store_tail(

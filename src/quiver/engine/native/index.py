@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from quiver.engine.native.segment_pool import SegmentPool
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import Snapshot
-    from quiver.engine.native.state import SegmentRef
     from quiver.engine.native.tail import Place
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.progress import Progress
@@ -119,7 +118,8 @@ class NativeIndex(Index):
         commit = await self._append(PartKind.CONFIGURE, text_change.encode(add, delete))
         if commit.result:
             raise refusal(*commit.result)
-        self.maintenance.backfill()
+        if add:
+            self.maintenance.backfill()
         return commit.slot
 
     async def seal(self) -> None:
@@ -184,11 +184,10 @@ class NativeIndex(Index):
         return await self.snapshots.read(work, _nothing, self.runtime.offload, heavy, freshness)
 
     async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
-        def note() -> tuple[tuple[TextField, ...], Sequence[SegmentRef]]:
-            return self.state.texts, self.state.segments
-
-        fields, segments = await self.snapshots.see(note, freshness)
-        return [TextFieldStatus(field, all(ref.holds(field) for ref in segments)) for field in fields]
+        state = self.state
+        return await self.snapshots.see(
+            lambda: [TextFieldStatus(field, state.is_active(field)) for field in state.texts], freshness
+        )
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:

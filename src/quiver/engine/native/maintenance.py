@@ -93,11 +93,16 @@ class Maintenance:
         self._stage = stage
 
     def backfill(self) -> None:
-        """Have segments written anew that lack a text field, aside, unless that is left to other nodes."""
-        state = self._index.state
-        if not self._index.settings.reluctant and any(ref.lacks(state.texts) for ref in state.segments):
-            self._untidy = True
-            self._start(Job.TIDY)
+        """Make text fields searchable that are not, aside, unless that is left to other nodes.
+
+        A checkpoint that knows of them, then segments written anew that lack them.
+        """
+        if not self._index.settings.reluctant:
+            self._start(Job.FLUSH)
+
+    def _is_due(self) -> bool:
+        """Whether the tail is long, or has changes of text fields that wait for a checkpoint."""
+        return self.fullness() >= 1 or bool(self._index.state.fresh)
 
     def _start(self, job: Job) -> None:
         if job not in self._running and not self._stopped and self._index.settings.background:
@@ -108,7 +113,7 @@ class Maintenance:
         """Flush until the tail is short, then have merged what that made."""
         try:
             before = -1
-            while before < index.log.base and (before < 0 or self.fullness() >= 1):
+            while before < index.log.base and (before < 0 or self._is_due()):
                 before = index.log.base
                 if not await self._do(Job.FLUSH, index):
                     self._try_again_later(index)
@@ -155,7 +160,7 @@ class Maintenance:
         await runtime.sleep(self._retry)
         self._retry = min(2 * self._retry, _LONGEST_RETRY)
         self._waiting = None
-        if self._reference() is not None and self.fullness() >= 1:
+        if self._reference() is not None and self._is_due():
             self._start(Job.FLUSH)
 
     def published(self) -> None:
@@ -199,7 +204,7 @@ class Maintenance:
         index = self._index
         await index.log.refresh()
         well = True
-        if self.fullness() >= 1:
+        if self._is_due():
             well = await self._do(Job.FLUSH, index)
         if self._choose() and not await announced(index):
             well = await self._do(Job.TIDY, index) and well

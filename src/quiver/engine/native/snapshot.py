@@ -55,13 +55,17 @@ def row_numbers(rows: BitMap) -> NDArray[np.int64]:
 
 
 class Snapshot(NamedTuple):
-    """Everything a read needs, fixed at one commit; `base_slot` is that of the checkpoint underneath."""
+    """Everything a read needs, fixed at one commit; `base_slot` is that of the checkpoint underneath.
+
+    `texts` and `fresh` as in `View`.
+    """
 
     commit: int
     base_slot: int
     segments: list[OpenSegment]
     tail: TailView
     texts: tuple[TextField, ...] = ()
+    fresh: frozenset[TextField] = frozenset()
 
 
 class Seen(NamedTuple, Generic[N]):
@@ -321,7 +325,7 @@ class SnapshotSource:
             mask = view.masks[ref.id]
             mask.extend(view.tail, reader.find)
             segments.append(OpenSegment(reader, mask.dead(view.commit)))
-        return Snapshot(view.commit, view.base_slot, segments, view.tail, view.texts)
+        return Snapshot(view.commit, view.base_slot, segments, view.tail, view.texts, view.fresh)
 
 
 def _look_up(behind: Sequence[tuple[SegmentMask, SegmentReader]], tail: TailView) -> None:

@@ -203,7 +203,7 @@ class View:
         base: generation of the checkpoint that names the segments.
         base_slot: its slot.
         masks: by segment id; filled in when the segment's reader is at hand.
-        texts: the text fields.
+        texts, fresh: the text fields; those of them that cannot be searched yet whatever the segments hold.
     """
 
     def __init__(
@@ -214,6 +214,7 @@ class View:
         masks: dict[str, SegmentMask],
         tail: TailView,
         texts: tuple[TextField, ...] = (),
+        fresh: frozenset[TextField] = frozenset(),
     ) -> None:
         self.base = base
         self.base_slot = base_slot
@@ -221,6 +222,7 @@ class View:
         self.masks = masks
         self.tail = tail
         self.texts = texts
+        self.fresh = fresh
 
     @property
     def commit(self) -> int:
@@ -239,12 +241,15 @@ class IndexState(Machine):
         contents: what the checkpoint underneath holds; empty without one.
         tail: what came since.
         texts: the text fields, in the order of their configuration.
+        fresh: those added since the checkpoint. A flush under way may know nothing of them yet, and publish a
+            segment without.
     """
 
     def __init__(self, spec: IndexSpec) -> None:
         self.spec = spec
         self.tail = Tail(spec.dimension, 1)
         self.texts = spec.texts
+        self.fresh: frozenset[TextField] = frozenset()
         self._base = 0
         self._base_slot = 0
         self.contents = IndexCheckpoint(spec, [])
@@ -273,6 +278,7 @@ class IndexState(Machine):
         self.tail = Tail(self.spec.dimension, self._base_slot + 1)
         kept = self.contents.texts
         self.texts = self.spec.texts if kept is None else tuple(kept)
+        self.fresh = frozenset()
 
     def apply(self, slot: int, part: Part) -> Any:
         if part.kind == PartKind.PUT:
@@ -296,8 +302,21 @@ class IndexState(Machine):
         if len(fields) > MAX_TEXT_FIELDS:
             return [TOO_MANY, ""]
         self.texts = tuple(fields.values())
+        self.fresh = self.fresh.union(change.add).intersection(self.texts)
         return []
+
+    def is_active(self, field: TextField) -> bool:
+        """Whether every segment there is, and any that is being flushed, can be searched for a text field."""
+        return field not in self.fresh and all(ref.holds(field) for ref in self.segments)
 
     def view(self, commit: int) -> View:
         """The state as it stands; `commit` is the log's slot (an entry applied before may be repeated there)."""
-        return View(self._base, self._base_slot, self.segments, self._masks, self.tail.view(commit), self.texts)
+        return View(
+            self._base,
+            self._base_slot,
+            self.segments,
+            self._masks,
+            self.tail.view(commit),
+            self.texts,
+            self.fresh,
+        )

@@ -246,9 +246,11 @@ def _open_leg(
 
 
 def find_field(snapshot: Snapshot, key: str) -> TextField:
-    """The text field with this key. Raises UnknownTextFieldError."""
+    """The text field with this key. Raises UnknownTextFieldError, TextFieldBuildingError."""
     for field in snapshot.texts:
         if field.key == key:
+            if field in snapshot.fresh:
+                raise TextFieldBuildingError(key)
             return field
     raise UnknownTextFieldError(key)
 
