@@ -165,6 +165,11 @@ class Postings:
         frequencies, starts, ends = np.array(found, np.int64).reshape(-1, 3).T.copy()
         return TermLists(frequencies, starts, ends)
 
+    def require(self, lists: TermLists) -> None:
+        """Have everything come that `statistics`, `search` and `score` read for these lists."""
+        if self.documents and lists.frequencies.any():
+            self._read(lists)
+
     def statistics(self, lists: TermLists, dead: NDArray[np.int64]) -> Statistics:
         """What remains when the rows `dead`, ascending, are left out."""
         if not len(dead) or not self.documents:

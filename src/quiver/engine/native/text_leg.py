@@ -50,6 +50,9 @@ class TextSource(Protocol):
     def count(self) -> Statistics:
         """Of all live rows."""
 
+    def require(self) -> None:
+        """Have everything come that this and scoring need. Raises MissingBytesError."""
+
     def search(self, scale: Scale, limit: int) -> TextHits:
         """The best of the rows that may be hits, and all that tie with the last of them."""
 
@@ -95,6 +98,9 @@ class SegmentText:
     def count(self) -> Statistics:
         return self._postings.statistics(self._lists, self._selection.dead)
 
+    def require(self) -> None:
+        self._postings.require(self._lists)
+
     def search(self, scale: Scale, limit: int) -> TextHits:
         return self._postings.search(self._lists, *scale, self._selection.mask, limit)
 
@@ -139,6 +145,9 @@ class BlockText:
     def count(self) -> Statistics:
         return self._texts.statistics(self._terms, self._visible)
 
+    def require(self) -> None:
+        """All of it is here."""
+
     def search(self, scale: Scale, limit: int) -> TextHits:
         return best_rows(self._texts.score(self._terms, *scale), self._mask, limit)
 
@@ -175,6 +184,10 @@ class TextLeg:
         for source in self.sources:
             with missing:
                 counted.append(source.count())
+        if missing.any:  # then all that scoring needs comes with it
+            for source in self.sources:
+                with missing:
+                    source.require()
         missing.raise_any()
         documents = sum(each.documents for each in counted)
         if documents and self._repeats:
