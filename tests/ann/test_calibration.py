@@ -21,7 +21,7 @@ from quiver.ann.calibration import (
     calibrate,
     find_neighbours,
 )
-from quiver.ann.codec import CodeLists, Scanner
+from quiver.ann.codec import Codec, CodeLists, Scanner
 from quiver.ann.codecs.rabitq import RaBitQ
 from quiver.ann.partitioners.kdtree import KDTree
 from quiver.ann.partitioners.kmeans import KMeans
@@ -70,7 +70,7 @@ def make(kind: type[Partitioner], clusters: int) -> Searchable:
     radii = np.sqrt(np.bincount(holders, gaps, partitioner.count) / np.maximum(np.diff(ends, prepend=0), 1))
     codec = RaBitQ.train(rows, holders, partitioner.origins, 7)
     scanner = codec.scanner(
-        code_lists(codec.encode_rows(rows, holders, partitioner.origins), ends), partitioner.origins
+        code_lists(codec, codec.encode_rows(rows, holders, partitioner.origins), ends), partitioner.origins
     )
     own = np.random.default_rng(0).choice(ROWS, QUERIES, replace=False)
     neighbours = find_neighbours(rows[own], own, [(0, rows)], RANKS[-1])
@@ -80,11 +80,11 @@ def make(kind: type[Partitioner], clusters: int) -> Searchable:
     return Searchable(rows, partitioner, ends, radii, scanner, found, queries, nearest, clusters)
 
 
-def code_lists(codes: np.ndarray, ends: np.ndarray) -> CodeLists:
-    offsets = partition_offsets(ends, codes.shape[1] + 8)
+def code_lists(codec: Codec, codes: np.ndarray, ends: np.ndarray) -> CodeLists:
+    offsets = partition_offsets(ends, (codec.code_size, 8), codec.block)
     buffer = np.zeros(int(offsets[-1]), np.uint8)
     for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        part = np.concatenate([codes[start:end].ravel(), np.arange(start, end, dtype="<i8").view(np.uint8)])
+        part = np.concatenate([codec.lay_out(codes[start:end]), np.arange(start, end, dtype="<i8").view(np.uint8)])
         buffer[offsets[number] : offsets[number] + len(part)] = part
     return CodeLists(ends, buffer, offsets[:-1])
 
@@ -186,7 +186,7 @@ def test_copies_of_one_row_can_be_calibrated():
     ends = np.cumsum(np.bincount(partitioner.assign(rows), minlength=partitioner.count))
     codec = RaBitQ.train(rows, np.zeros(600, np.int64), partitioner.origins, 7)
     scanner = codec.scanner(
-        code_lists(codec.encode_rows(rows, np.zeros(600, np.int64), partitioner.origins), ends),
+        code_lists(codec, codec.encode_rows(rows, np.zeros(600, np.int64), partitioner.origins), ends),
         partitioner.origins,
     )
     own = np.arange(300, 310)

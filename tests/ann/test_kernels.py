@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ann.samples import gaussian
 from quiver.ann import _kernels
+from quiver.ann.codecs.rabitq import in_blocks
 from quiver.ann.rotation import Rotation, _hartley
 
 DIMENSIONS = st.one_of(
@@ -38,7 +39,6 @@ class Codes(NamedTuple):
     ends: np.ndarray
     signs: np.ndarray
     factors: np.ndarray
-    numbers: np.ndarray
 
     def scan(self, partitions=None, limit=None, allowed=None) -> tuple[np.ndarray, np.ndarray]:
         partitions = np.arange(len(self.ends)) if partitions is None else np.array(partitions, np.int64)
@@ -68,9 +68,8 @@ class Codes(NamedTuple):
             doubtful = np.abs(placed / (2 * step) - np.rint(placed / (2 * step))) < 1e-4 if peak else placed > 0
             slack = 1e-5 * (squares + placed @ placed + np.abs(across) * dimension * peak)
             slack += np.abs(across) * 2 * step * doubtful.sum()
-            scores |= dict(
-                zip(self.numbers[rows].tolist(), zip(estimate.tolist(), slack.tolist(), strict=True), strict=True)
-            )
+            here = range(rows.start, rows.stop)
+            scores |= dict(zip(here, zip(estimate.tolist(), slack.tolist(), strict=True), strict=True))
         return scores
 
 
@@ -78,22 +77,17 @@ def made(dimension: int, sizes: list[int], seed: int, scale: float = 1.0) -> Cod
     rng, rows = np.random.default_rng(seed), sum(sizes)
     signs = rng.integers(0, 2, (rows, dimension)).astype(np.uint8)
     factors = (rng.uniform(0.1, 2, (rows, 2)) * [scale * scale, scale]).astype(np.float32)
-    numbers = rng.permutation(rows).astype(np.int64)
     codes = np.concatenate(
         [np.packbits(signs, axis=1, bitorder="little"), factors.view(np.uint8).reshape(rows, 8)], axis=1
     )
-    if dimension % 8:  # what lies behind the last sign means nothing
-        codes[:, dimension // 8] |= (rng.integers(0, 256, rows) << dimension % 8).astype(np.uint8)
     ends, written, offsets = np.cumsum(sizes, dtype=np.int64), b"", []
     for size, end in zip(sizes, ends.tolist(), strict=True):
         written += b"\xff" * (-len(written) % 8)
         offsets.append(len(written))
-        written += codes[end - size : end].tobytes() + numbers[end - size : end].tobytes()
+        written += in_blocks(codes[end - size : end]).tobytes()
     query = (rng.normal(size=dimension) * scale).astype(np.float32)
     origins = (rng.normal(size=(len(sizes), dimension)) * scale / 2).astype(np.float32)
-    return Codes(
-        query, origins, np.frombuffer(written, np.uint8), np.array(offsets), ends, signs, factors, numbers
-    )
+    return Codes(query, origins, np.frombuffer(written, np.uint8), np.array(offsets), ends, signs, factors)
 
 
 # ---------------------------------------------------------------- scan
@@ -128,8 +122,7 @@ def test_partitions_limits_and_masks_choose_among_all_estimates(data, dimension,
     allowed = rng.random(sum(sizes)) < data.draw(st.sampled_from([0.0, 0.02, 0.5, 1.0]))
     limit = data.draw(st.integers(0, sum(sizes) + 2))
     rows, scores = codes.scan()
-    owners = np.empty(sum(sizes), np.int64)
-    owners[codes.numbers] = np.repeat(np.arange(len(sizes)), sizes)
+    owners = np.repeat(np.arange(len(sizes)), sizes)
     kept = np.isin(owners[rows], partitions) & allowed[rows]
     found = codes.scan(partitions, limit, allowed)
     assert found[0].tolist() == rows[kept][:limit].tolist()
@@ -139,7 +132,7 @@ def test_partitions_limits_and_masks_choose_among_all_estimates(data, dimension,
 def test_rows_with_equal_codes_come_in_the_order_of_their_numbers():
     codes = made(16, [50], 1)
     buffer = codes.buffer.copy()
-    buffer[: 50 * 10] = np.tile(buffer[:10], 50)
+    buffer[: 64 * 10] = in_blocks(np.tile(np.arange(10, dtype=np.uint8), (64, 1)))
     rows, scores = codes._replace(buffer=buffer).scan(limit=20)
     assert (rows.tolist(), len(set(scores.tolist()))) == (list(range(20)), 1)
 
@@ -152,7 +145,7 @@ def test_numbers_that_are_none_are_scored_last_or_first_and_harm_nothing(value):
         hurt.flat[3] = value
         assert len(codes._replace(**{where: hurt}).scan()[0]) == 30
     buffer = codes.buffer.copy()
-    buffer[5:13] = np.array([value, value], np.float32).view(np.uint8)
+    buffer[32 * 5 + 8 : 32 * 5 + 16] = np.array([value, value], np.float32).view(np.uint8)
     rows, scores = codes._replace(buffer=buffer).scan()
     assert sorted(rows.tolist()) == list(range(30))
     assert not np.isnan(scores).any()
@@ -162,7 +155,7 @@ def test_numbers_that_are_none_are_scored_last_or_first_and_harm_nothing(value):
 def test_a_query_at_the_origin_is_as_far_as_the_rows_are():
     codes = made(100, [20], 3)
     rows, scores = codes._replace(query=codes.origins[0].copy()).scan()
-    squares = codes.factors[np.argsort(codes.numbers), 0]
+    squares = codes.factors[:, 0]
     assert scores.tolist() == squares[rows].tolist() == sorted(squares.tolist())
 
 
@@ -226,15 +219,6 @@ def test_a_scan_of_what_does_not_fit_is_refused(changed):
     assert call_scan() == 12
     with pytest.raises(ValueError, match=r"\w"):
         call_scan(**changed)
-
-
-@pytest.mark.parametrize("number", [-1, 12, 2**62, -(2**63)])
-@pytest.mark.parametrize("allowed", [None, np.ones(12, bool)], ids=["all", "masked"])
-def test_row_numbers_that_are_not_there_are_refused(number, allowed):
-    buffer = made(16, [5, 7], 4).buffer.copy()
-    buffer[50:58] = np.frombuffer(np.int64(number).tobytes(), np.uint8)
-    with pytest.raises(ValueError, match="not there"):
-        call_scan(buffer=buffer, allowed=allowed)
 
 
 def test_what_is_no_array_and_a_wrong_number_of_arguments_are_refused():

@@ -35,7 +35,7 @@ class TestProductQuantizer(CodecContract):
         assigned = np.sort(rng.integers(0, 40, 2000))
         rows = origins[assigned] + gaussian(2000, 16)
         trained = ProductQuantizer.train(rows, assigned, origins, 1)
-        lists = lay_out(trained.encode_rows(rows, assigned, origins), np.bincount(assigned, minlength=40))
+        lists = lay_out(trained.encode_rows(rows, assigned, origins), np.bincount(assigned, minlength=40), trained)
         hits = trained.scanner(lists, origins).scan(origins[3], np.array([3]), 2000)
         assert np.mean(np.abs(hits.scores - squares(origins[3], rows)[hits.rows])) < 8
 

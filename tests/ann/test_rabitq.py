@@ -14,6 +14,7 @@ from quiver.ann.codecs.rabitq import RaBitQ
 class TestRaBitQ(CodecContract):
     codec = RaBitQ
     within = 100
+    reads_numbers = False
     error = 0.08
 
     @pytest.mark.parametrize(("dimension", "size"), [(1, 9), (8, 9), (300, 46), (384, 56), (768, 104)])
@@ -34,7 +35,7 @@ class TestRaBitQ(CodecContract):
         offsets *= length / np.linalg.norm(offsets, axis=1, keepdims=True)
         rows = (origins + offsets).astype(np.float32)
         codec = RaBitQ(128, 1)
-        lists = lay_out(codec.encode_rows(rows, np.zeros(200, np.int64), origins), np.array([200]))
+        lists = lay_out(codec.encode_rows(rows, np.zeros(200, np.int64), origins), np.array([200]), codec)
         query = gaussian(1, 128, seed=9)[0]
         hits = codec.scanner(lists, origins).scan(query, np.zeros(1, np.int64), 200)
         np.testing.assert_allclose(hits.scores, squares(query, rows)[hits.rows], rtol=2e-3)

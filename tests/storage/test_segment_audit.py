@@ -42,12 +42,16 @@ def partitions(change) -> dict[str, np.ndarray]:
     number = int(CODES.sizes.argmax())
     size, start = int(CODES.sizes[number]), int(CODES._partition_places[number])
     assert size > 2
+    stored = data[start : int(CODES._filled_places[number]) + size * CODES.code_size]
+    start += len(stored)
     parts = []
-    for width in CODED.footer.widths:
+    for width in CODED.footer.widths[1:]:
         parts.append(data[start : start + size * width].reshape(size, width))
         start += size * width
-    codes, rows, int8, texts = parts
+    rows, int8, texts = parts
+    codes = CODES.codec.take_up(stored, size)
     change(codes, rows.reshape(-1).view("<i8"), int8, texts.view("<u8"))
+    stored[:] = CODES.codec.lay_out(codes)
     return {"partitions": data, "digests": _digests(data, CODES._partition_places)}
 
 
@@ -123,10 +127,12 @@ def test_factors_of_codes_may_be_rounded_otherwise():
     for target in (-np.inf, np.inf):
         data = np.array(segment.sections["partitions"])
         for size, start in zip(codes.sizes.tolist(), codes._partition_places.tolist(), strict=False):
-            factors = data[start : start + size * codes.code_size].reshape(size, -1)[:, -8:]
-            floats = np.ascontiguousarray(factors).view("<f4")
+            stored = data[start : start + -(-size // 32) * 32 * codes.code_size]
+            taken = codes.codec.take_up(stored, size)
+            floats = taken[:, -8:].copy().view("<f4")
             floats[floats > 0] = np.nextafter(floats, np.float32(target))[floats > 0]  # the others are exact
-            factors[:] = floats.view(np.uint8).reshape(size, 8)
+            taken[:, -8:] = floats.view(np.uint8)
+            stored[:] = codes.codec.lay_out(taken)
         assert (data != segment.sections["partitions"]).sum() > ROWS
         lie = {"partitions": data, "digests": _digests(data, codes._partition_places)}
         audit_segment(forged(segment, sections=lie), spec)

@@ -19,14 +19,17 @@ NOTHING = Estimates(np.empty(0, np.int64), np.empty(0, np.float32))
 _ID_SIZE = 8  # bytes of a row number
 
 
-def checked_sizes(lists: CodeLists, code_size: int, origins: Float32Matrix) -> NDArray[np.int64]:
-    """Rows of each partition. Raises CorruptObjectError when they do not lie within the buffer."""
+def checked_sizes(lists: CodeLists, code_size: int, origins: Float32Matrix, block: int = 1) -> NDArray[np.int64]:
+    """Rows of each partition, whose codes come in whole blocks.
+
+    Raises CorruptObjectError when they do not lie within the buffer.
+    """
     if not len(lists.ends) == len(lists.offsets) == len(origins) > 0:
         raise CorruptObjectError("code lists: numbers of partitions differ")
     sizes = np.diff(lists.ends, prepend=0)
     if (sizes < 0).any() or (sizes > len(lists.buffer) // (code_size + _ID_SIZE)).any():
         raise CorruptObjectError("code lists: impossible numbers of rows")
-    room = len(lists.buffer) - sizes * (code_size + _ID_SIZE)
+    room = len(lists.buffer) - sizes * (code_size + _ID_SIZE) - -sizes % block * code_size
     if (lists.offsets < 0).any() or (lists.offsets > room).any():
         raise CorruptObjectError("code lists: a partition outside the buffer")
     return sizes

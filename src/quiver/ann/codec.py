@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class CodeLists(NamedTuple):
     """The codes of a segment, partition by partition. Rows stand in partition order.
 
-    In place, partition p is `codes of n rows | n row numbers as little-endian int64`, starting at byte
-    `offsets[p]` of `buffer`. The bytes stay where they are for as long as `buffer` is referenced.
+    In place, partition p is `codes of n rows as the codec lays them out | n row numbers as little-endian int64`,
+    starting at byte `offsets[p]` of `buffer`. The bytes stay where they are for as long as `buffer` is referenced.
 
     Attributes:
         ends: the row after the last of each partition, int64 of shape (count,), ascending.
@@ -66,11 +66,13 @@ class Codec(ABC):
         code_size: bytes per row.
         refined: codes are coarse enough that int8 rows, stored beside them, are worth scoring in between.
         floats: how many float32 end a code.
+        block: how many codes lie together; a partition has whole blocks of them.
     """
 
     name: ClassVar[str]
     refined: ClassVar[bool] = True
     floats: ClassVar[int] = 0
+    block: ClassVar[int] = 1
     code_size: int
 
     @classmethod
@@ -88,6 +90,14 @@ class Codec(ABC):
             partitions: the partition of each row, shape (n,).
             origins: of every partition, shape (count, dimension).
         """
+
+    def lay_out(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The codes of a partition, shape (n, code_size), as they are stored: the bytes of whole blocks."""
+        return codes.reshape(-1)
+
+    def take_up(self, stored: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+        """What `lay_out` was given: shape (count, code_size)."""
+        return stored.reshape(count, self.code_size)
 
     @abstractmethod
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:

@@ -9,6 +9,7 @@ sections (from `blocks` on) are the small ones that a search begins with: togeth
 one read of the object's end.
 
     partitions       for each partition `codes | row numbers i64 | int8 rows | texts`, starting at a multiple of 8;
+                     codes as the codec lays them out, in whole blocks of `code_block`;
                      texts are u64 pairs: where rows.parquet holds the key and the metadata of each row, so that
                      a search on a remote store need not ask for them first. Empty when the rows themselves are
                      scanned
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x89QUIVSEG"
 VERSION = 4
+CODE_BLOCKS = 4
+"""The version from which on codes may lie in blocks."""
 ALIGNMENT = 64
 BLOCK_BYTES = 1 << 16
 PARTITION_ALIGNMENT = 8
@@ -82,6 +85,7 @@ class Footer(msgspec.Struct, frozen=True):
         runs: its row groups.
         sections: by name.
         text_size: bytes of the places of a row's texts in its partition; 0 when sections of their own hold them.
+        code_block: how many codes lie together.
     """
 
     version: int
@@ -99,6 +103,7 @@ class Footer(msgspec.Struct, frozen=True):
     runs: list[Run]
     sections: dict[str, Section]
     text_size: int = 0
+    code_block: int = 1
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
@@ -106,9 +111,14 @@ class Footer(msgspec.Struct, frozen=True):
         return self.code_size, ROW_NUMBER, self.int8_size, self.text_size
 
 
-def partition_offsets(ends: NDArray[np.int64], row_bytes: int) -> NDArray[np.int64]:
-    """Where each partition starts in the section `partitions`, and where the last one ends; shape (count + 1,)."""
-    sizes = np.diff(ends, prepend=0) * row_bytes
+def partition_offsets(ends: NDArray[np.int64], widths: tuple[int, ...], code_block: int) -> NDArray[np.int64]:
+    """Where each partition starts in the section `partitions`, and where the last one ends; shape (count + 1,).
+
+    Args:
+        widths: bytes of a row in each part; the codes are the first.
+    """
+    rows = np.diff(ends, prepend=0)
+    sizes = rows * sum(widths) + -rows % code_block * widths[0]
     sizes += -sizes % PARTITION_ALIGNMENT
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 

@@ -123,8 +123,9 @@ class _Builder:
         code_size = codec.code_size if codec else 0
         int8_size = spec.dimension if refiner else 0
         text_size = segment_index.TEXT_PLACES if codec else 0
-        row_bytes = code_size + segment_index.ROW_NUMBER + int8_size + text_size
-        offsets = segment_index.partition_offsets(ends, row_bytes)
+        code_block = codec.block if codec else 1
+        widths = code_size, segment_index.ROW_NUMBER, int8_size, text_size
+        offsets = segment_index.partition_offsets(ends, widths, code_block)
         lists = CodeLists(ends, self._options.spool.array(int(offsets[-1]) if codec else 0), offsets[:-1])
         emitted = _Emitter(self, partitioner, assigned[order], lists, codec, refiner)
         emitted.run(order)
@@ -173,6 +174,7 @@ class _Builder:
             runs=emitted.layout.runs,
             sections={},
             text_size=text_size,
+            code_block=code_block,
         )
         sizes = (part.nbytes if isinstance(part, np.ndarray) else len(part) for part in sections.values())
         nbytes = len(rows_file) + sum(sizes)
@@ -357,7 +359,16 @@ class _Emitter:
             builder._options.progress("write", start + len(rows), len(order))
         self.layout = self._writer.finish()
         if self.codec is not None:
+            self._lay_out(self.codec)
             self._place_texts(self.codec.code_size + segment_index.ROW_NUMBER)
+
+    def _lay_out(self, codec: Codec) -> None:
+        """Put the codes of every partition, which stand row by row, as they are to lie."""
+        sizes = np.diff(self.lists.ends, prepend=0)
+        for size, offset in zip(sizes.tolist(), self.lists.offsets.tolist(), strict=True):
+            codes = self.lists.buffer[offset : offset + size * codec.code_size].reshape(size, -1)
+            laid_out = codec.lay_out(codes)
+            self.lists.buffer[offset : offset + len(laid_out)] = laid_out
 
     def _place_texts(self, code_bytes: int) -> None:
         """Put where the texts of every row are at the end of its partition; `code_bytes` come before int8 rows."""
@@ -367,9 +378,13 @@ class _Emitter:
         for start, end, offset in zip(
             starts.tolist(), self.lists.ends.tolist(), self.lists.offsets.tolist(), strict=True
         ):
-            at = offset + (end - start) * width
+            at = offset + (end - start) * width + self._fill(end - start)
             body = places[start:end].view(np.uint8).reshape(-1)
             self.lists.buffer[at : at + len(body)] = body
+
+    def _fill(self, size: int) -> int:
+        """Bytes that fill up the last block of codes of a partition of so many rows."""
+        return -size % self.codec.block * self.codec.code_size if self.codec else 0
 
     def _encoded(self, start: int, order: NDArray[np.int64]) -> Iterator[Float32Matrix]:
         """Vectors of the rows of the segment from `start` on, in blocks whose codes have been put in place."""
@@ -403,11 +418,11 @@ class _Emitter:
         inside = slice(low - start, high - start)
         numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
         place = int(self.lists.offsets[partition])
-        for block in (codes[inside], numbers, int8[inside]):
+        for block, fill in ((codes[inside], self._fill(size)), (numbers, 0), (int8[inside], 0)):
             width = block.shape[1]
             at = place + (low - first) * width
             self.lists.buffer[at : at + block.size] = block.reshape(-1)
-            place += size * width
+            place += size * width + fill
 
 
 class _Encoded(NamedTuple):

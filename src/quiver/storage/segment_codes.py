@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -43,17 +44,12 @@ class PartitionContents(NamedTuple):
 
 
 class SegmentCodes:
-    """What a segment index holds beside keys and metadata.
-
-    Attributes:
-        code_size: bytes of a code; 0 when the rows themselves are scanned.
-    """
+    """What a segment index holds beside keys and metadata."""
 
     def __init__(self, sections: IndexSections) -> None:
         self._sections = sections
         self._key = sections.key
         self._footer = sections.footer
-        self.code_size = sections.footer.code_size
         sections.view.on_arrival(self._distrust)
 
     @cached_property
@@ -106,22 +102,42 @@ class SegmentCodes:
         return Calibration.decode(memoryview(state)) if state else None
 
     @cached_property
+    def code_size(self) -> int:
+        """Bytes of a code; 0 when the rows themselves are scanned."""
+        return self.codec.code_size if self.codec else 0
+
+    @cached_property
     def codec(self) -> Codec | None:
-        """How the rows are encoded; None when they themselves are scanned."""
+        """How the rows are encoded; None when they themselves are scanned, or their codes lie as they did before
+        version 4 and nobody reads them any more."""
         kind = registry.codec(self._footer.codec)
         if kind is None:
-            if self.code_size:
+            if self._footer.code_size:
                 raise CorruptObjectError(f"{self._key}: codes without a codec")
             return None
+        if kind.block != self._footer.code_block:
+            if self._footer.version >= segment_index.CODE_BLOCKS:
+                raise CorruptObjectError(f"{self._key}: codes do not lie as its codec lays them out")
+            return None
         codec = kind.decode(self._sections.section("codec"), self._footer.dimension)
-        if codec.code_size != self.code_size:
+        if codec.code_size != self._footer.code_size:
             raise CorruptObjectError(f"{self._key}: codes are not of the codec's size")
         return codec
 
     @cached_property
     def _partition_places(self) -> NDArray[np.int64]:
         """Where each partition starts in its section, and where the last one ends."""
-        return segment_index.partition_offsets(self.ends, sum(self._footer.widths))
+        return segment_index.partition_offsets(self.ends, self._footer.widths, self._footer.code_block)
+
+    @cached_property
+    def _fills(self) -> NDArray[np.int64]:
+        """Bytes that fill up the last block of codes of each partition."""
+        return -self.sizes % self._footer.code_block * self._footer.code_size
+
+    @cached_property
+    def _filled_places(self) -> NDArray[np.int64]:
+        """Where each partition would start if nothing filled up its blocks."""
+        return self._partition_places[:-1] + self._fills
 
     @cached_property
     def _partitions(self) -> NDArray[np.uint8]:
@@ -156,7 +172,7 @@ class SegmentCodes:
     @cached_property
     def refiner(self) -> Refiner | None:
         """Scores int8 rows; None when there are none."""
-        if not self._footer.int8_size:
+        if not self._footer.int8_size or self.codec is None:
             return None
         return Refiner.decode(self._sections.section("refiner"), self._footer.dimension)
 
@@ -197,14 +213,14 @@ class SegmentCodes:
             self._partition_verified[first:end] = False
 
     def contents(self, partition: int) -> PartitionContents:
-        """Views of a partition that was verified, in a segment that has codes."""
+        """A partition that was verified, in a segment that has codes."""
         size, widths = int(self.sizes[partition]), self._footer.widths[:3]
-        ends = int(self._partition_places[partition]) + np.cumsum([0, *widths]) * size
-        codes, rows, int8 = (
-            self._partitions[start:end].reshape(size, width)
-            for start, end, width in zip(ends, ends[1:], widths, strict=False)
-        )
-        return PartitionContents(codes, rows.reshape(-1).view("<i8"), int8)
+        start, behind = int(self._partition_places[partition]), int(self._filled_places[partition])
+        ends = behind + np.cumsum([widths[0], *widths[1:]]) * size
+        rows, int8 = (self._partitions[first:end] for first, end in pairwise(ends.tolist()))
+        codes = self._partitions[start : ends[0]]
+        taken = self.codec.take_up(codes, size) if self.codec else codes.reshape(size, widths[0])
+        return PartitionContents(taken, rows.view("<i8"), int8.reshape(size, widths[2]))
 
     def int8_rows(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """A copy of some int8 rows, shape (len(rows), dimension), in partitions that were verified."""
@@ -234,10 +250,10 @@ class SegmentCodes:
     def _pick_places(self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64]) -> bool:
         """Copy the last part of rows; whether all their partitions were verified."""
         before = sum(self._footer.widths[:-1])
-        return pick_parts(self._partitions, self._partition_places, self.ends, verified, before, rows, out)
+        return pick_parts(self._partitions, self._filled_places, self.ends, verified, before, rows, out)
 
     @cached_property
     def _int8_shifts(self) -> NDArray[np.int64]:
         """Where the int8 rows of each partition would start if those of all rows before it stood before them."""
-        before = self._partition_places[:-1] + self.sizes * sum(self._footer.widths[:2])
+        before = self._filled_places + self.sizes * sum(self._footer.widths[:2])
         return before - self.starts * self._footer.int8_size

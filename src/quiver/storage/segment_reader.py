@@ -134,7 +134,7 @@ class SegmentReader:
             raise CorruptObjectError(f"{self._key}: impossible sizes in the footer")
         if footer.text_size not in ((0, TEXT_PLACES) if footer.code_size else (0,)):
             raise CorruptObjectError(f"{self._key}: impossible sizes in the footer")
-        if footer.rows < 1 or not 0 < footer.block_bytes <= _LARGEST_BLOCK:
+        if footer.rows < 1 or not 0 < footer.block_bytes <= _LARGEST_BLOCK or not 0 < footer.code_block <= 1024:
             raise CorruptObjectError(f"{self._key}: impossible numbers in the footer")
         position = 0
         for run in footer.runs:

@@ -6,6 +6,7 @@ Neighbor Search, SIGMOD 2024. Codes are scanned in C (native/scan.h), in place.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _SEED = struct.Struct("<Q")
 _VANISHING = np.finfo(np.float32).eps
 _FACTORS = np.dtype([("square", "<f4"), ("factor", "<f4")])
+_BLOCK = 32  # codes, as in native/kernels.h
 
 
 class RaBitQ(Codec):
@@ -35,6 +37,7 @@ class RaBitQ(Codec):
 
     name: ClassVar[str] = "rabitq"
     floats: ClassVar[int] = 2
+    block: ClassVar[int] = _BLOCK
 
     def __init__(self, dimension: int, seed: int) -> None:
         self._dimension, self._seed = dimension, seed
@@ -61,8 +64,20 @@ class RaBitQ(Codec):
             codes[block, -_FACTORS.itemsize :] = _factors(turned)[:, None].view(np.uint8)
         return codes
 
+    def lay_out(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return in_blocks(codes)
+
+    def take_up(self, stored: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+        blocks = stored.reshape(-1, _BLOCK * self.code_size)
+        steps = self.code_size - _FACTORS.itemsize
+        first, last = blocks[:, : _BLOCK * steps].reshape(-1, steps, 2, _BLOCK // 2).transpose(2, 0, 1, 3)
+        signs = np.concatenate([first & 15 | last << 4, first >> 4 | last & 240], axis=2).transpose(0, 2, 1)
+        factors = np.ascontiguousarray(blocks[:, _BLOCK * steps :]).view("<f4").reshape(-1, 2, _BLOCK)
+        floats = np.ascontiguousarray(factors.transpose(0, 2, 1)).view(np.uint8)
+        return np.concatenate([signs, floats], axis=2).reshape(-1, self.code_size)[:count]
+
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
-        checked_sizes(lists, self.code_size, origins)
+        checked_sizes(lists, self.code_size, origins, _BLOCK)
         return RaBitQScanner(lists, origins, self._rotation)
 
     def encode(self) -> bytes:
@@ -72,6 +87,21 @@ class RaBitQ(Codec):
     def decode(cls, state: memoryview, dimension: int) -> Self:
         (seed,) = _SEED.unpack(unpack(state, dimension, _SEED.size, "rabitq"))
         return cls(dimension, seed)
+
+
+def in_blocks(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Codes of shape (n, size) in blocks of 32, as native/scan.h describes them, the last filled up with zeros."""
+    count, size = codes.shape
+    blocks = np.zeros((-(-count // _BLOCK), _BLOCK, size), np.uint8)
+    blocks.reshape(-1, size)[:count] = codes
+    signs = blocks[:, :, : -_FACTORS.itemsize].transpose(0, 2, 1)
+    first, last = signs[:, :, : _BLOCK // 2], signs[:, :, _BLOCK // 2 :]
+    halves = np.stack([first & 15 | last << 4, first >> 4 | last & 240], axis=2)
+    floats = np.ascontiguousarray(blocks[:, :, -_FACTORS.itemsize :]).view("<f4").transpose(0, 2, 1)
+    parts = halves, np.ascontiguousarray(floats).view(np.uint8)
+    return np.concatenate(
+        [part.reshape(len(blocks), math.prod(part.shape[1:])) for part in parts], axis=1
+    ).reshape(-1)
 
 
 class RaBitQScanner(Scanner):

@@ -13,9 +13,9 @@ in a fixed order and multiplications are not fused with additions, so that all v
 #endif
 
 #define MOST_COMPONENTS 65536
-#define FACTORS_SIZE 8     /* bytes behind the signs of a code: two floats */
-#define ROW_NUMBER_SIZE 8  /* bytes */
-#define QUERY_BITS 4       /* to which a query's coordinates are rounded for the scan */
+#define MOST_SCANNED 4096  /* components of rows with codes: their counts fit 16 bits */
+#define FACTORS_SIZE 8     /* bytes of a code that are no signs: two floats */
+#define BLOCK_CODES 32     /* codes that lie together */
 #define LANES 8            /* partial sums of a distance */
 
 /* The nearest rows so far, a heap with the farthest first: by score, then by row number. */
@@ -25,26 +25,24 @@ typedef struct {
     size_t limit, count;
 } Nearest;
 
-/* One partition to scan: `codes of size rows | row numbers`. */
+/* One partition to scan: its blocks of codes, and the number of its first row. */
 typedef struct {
     const uint8_t *codes;
     const float *origin;
     size_t size;
+    uint64_t row;
 } Part;
 
-/* What is scanned. The query has zeros behind it up to 64 * words numbers. Scratch, all of it zeros: `placed` for as
-many numbers; `planes` for QUERY_BITS planes of `plane_words` words, an even number; `split` for four times as many
-bytes. */
+/* What is scanned. The query has zeros behind it up to 8 * steps numbers. Scratch, of zeros: `placed` for as many numbers and
+`levels`, a byte for each, both for an even number of steps; `tables` of 32 bytes a step. */
 typedef struct {
     const float *query;
-    size_t dimension, words, plane_words, code_size;
+    size_t dimension, steps, code_size;
     const Part *parts;
     size_t part_count;
     const uint8_t *allowed; /* a byte per row, or NULL */
-    uint64_t rows;
     float *placed;
-    uint64_t *planes;
-    uint8_t *split;
+    uint8_t *levels, *tables;
 } Scan;
 
 /* An orthogonal map of `steps` steps over a grid of `height` x `width`; `stride` is the width in whole vectors.
@@ -58,8 +56,8 @@ typedef struct {
 /* One set of kernels. */
 typedef struct {
     const char *name;
-    /* Score the parts; false when a row number is out of range. */
-    int (*scan)(const Scan *, Nearest *);
+    /* Score the parts. */
+    void (*scan)(const Scan *, Nearest *);
     void (*rotate)(const Turn *, float *row);
     /* The query's components, in float64, are followed by zeros up to a whole number of lanes. `rows` may lie at any
     address. */

@@ -1,5 +1,5 @@
 /* rabitq_scan, rotate and nearest as Python calls them. Every size and place is checked before the GIL is released,
-and what was checked is copied, so that no other thread can change it. Row numbers are checked as they are read. */
+and what was checked is copied, so that no other thread can change it. */
 #include <math.h>
 #include <string.h>
 
@@ -24,7 +24,7 @@ static int hold_scan(Held *held, PyObject *const *args, ScanArrays *arrays) {
 /* Whether the shapes of the arrays agree. */
 static int fits(const ScanArrays *arrays, Scan *scan) {
     Py_ssize_t count = arrays->origins->shape[0], dimension = arrays->query->shape[0];
-    if (dimension < 1 || dimension > MOST_COMPONENTS || arrays->origins->shape[1] != dimension)
+    if (dimension < 1 || dimension > MOST_SCANNED || arrays->origins->shape[1] != dimension)
         return 0;
     if (arrays->offsets->shape[0] != count || arrays->ends->shape[0] != count)
         return 0;
@@ -36,18 +36,16 @@ static int fits(const ScanArrays *arrays, Scan *scan) {
     if (rows < 0 || (arrays->allowed && arrays->allowed->shape[0] != rows))
         return 0;
     scan->dimension = (size_t)dimension;
-    scan->words = ((size_t)dimension + 63) / 64;
-    scan->plane_words = (scan->words + 1) / 2 * 2;
-    scan->code_size = ((size_t)dimension + 7) / 8 + FACTORS_SIZE;
-    scan->rows = (uint64_t)rows;
+    scan->steps = ((size_t)dimension + 7) / 8;
+    scan->code_size = scan->steps + FACTORS_SIZE;
     scan->part_count = (size_t)arrays->partitions->shape[0];
     scan->allowed = arrays->allowed ? arrays->allowed->buf : NULL;
     return 1;
 }
 
-/* Where a partition lies; false when it is not one, or not within the codes. */
+/* Where a partition lies; false when it is not one, or its blocks are not within the codes, or its rows not among all. */
 static int find_part(const ScanArrays *arrays, const Scan *scan, size_t number, Part *part) {
-    int64_t partition, ends[2] = {0, 0}, offset;
+    int64_t partition, ends[2] = {0, 0}, offset, rows;
     memcpy(&partition, (const char *)arrays->partitions->buf + 8 * number, sizeof partition);
     if (partition < 0 || partition >= arrays->ends->shape[0])
         return 0;
@@ -55,12 +53,13 @@ static int find_part(const ScanArrays *arrays, const Scan *scan, size_t number, 
         memcpy(ends, (const char *)arrays->ends->buf + 8 * (partition - 1), sizeof *ends);
     memcpy(ends + 1, (const char *)arrays->ends->buf + 8 * partition, sizeof *ends);
     memcpy(&offset, (const char *)arrays->offsets->buf + 8 * partition, sizeof offset);
-    if (ends[0] < 0 || ends[1] < ends[0] || offset < 0 || offset > arrays->codes->len)
+    memcpy(&rows, (const char *)arrays->ends->buf + 8 * (arrays->ends->shape[0] - 1), sizeof rows);
+    if (ends[0] < 0 || ends[1] < ends[0] || ends[1] > rows || offset < 0 || offset > arrays->codes->len)
         return 0;
-    uint64_t size = (uint64_t)(ends[1] - ends[0]);
-    uint64_t room = (uint64_t)(arrays->codes->len - offset) / (scan->code_size + ROW_NUMBER_SIZE);
-    if (size > room)
+    uint64_t size = (uint64_t)(ends[1] - ends[0]), blocks = (size + BLOCK_CODES - 1) / BLOCK_CODES;
+    if (blocks > (uint64_t)(arrays->codes->len - offset) / (scan->code_size * BLOCK_CODES))
         return 0;
+    part->row = (uint64_t)ends[0];
     part->codes = (const uint8_t *)arrays->codes->buf + offset;
     part->origin = (const float *)arrays->origins->buf + (size_t)partition * scan->dimension;
     part->size = (size_t)size;
@@ -69,17 +68,17 @@ static int find_part(const ScanArrays *arrays, const Scan *scan, size_t number, 
 
 /* Scratch of a scan in one piece, to be freed; NULL without memory. */
 static void *lay_out(Scan *scan, const float *query) {
-    size_t floats = 64 * scan->words * sizeof(float), parts = scan->part_count * sizeof *scan->parts;
-    size_t planes = QUERY_BITS * scan->plane_words * sizeof *scan->planes;
-    char *memory = PyMem_RawCalloc(1, parts + 5 * planes + 2 * floats);
+    size_t numbers = (scan->steps + 1) / 2 * 16, floats = numbers * sizeof(float);
+    size_t parts = scan->part_count * sizeof *scan->parts;
+    char *memory = PyMem_RawCalloc(1, parts + 2 * floats + numbers + 32 * scan->steps);
     if (!memory)
         return NULL;
     scan->parts = (Part *)memory;
-    scan->planes = (uint64_t *)(memory + parts);
-    scan->split = (uint8_t *)memory + parts + planes;
-    scan->placed = (float *)(memory + parts + 5 * planes);
-    scan->query = (float *)(memory + parts + 5 * planes + floats);
-    memcpy(memory + parts + 5 * planes + floats, query, scan->dimension * sizeof *query);
+    scan->placed = (float *)(memory + parts);
+    scan->query = (float *)(memory + parts + floats);
+    scan->levels = (uint8_t *)memory + parts + 2 * floats;
+    scan->tables = scan->levels + numbers;
+    memcpy(memory + parts + floats, query, scan->dimension * sizeof *query);
     return memory;
 }
 
@@ -99,10 +98,10 @@ static PyObject *run_scan(const ScanArrays *arrays) {
     }
     Nearest found = {arrays->rows->buf, arrays->scores->buf, (size_t)arrays->rows->shape[0], 0};
     Py_BEGIN_ALLOW_THREADS
-    good = kernels->scan(&scan, &found);
+    kernels->scan(&scan, &found);
     Py_END_ALLOW_THREADS
     PyMem_RawFree(memory);
-    return good ? PyLong_FromSize_t(found.count) : refuse("scan: the number of a row that is not there");
+    return PyLong_FromSize_t(found.count);
 }
 
 PyObject *rabitq_scan(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {

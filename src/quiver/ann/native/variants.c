@@ -5,9 +5,9 @@
 #include "scan_avx2.h"
 #endif
 
-#define VARIANT(set, target, cut, count_codes)                                                                                      \
-    target static int scan_##set(const Scan *scan, Nearest *nearest) {                                               \
-        return scan_body(scan, nearest, cut, count_codes);                                                        \
+#define VARIANT(set, target, tabulate, count_codes)                                                               \
+    target static void scan_##set(const Scan *scan, Nearest *nearest) {                                           \
+        scan_body(scan, nearest, tabulate, count_codes);                                                          \
     }                                                                                                             \
     target static void rotate_##set(const Turn *turn, float *row) { rotate_body(turn, row); }                     \
     target static void cosine_##set(const double *query, const uint8_t *const *rows, size_t count,                \
@@ -32,18 +32,15 @@
     static const Kernels kernels_##set = {#set,        scan_##set,   rotate_##set,  cosine_##set, euclidean_##set, \
                                           norms_##set, refine_##set, squares_##set};
 
-VARIANT(plain, , cut_words, count_words)
+VARIANT(plain, , tabulate_plain, count_plain)
 
 #ifdef __x86_64__
-VARIANT(popcnt, __attribute__((target("popcnt"))), cut_words, count_words)
-VARIANT(avx2, AVX2, cut_avx2, count_avx2)
-const Kernels *const every_variant[] = {&kernels_plain, &kernels_popcnt, &kernels_avx2};
+VARIANT(avx2, AVX2, tabulate_avx2, count_avx2)
+const Kernels *const every_variant[] = {&kernels_plain, &kernels_avx2};
 
 int variants_here(void) {
     __builtin_cpu_init();
-    if (!__builtin_cpu_supports("popcnt"))
-        return 1;
-    return __builtin_cpu_supports("avx2") ? 3 : 2;
+    return __builtin_cpu_supports("avx2") ? 2 : 1;
 }
 #else
 const Kernels *const every_variant[] = {&kernels_plain};
