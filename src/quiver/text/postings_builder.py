@@ -1,15 +1,20 @@
-"""Makes the postings of one text field of one segment."""
+"""Makes the postings of one text field of one segment: docs/formats.md, "Text postings"."""
 
 from __future__ import annotations
 
-from collections import Counter
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-import numpy as np
+from quiver.text._kernels import Inverter
+from quiver.text.analysis import ANALYSIS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+VERSION = 1
+HEAD = struct.Struct("<HHIIIQQQ")
+"""Version, version of the analysis, rows, rows with a term, blocks of the dictionary, terms of all rows, bytes of the
+lists, bytes of the lengths. Ends of the blocks (u64), ends of the separators (u32) and the separators follow."""
 
 
 class FieldPostings(NamedTuple):
@@ -17,7 +22,7 @@ class FieldPostings(NamedTuple):
 
     Attributes:
         head: small; every search of the field begins with it.
-        body: dictionary, lists and lengths, of which a search reads parts.
+        body: lists, lengths and dictionary, of which a search reads parts.
     """
 
     head: bytes
@@ -28,23 +33,20 @@ class PostingsBuilder:
     """Takes rows in ascending order; memory grows with the postings, at a few bytes for each."""
 
     def __init__(self) -> None:
-        self._lists: dict[str, list[tuple[int, int]]] = {}
-        self._lengths: dict[int, int] = {}
+        self._inverter = Inverter()
 
     def add(self, row: int, terms: Sequence[str]) -> None:
-        """Add a row; one without terms may be left out. ValueError when rows do not ascend."""
-        if self._lengths and row <= next(reversed(self._lengths)):
-            raise ValueError(f"row {row} does not come after the one before")
-        if not terms:
-            return
-        self._lengths[row] = min(len(terms), 65535)
-        for term, frequency in Counter(terms).items():
-            self._lists.setdefault(term, []).append((row, frequency))
+        """Add a row; one without terms may be left out. ValueError when rows do not ascend.
+
+        Args:
+            row: its number, below 2**31 - 2.
+            terms: as an analyzer gives them; none has more than 256 bytes of UTF-8.
+        """
+        self._inverter.add(row, terms)
 
     def finish(self, rows: int) -> FieldPostings:
         """The postings of a segment of this many rows; the builder is of no use afterwards."""
-        lengths = np.zeros(rows, "<u2")
-        lengths[list(self._lengths)] = list(self._lengths.values())
-        body = msgspec.msgpack.encode([lengths.tobytes(), self._lists])
-        head = msgspec.msgpack.encode([rows, len(self._lengths), int(lengths.sum()), len(body)])
-        return FieldPostings(head, body)
+        documents, tokens, lists, lengths, body, block_ends, ends, separators = self._inverter.finish(rows)
+        blocks = len(block_ends) // 8
+        head = HEAD.pack(VERSION, ANALYSIS_VERSION, rows, documents, blocks, tokens, lists, lengths)
+        return FieldPostings(b"".join([head, block_ends, ends, separators]), body)
