@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 class DamagedError(Exception):
     """Stored bytes are inconsistent."""
 
+def split_words(text: str, marks: bytes, pairs: bool, /) -> list[str]:
+    """The words of a text as words.py defines them.
+
+    Args:
+        text: ASCII, or in the spelling of NFKC with case folded.
+        marks: a bit for each character from 0 on, set for combining marks.
+        pairs: whether neighbouring characters of Chinese, Japanese and Korean become overlapping pairs; else each
+            character of Han and Hiragana is a word, and Katakana and Hangul are letters like others.
+    """
+
 class Inverter:
-    """Takes the terms of rows; the memory it needs is a few bytes for each posting and some fifty for each term."""
+    """Takes the terms of rows; the memory it needs is a few bytes a posting and some fifty a term."""
 
     def add(self, row: int, terms: Sequence[str], /) -> None:
         """Add a row, which comes after all others. A term has at most 256 bytes."""
@@ -25,13 +35,13 @@ class Inverter:
         """
 
 def find_block(separators: memoryview, ends: memoryview, term: bytes, /) -> int:
-    """The number of the dictionary's block that may hold a term; -1 for none, or when the ends are inconsistent."""
+    """The number of the dictionary's block that may hold a term; -1 for none, or for inconsistent ends."""
 
 def find_term(block: memoryview, term: bytes, /) -> tuple[int, int, int]:
     """How many rows hold a term, and the range of its list; zeros when the block does not have it."""
 
 def overlap(list_: memoryview, frequency: int, rows: int, wanted: NDArray[np.int64], /) -> int:
-    """How many of the rows `wanted`, ascending, are in a list of `frequency` postings in a segment of `rows` rows."""
+    """How many of the rows `wanted`, ascending, are in a list of `frequency` postings; `rows` are in the segment."""
 
 def search(
     lists: list[memoryview],

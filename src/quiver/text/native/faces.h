@@ -9,6 +9,7 @@
 /* Raised for stored bytes that are inconsistent. */
 extern PyObject *damaged_error;
 
+PyObject *split_words(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *find_block(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *find_term(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *overlap(PyObject *module, PyObject *const *args, Py_ssize_t given);

@@ -4,6 +4,7 @@
 PyObject *damaged_error;
 
 static PyMethodDef methods[] = {
+    {"split_words", _PyCFunction_CAST(split_words), METH_FASTCALL, NULL},
     {"find_block", _PyCFunction_CAST(find_block), METH_FASTCALL, NULL},
     {"find_term", _PyCFunction_CAST(find_term), METH_FASTCALL, NULL},
     {"overlap", _PyCFunction_CAST(overlap), METH_FASTCALL, NULL},
