@@ -41,7 +41,7 @@ def find_term(block: memoryview, term: bytes, /) -> tuple[int, int, int]:
     """How many rows hold a term, and the range of its list; zeros when the block does not have it."""
 
 def overlap(list_: memoryview, frequency: int, rows: int, wanted: NDArray[np.int64], /) -> int:
-    """How many of the rows `wanted`, ascending, are in a list of `frequency` postings; `rows` are in the segment."""
+    """How many of the rows `wanted`, ascending, are in a list of `frequency` postings; the segment has `rows`."""
 
 def search(
     lists: list[memoryview],

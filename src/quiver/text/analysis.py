@@ -4,8 +4,8 @@ All of them are pure functions of the text. A change that gives a text other ter
 
 * standard: the words of words.py; no stemming, no stop words.
 * en fr es pt it de nl: words without stop words, by their Snowball stems; articles before an apostrophe are cut.
-* zh ja ko: neighbouring Chinese, Japanese and Korean characters as overlapping pairs, one without a neighbour alone; all
-  else as in standard. So a query of one such character finds only where it stands alone.
+* zh ja ko: neighbouring Chinese, Japanese and Korean characters as overlapping pairs, one without a neighbour alone;
+  all else as in standard. So a query of one such character finds only where it stands alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Analyzer(ABC):
 
     @abstractmethod
     def terms(self, text: str) -> list[str]:
-        """The terms in the order of the text, with repetitions; none is empty or has more than 256 bytes of UTF-8."""
+        """The terms in the order of the text, repeated as there; each has 1 to 256 bytes of UTF-8."""
 
 
 @cache

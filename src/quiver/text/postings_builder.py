@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 VERSION = 1
 HEAD = struct.Struct("<HHIIIQQQ")
 """Version, version of the analysis, rows, rows with a term, blocks of the dictionary, terms of all rows, bytes of
-the lists, bytes of the lengths. Ends of the blocks (u64), ends of the separators (u32) and the separators follow."""
+the lists and of the lengths. Ends of the blocks (u64), ends of the separators (u32) and the separators follow."""
 
 
 class FieldPostings(NamedTuple):
