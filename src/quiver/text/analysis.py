@@ -3,9 +3,9 @@
 All of them are pure functions of the text. A change that gives a text other terms raises ANALYSIS_VERSION.
 
 * standard: the words of words.py; no stemming, no stop words.
-* en fr es pt it de nl: words without stop words, by their Snowball stems; articles before an apostrophe are cut.
-* zh ja ko: neighbouring Chinese, Japanese and Korean characters as overlapping pairs, one without a neighbour alone;
-  all else as in standard. So a query of one such character finds only where it stands alone.
+* en fr es pt it de nl: the Snowball stems of words that are no stop words; articles before an apostrophe are cut.
+* zh ja ko: neighbouring Chinese, Japanese and Korean characters as overlapping pairs, one without a neighbour
+  alone; all else as in standard. So a query of one such character finds only where it stands alone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """BM25 as Lucene has it: the numbers that every segment and the tail have to agree on, bit for bit.
 
 A term's part of a row's score is `weight * (tf / (tf + norm))`, where `norm` is
-`k1 * (1 - b + b * (length / average length))`, in float64 and in this order of operations; a score is the sum of the
-parts in the order of the query's distinct terms, from 0.0.
+`k1 * (1 - b + b * (length / average length))`, in float64 and in this order of operations. A score is the sum of
+the parts in the order of the query's distinct terms, from 0.0.
 """
 
 from __future__ import annotations

@@ -223,6 +223,8 @@ class Postings:
         """The bytes of the lists, and the lengths of all rows."""
         ranges = list(zip(lists.starts.tolist(), lists.ends.tolist(), strict=True))
         *data, lengths = self._body.bytes_at([*ranges, self._lengths])
+        if len(lengths) != self._lengths[1] - self._lengths[0]:
+            raise CorruptObjectError("the body of postings is too short")
         return data, lengths
 
 

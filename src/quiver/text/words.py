@@ -5,12 +5,12 @@ direction and variation marks) are left out, and a curly apostrophe is a straigh
 "café".
 
 A word is a run of letters, digits and marks that begins with a letter or a digit. Two runs are one word when an
-apostrophe stands between them and a letter comes after it (don't, l'homme), or a point or a comma between ASCII digits
-(3.14, 1,000). So host names, file names and snake_case fall into their parts, each of which can be searched for. Of a
-longer word the first 64 characters remain, in documents and in queries alike.
+apostrophe stands between them and a letter comes after it (don't, l'homme), or a point or a comma between ASCII
+digits (3.14, 1,000). So host names, file names and snake_case fall into their parts, each of which can be searched
+for. Of a longer word the first 64 characters remain, in documents and in queries alike.
 
-Han and Hiragana, which have no spaces between words, are a word for each character in `words`. In `words_and_pairs` they,
-Katakana and Hangul are overlapping pairs of neighbours, or a character that has no neighbour.
+Han and Hiragana, which have no spaces between words, are a word for each character in `words`. In
+`words_and_pairs` they, Katakana and Hangul are overlapping pairs of neighbours, or a character without neighbours.
 """
 
 from __future__ import annotations
