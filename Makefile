@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
-NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch])
+NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch] src/quiver/text/native/*.[ch])
 
 .PHONY: help venv native serve test check bench soak soak-stores azurite lock clean
 .DEFAULT_GOAL := help
@@ -89,5 +89,5 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 
 clean: ## remove .venv and every cache (never your data)
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
-	rm -f src/quiver/ann/_kernels.*.so
+	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

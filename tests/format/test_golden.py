@@ -14,8 +14,8 @@ import xxhash
 
 from asynchronous import asynchronous
 from engine.contract import list_all
-from format.golden.write import STRUCTURES, grid
-from quiver.engine.engine import Query
+from format.golden.write import STRUCTURES, TEXTS_ID, grid
+from quiver.engine.engine import Query, TextFieldStatus, TextQuery
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.fsck import check_index
 from quiver.engine.native.settings import NativeSettings
@@ -24,7 +24,7 @@ from quiver.format import checkpoint, envelope, paths, segment_index
 from quiver.model.errors import UnsupportedFormatError
 from quiver.model.filter_parser import parse_filter
 from quiver.model.runtime import SystemRuntime
-from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.model.types import DistanceMetric, IndexSpec, TextField
 from quiver.objectstore.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -82,6 +82,34 @@ async def assert_reads_all(index: NativeIndex) -> None:
     assert odd.keys == ["d", "f", "\u00e9"]
     found = await index.get(["a", "c", "b", "e"], vectors=True, metadata=True)
     assert {row.key: row.vector.tolist() for row in found.rows} == {"b": [2, 0, 0, 0.5], "e": [3, 0, 0, 0.5]}
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if int(version[1:]) >= 4])
+@asynchronous
+async def test_texts_of_a_golden_root_are_found(version, runtime):
+    index = await opened(objects(version), runtime, TEXTS_ID)
+    note, tags = TextField("note", "en"), TextField("tags")
+    assert list(await index.text_fields()) == [TextFieldStatus(note, True), TextFieldStatus(tags, False)]
+    hits = await index.query(Query(None, 9, texts=(TextQuery("note", "x"),)))
+    assert hits.keys == ["b", "c", "d"]
+    assert len(set(hits.scores)) == 1
+    await index.maintenance.compact_all()
+    hits = await index.query(Query(None, 9, texts=(TextQuery("tags", "d all"),)))
+    assert hits.keys == ["d", "b", "c"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@asynchronous
+async def test_rows_of_a_golden_root_are_found_by_a_text_field_of_today(version, runtime):
+    index = await opened(objects(version), runtime)
+    field = TextField("tags")
+    await index.configure_texts([field])
+    assert list(await index.text_fields()) == [TextFieldStatus(field, False)]
+    await index.maintenance.compact_all()
+    hits = await index.query(Query(None, 9, texts=(TextQuery("tags", "d"),)))
+    assert hits.keys == ["d"]
+    hits = await index.query(Query(None, 9, texts=(TextQuery("tags", "all"),)))
+    assert sorted(hits.keys) == sorted(ROWS)
 
 
 def test_there_is_a_golden_root_of_the_present_format():

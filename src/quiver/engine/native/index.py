@@ -16,6 +16,7 @@ from quiver.engine.engine import (
     Loaded,
     Lookup,
     Query,
+    TextFieldStatus,
 )
 from quiver.engine.native.burial import bury
 from quiver.engine.native.export import batches_of
@@ -27,7 +28,9 @@ from quiver.engine.native.searcher import search
 from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
-from quiver.format import paths, rows
+from quiver.engine.native.text_fields import refusal
+from quiver.engine.native.text_search import search_texts
+from quiver.format import paths, rows, text_change
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.progress import no_progress
 from quiver.storage.commit_log import CommitLog, LogSealedError
@@ -43,9 +46,11 @@ if TYPE_CHECKING:
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
-    from quiver.model.types import IndexSpec, VectorBatch
+    from quiver.model.types import IndexSpec, TextField, VectorBatch
     from quiver.objectstore.store import ObjectStore
+    from quiver.storage.group_commit import Commit
 
+_INLINE_TEXTS = 256  # rows
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
 
 
@@ -104,10 +109,18 @@ class NativeIndex(Index):
     # ---------------------------------------------------------------- writes
 
     async def put(self, batch: VectorBatch) -> int:
-        return await self._append(PartKind.PUT, rows.encode_put(batch))
+        return (await self._append(PartKind.PUT, rows.encode_put(batch))).slot
 
     async def delete(self, keys: Sequence[str]) -> int:
-        return await self._append(PartKind.DELETE, rows.encode_delete(keys))
+        return (await self._append(PartKind.DELETE, rows.encode_delete(keys))).slot
+
+    async def configure_texts(self, add: Sequence[TextField] = (), delete: Sequence[str] = ()) -> int:
+        commit = await self._append(PartKind.CONFIGURE, text_change.encode(add, delete))
+        if commit.result:
+            raise refusal(*commit.result)
+        if add:
+            self.maintenance.backfill()
+        return commit.slot
 
     async def seal(self) -> None:
         """Append the last entry; its checkpoint names no segment, so that garbage collection takes them all."""
@@ -117,7 +130,7 @@ class NativeIndex(Index):
                 await self._append(PartKind.SEAL, b"", check=False)
         await bury(self.store, self.runtime, self.index_id)
 
-    async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> int:
+    async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> Commit:
         if check:
             self.maintenance.admit()
         try:
@@ -125,7 +138,7 @@ class NativeIndex(Index):
         except LogSealedError:
             raise IndexSealedError from None
         self.maintenance.after_commit()
-        return commit.slot
+        return commit
 
     # ---------------------------------------------------------------- reads
 
@@ -165,9 +178,16 @@ class NativeIndex(Index):
 
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         def work(snapshot: Snapshot, _: None) -> Hits:
-            return search(snapshot, self.spec, query)
+            return search_texts(snapshot, self.spec, query) if query.texts else search(snapshot, self.spec, query)
 
-        return await self.snapshots.read(work, _nothing, self.runtime.offload, self._is_heavy, freshness)
+        heavy = _is_heavy_text if query.texts else self._is_heavy
+        return await self.snapshots.read(work, _nothing, self.runtime.offload, heavy, freshness)
+
+    async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
+        state = self.state
+        return await self.snapshots.see(
+            lambda: [TextFieldStatus(field, state.is_active(field)) for field in state.texts], freshness
+        )
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:
@@ -188,6 +208,11 @@ class NativeIndex(Index):
             rows = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
             self._weighed = names, rows
         return (self._weighed[1] + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK
+
+
+def _is_heavy_text(snapshot: Snapshot) -> bool:
+    """The same for a query with texts, by the rows that there are."""
+    return snapshot.tail.rows + sum(segment.reader.rows for segment in snapshot.segments) >= _INLINE_TEXTS
 
 
 def _nothing() -> None:

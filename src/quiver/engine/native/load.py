@@ -14,8 +14,16 @@ import numpy as np
 from pyroaring import BitMap
 
 from quiver.engine.engine import Loaded
-from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
-from quiver.engine.native.reservation import check_reserved, is_reserved, published, reserve
+from quiver.engine.native.flush import (
+    TextsChangedError,
+    begin,
+    build_options,
+    bury,
+    publish,
+    store_segment,
+    store_tail,
+)
+from quiver.engine.native.reservation import check_reserved, is_reserved, published, release, reserve
 from quiver.format.keys import key_hashes
 from quiver.model.errors import MissingObjectError
 from quiver.objectstore.store import ObjectNotFoundError
@@ -45,14 +53,19 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
     if not spooled.rows:
         return Loaded(0, snapshot.commit)
     source = await index.runtime.offload(spooled.source)
-    options = await build_options(index, snapshot, progress)
-    built = await index.runtime.offload(build_segment, source, index.spec, options)
-    loaded = await store_segment(index, await reserve(index), built)
-    index.runtime.reach("load:written")
-    reader = await index.snapshots.open(loaded)
     while True:
-        commit = await _publish(index, loaded, reader, spooled.nbytes)
-        if commit is not None:
+        options = await build_options(index, snapshot, progress)
+        built = await index.runtime.offload(build_segment, source, index.spec, options)
+        loaded = await store_segment(index, await reserve(index), built)
+        index.runtime.reach("load:written")
+        reader = await index.snapshots.open(loaded)
+        try:
+            while (commit := await _publish(index, loaded, reader, spooled.nbytes)) is None:
+                pass
+        except TextsChangedError:
+            await release(index, loaded.id)
+            snapshot = await index.snapshots.take()
+        else:
             index.runtime.reach("load:published")
             return Loaded(loaded.rows, commit)
 
@@ -62,6 +75,7 @@ async def _publish(index: NativeIndex, loaded: SegmentRef, reader: SegmentReader
     async with index.maintenance.publishing:
         draft = await begin(index)
         check_reserved(draft.contents.reserved, loaded.id)
+        draft.check_texts(loaded)
         supersede = partial(_supersede, draft.snapshot.segments, reader)
         try:
             segments = await index.snapshots.complete(supersede, index.runtime.offload)

@@ -22,6 +22,7 @@ from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
+    from quiver.engine.native.state import SegmentRef
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
@@ -91,6 +92,18 @@ class Maintenance:
             self._start(Job.FLUSH)
         self._stage = stage
 
+    def backfill(self) -> None:
+        """Make text fields searchable that are not, aside, unless that is left to other nodes.
+
+        A checkpoint that knows of them, then segments written anew that lack them.
+        """
+        if not self._index.settings.reluctant:
+            self._start(Job.FLUSH)
+
+    def _is_due(self) -> bool:
+        """Whether the tail is long, or has changes of text fields that wait for a checkpoint."""
+        return self.fullness() >= 1 or bool(self._index.state.fresh)
+
     def _start(self, job: Job) -> None:
         if job not in self._running and not self._stopped and self._index.settings.background:
             work = self._flushing if job is Job.FLUSH else self._tidying
@@ -100,7 +113,7 @@ class Maintenance:
         """Flush until the tail is short, then have merged what that made."""
         try:
             before = -1
-            while before < index.log.base and (before < 0 or self.fullness() >= 1):
+            while before < index.log.base and (before < 0 or self._is_due()):
                 before = index.log.base
                 if not await self._do(Job.FLUSH, index):
                     self._try_again_later(index)
@@ -147,7 +160,7 @@ class Maintenance:
         await runtime.sleep(self._retry)
         self._retry = min(2 * self._retry, _LONGEST_RETRY)
         self._waiting = None
-        if self._reference() is not None and self.fullness() >= 1:
+        if self._reference() is not None and self._is_due():
             self._start(Job.FLUSH)
 
     def published(self) -> None:
@@ -191,9 +204,9 @@ class Maintenance:
         index = self._index
         await index.log.refresh()
         well = True
-        if self.fullness() >= 1:
+        if self._is_due():
             well = await self._do(Job.FLUSH, index)
-        if choose(index.state.segments, index.settings) and not await announced(index):
+        if self._choose() and not await announced(index):
             well = await self._do(Job.TIDY, index) and well
         self.published()  # whoever did may have died before it came to the opening
         return well
@@ -214,15 +227,20 @@ class Maintenance:
     async def compact_tier(self) -> bool:
         """Merge one tier that needs it; whether it did."""
         async with self._merging:
-            chosen = choose(self._index.state.segments, self._index.settings)
+            chosen = self._choose()
             return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
 
+    def _choose(self) -> list[SegmentRef]:
+        state = self._index.state
+        return choose(state.segments, self._index.settings, state.texts)
+
     async def compact_all(self) -> None:
-        """Flush, then merge everything, in groups that fit in memory, and leave no tombstones."""
+        """Flush, merge everything in groups that fit in memory, and leave no tombstones and no backfill to do."""
         await self.flush()
         async with self._merging:
-            for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
-                if len(group) > 1 or group[0].tombstones:
+            state = self._index.state
+            for group in groups(state.segments, self._index.settings.merge_bytes):
+                if len(group) > 1 or group[0].tombstones or group[0].lacks(state.texts):
                     await compact(self._index, [ref.id for ref in group])
         self.published()  # a root that was copied has no openings
 
