@@ -1,7 +1,7 @@
 """Benchmark of full-text search in one segment against tantivy: the same words, one process and one thread each.
 
-Run: python -m benchmarks.text_qps [documents]. Documents are 10 to 50 words, drawn independently of each other from
-a Zipf law over 500,000 words, so that every word is like a word of a language in its frequency and in nothing else.
+Run: python -m benchmarks.text_qps [documents]. Documents are 10 to 50 words, drawn independently of each other
+from a Zipf law over 500,000 words: as frequent as words of a language, and like them in nothing else.
 Quiver is its text floor alone (analysis, postings, search of one segment in memory), tantivy an index in memory of
 one segment; both take every word as it stands, have BM25 with k1 1.2 and b 0.75, and queries of which any word
 suffices. Quiver's scores are exact float64 and hits include all that tie with the last; tantivy's are float32 with
