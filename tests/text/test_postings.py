@@ -195,7 +195,7 @@ def test_every_byte_of_a_list_that_is_cut_is_missed():
     head, body = SMALL
     postings = Postings(head, BytesBody(body))
     lists = postings.find(["t0"])
-    (start,), (end,) = lists.starts, lists.ends
+    ((start, end),) = lists.ranges
     data = body[start:end]
     arguments = (lists.frequencies, np.ones(1), body[postings._lengths[0] : postings._lengths[1]], 3.0, 3000)
     rows, _ = _kernels.search([data], *arguments, None, 10)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -12,11 +11,14 @@ from quiver.text._kernels import DamagedError, find_block, find_term, overlap, s
 from quiver.text.postings_builder import HEAD, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
 MOST_ROWS = 2**31 - 2
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Body(Protocol):
@@ -45,12 +47,11 @@ class TermLists(NamedTuple):
 
     Attributes:
         frequencies: rows that hold each term, dead ones included, int64; 0 for a term that no row holds.
-        starts, ends: the bytes of each list in the body, int64.
+        ranges: the bytes of each list in the body, [start, end).
     """
 
     frequencies: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
+    ranges: list[tuple[int, int]]
 
 
 class Statistics(NamedTuple):
@@ -87,16 +88,17 @@ class _Dictionary:
         if len(data) < 12 * blocks:
             raise CorruptObjectError(f"{blocks} blocks of a dictionary in {len(data)} bytes of a head")
         self._begin = begin
-        self._block_ends = np.frombuffer(data, "<u8", blocks)
+        self._block_ends = data[: 8 * blocks].cast("Q")
         self._ends = data[8 * blocks : 12 * blocks]
         self._separators = data[12 * blocks :]
-        if np.any(self._block_ends[1:] < self._block_ends[:-1]):
+        ends = np.frombuffer(self._block_ends, np.uint64)
+        if np.any(ends[1:] < ends[:-1]):
             raise CorruptObjectError("blocks of a dictionary out of order")
 
     @property
     def end(self) -> int:
         """The end of the last block in the body."""
-        return self._begin + (int(self._block_ends[-1]) if len(self._block_ends) else 0)
+        return self._begin + (self._block_ends[-1] if len(self._block_ends) else 0)
 
     def block_of(self, term: bytes) -> int:
         """The number of the block that may hold a term, or -1."""
@@ -104,8 +106,8 @@ class _Dictionary:
 
     def range_of(self, block: int) -> tuple[int, int]:
         """The bytes of a block in the body."""
-        start = int(self._block_ends[block - 1]) if block else 0
-        return self._begin + start, self._begin + int(self._block_ends[block])
+        start = self._block_ends[block - 1] if block else 0
+        return self._begin + start, self._begin + self._block_ends[block]
 
 
 class Postings:
@@ -152,18 +154,17 @@ class Postings:
         """Where the lists of some distinct terms are."""
         encoded = [term.encode() for term in terms]
         numbers = [self._dictionary.block_of(term) for term in encoded]
-        distinct = sorted({number for number in numbers if number >= 0})
+        distinct = [number for number in dict.fromkeys(numbers) if number >= 0]
         blocks = self._body.bytes_at([self._dictionary.range_of(number) for number in distinct])
         held = dict(zip(distinct, blocks, strict=True))
-        with _damage():
-            found = [
-                find_term(held[number], term) if number >= 0 else (0, 0, 0)
-                for number, term in zip(numbers, encoded, strict=True)
-            ]
+        found = [
+            _checked(find_term, held[number], term) if number >= 0 else (0, 0, 0)
+            for number, term in zip(numbers, encoded, strict=True)
+        ]
         if any(frequency > self.documents or end > self._lists for frequency, _, end in found):
             raise CorruptObjectError("a dictionary names lists that are not there")
-        frequencies, starts, ends = np.array(found, np.int64).reshape(-1, 3).T.copy()
-        return TermLists(frequencies, starts, ends)
+        frequencies = np.array([frequency for frequency, _, _ in found], np.int64)
+        return TermLists(frequencies, [(start, end) for _, start, end in found])
 
     def require(self, lists: TermLists) -> None:
         """Have everything come that `statistics`, `search` and `score` read for these lists."""
@@ -176,11 +177,10 @@ class Postings:
             return Statistics(self.documents, self.tokens, lists.frequencies)
         data, lengths = self._read(lists)
         gone = np.frombuffer(lengths, np.uint8 if len(lengths) == self.rows else np.dtype("<u2"))[dead]
-        with _damage():
-            beyond = [
-                overlap(postings, frequency, self.rows, dead) if frequency else 0
-                for postings, frequency in zip(data, lists.frequencies.tolist(), strict=True)
-            ]
+        beyond = [
+            _checked(overlap, postings, frequency, self.rows, dead) if frequency else 0
+            for postings, frequency in zip(data, lists.frequencies.tolist(), strict=True)
+        ]
         documents, tokens = int(np.count_nonzero(gone)), int(gone.sum(dtype=np.int64))
         frequencies = lists.frequencies - np.array(beyond, np.int64)
         if documents > self.documents or tokens > self.tokens:
@@ -207,10 +207,9 @@ class Postings:
         if limit < 1 or not lists.frequencies.any():
             return TextHits(np.zeros(0, np.int64), np.zeros(0, np.float64))
         data, lengths = self._read(lists)
-        with _damage():
-            rows, scores = search(
-                data, lists.frequencies, weights, lengths, average_length, self.rows, mask, limit
-            )
+        rows, scores = _checked(
+            search, data, lists.frequencies, weights, lengths, average_length, self.rows, mask, limit
+        )
         return TextHits(np.frombuffer(rows, np.int64), np.frombuffer(scores, np.float64))
 
     def score(
@@ -220,22 +219,20 @@ class Postings:
         scores = np.zeros(len(rows), np.float64)
         if len(rows) and lists.frequencies.any():
             data, lengths = self._read(lists)
-            with _damage():
-                score(data, lists.frequencies, weights, lengths, average_length, self.rows, rows, scores)
+            _checked(score, data, lists.frequencies, weights, lengths, average_length, self.rows, rows, scores)
         return scores
 
     def _read(self, lists: TermLists) -> tuple[list[memoryview], memoryview]:
         """The bytes of the lists, and the lengths of all rows."""
-        ranges = list(zip(lists.starts.tolist(), lists.ends.tolist(), strict=True))
-        *data, lengths = self._body.bytes_at([*ranges, self._lengths])
+        *data, lengths = self._body.bytes_at([*lists.ranges, self._lengths])
         if len(lengths) != self._lengths[1] - self._lengths[0]:
             raise CorruptObjectError("the body of postings is too short")
         return data, lengths
 
 
-@contextmanager
-def _damage() -> Iterator[None]:
+def _checked(kernel: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What a kernel returns; CorruptObjectError for stored bytes that it finds inconsistent."""
     try:
-        yield
+        return kernel(*arguments, **named)
     except DamagedError as error:
         raise CorruptObjectError(str(error)) from None

@@ -88,13 +88,15 @@ static int put_packed(Bytes *lists, Stream *stream) {
 
 /* What the directory says of the next postings; the stream is a copy, so that they are still to come. */
 static Entry describe(const Inverter *inverter, Stream stream, size_t count) {
-    Entry entry = {.least_length = UINT16_MAX};
+    Entry entry = {.least_length = UINT16_MAX, .least_of_more = UINT16_MAX};
     for (size_t i = 0; i < count; i++) {
         uint32_t times;
         stream_next(&stream, &entry.last, &times);
         uint16_t length = inverter->lengths[entry.last];
         entry.most_times = times > entry.most_times ? (uint16_t)times : entry.most_times;
         entry.least_length = length < entry.least_length ? length : entry.least_length;
+        if (times > 1 && length < entry.least_of_more)
+            entry.least_of_more = length;
     }
     return entry;
 }
@@ -104,6 +106,7 @@ static void put_entry(uint8_t *place, Entry entry) {
     memcpy(place + 4, &entry.end, 4);
     memcpy(place + 8, &entry.most_times, 2);
     memcpy(place + 10, &entry.least_length, 2);
+    memcpy(place + 12, &entry.least_of_more, 2);
 }
 
 static int put_list(const Inverter *inverter, const Term *term, Bytes *lists) {

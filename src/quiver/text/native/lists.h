@@ -5,14 +5,14 @@
    two), plus one when another varint with the frequency follows; else that is 1.
    A longer one begins with a directory, an entry for each block of 128 and one for what remains, if anything does:
    last row (u32), end of the block from the end of the directory on (u32), largest frequency (u16), smallest length
-   of a row (u16). Blocks follow: width of the gaps (u8), width of the frequencies less 1 (u8), then both packed; and
+   of a row (u16), smallest length of a row that holds the term more than once (u16). Blocks follow: width of the gaps (u8), width of the frequencies less 1 (u8), then both packed; and
    what remains as varints. */
 #ifndef QUIVER_TEXT_LISTS_H
 #define QUIVER_TEXT_LISTS_H
 
 #include "bits.h"
 
-#define ENTRY_SIZE 12
+#define ENTRY_SIZE 14
 #define MOST_FREQUENCY 65535
 #define NO_BLOCK SIZE_MAX
 
@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
     uint32_t last, end;
-    uint16_t most_times, least_length;
+    uint16_t most_times, least_length, least_of_more;
 } Entry;
 
 static inline Entry entry_at(const List *list, size_t block) {
@@ -36,6 +36,7 @@ static inline Entry entry_at(const List *list, size_t block) {
     memcpy(&entry.end, place + 4, 4);
     memcpy(&entry.most_times, place + 8, 2);
     memcpy(&entry.least_length, place + 10, 2);
+    memcpy(&entry.least_of_more, place + 12, 2);
     return entry;
 }
 

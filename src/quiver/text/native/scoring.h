@@ -35,8 +35,13 @@ static inline unsigned length_of(Lengths lengths, size_t row) {
     return length;
 }
 
+/* A term's part of the score of a row that holds it `times` times. */
 static inline double part_of(double weight, double times, double norm) {
     return weight * (times / (times + norm));
+}
+
+static inline double part_at(const Question *question, const Norms *norms, size_t term, size_t row, uint32_t times) {
+    return part_of(question->weights[term], times, norm_of(norms, length_of(question->lengths, row)));
 }
 
 #endif
