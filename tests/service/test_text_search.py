@@ -98,14 +98,21 @@ def test_a_new_index_shows_its_text_fields_as_active(given: dict[str, Any], show
         (
             texts(a="sv"),
             (
-                constraint("/metadataConfiguration/textSearchConfigurations/0/language", "satisfy enum value set: [en, fr, es, pt, it, de, nl, zh, ja, ko]"),
+                constraint(
+                    "/metadataConfiguration/textSearchConfigurations/0/language",
+                    "satisfy enum value set: [en, fr, es, pt, it, de, nl, zh, ja, ko]",
+                ),
                 "/metadataConfiguration/textSearchConfigurations/0/language",
             ),
         ),
         (
             texts(*"abcdefghijk"),
             (
-                constraint("/metadataConfiguration/textSearchConfigurations", "have length between 0 and 10, inclusive", 11),
+                constraint(
+                    "/metadataConfiguration/textSearchConfigurations",
+                    "have length between 0 and 10, inclusive",
+                    11,
+                ),
                 "/metadataConfiguration/textSearchConfigurations",
             ),
         ),
@@ -119,7 +126,11 @@ def test_a_new_index_shows_its_text_fields_as_active(given: dict[str, Any], show
         (
             texts("a" * 64),
             (
-                constraint("/metadataConfiguration/textSearchConfigurations/0/metadataKey", "have length between 1 and 63, inclusive", 64),
+                constraint(
+                    "/metadataConfiguration/textSearchConfigurations/0/metadataKey",
+                    "have length between 1 and 63, inclusive",
+                    64,
+                ),
                 "/metadataConfiguration/textSearchConfigurations/0/metadataKey",
             ),
         ),
@@ -324,7 +335,7 @@ def test_a_hybrid_hit_shows_why_it_is_there() -> None:
             node, queryVector=ORIGIN, queryTexts=asked(body="storm"), returnScores=True, returnDistance=True
         )
         by_key = {hit["key"]: hit for hit in hits}
-        assert [hit["key"] for hit in hits][0] == "desert"  # first of the text's list, third of the nearest
+        assert hits[0]["key"] == "desert"  # first of the text's list, third of the nearest
         assert by_key["desert"]["scores"]["fused"] == pytest.approx(1 / 61 + 1 / 63)
         assert by_key["storm"]["scores"]["fused"] == pytest.approx(1 / 62 + 1 / 64)
         assert by_key["storm"]["distance"] == by_key["storm"]["scores"]["vectorDistance"] == 9.0
@@ -421,7 +432,7 @@ def test_the_words_of_a_non_filterable_key_can_be_searched() -> None:
             "/queryTexts",
         ),
         (
-            {"queryTexts": asked(**{name: "a" for name in "abcdefghijk"})},
+            {"queryTexts": asked(**dict.fromkeys("abcdefghijk", "a"))},
             constraint("/queryTexts", "have length between 1 and 10, inclusive", 11),
             "/queryTexts",
         ),
