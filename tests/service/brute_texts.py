@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from quiver.engine.engine import FUSED_LISTS, Scores
+from quiver.text.analysis import analyzer
+from quiver.text.documents import field_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,19 +18,16 @@ if TYPE_CHECKING:
 K1, B, RANK = 1.2, 0.75, 60
 
 
-def terms_of(value: Any) -> list[str]:
-    """Words in lower case, of a string or of all strings of an array."""
-    texts = value if isinstance(value, list) else [value]
-    return [word for text in texts if isinstance(text, str) for word in re.findall(r"\w+", text.lower())]
-
-
-def bm25(query: TextQuery, documents: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+def bm25(
+    query: TextQuery, documents: Mapping[str, Mapping[str, Any]], language: str = "standard"
+) -> dict[str, float]:
     """Scores of the rows that have any of the words, by vector key; `documents` are metadata of all live rows."""
-    rows = {key: terms_of(metadata.get(query.key)) for key, metadata in documents.items()}
+    words = analyzer(language)
+    rows = {key: field_terms(metadata, query.key, words) for key, metadata in documents.items()}
     rows = {key: terms for key, terms in rows.items() if terms}
     average = sum(map(len, rows.values())) / max(len(rows), 1)
     scores: dict[str, float] = {}
-    for term, times in Counter(terms_of(query.text)).items():
+    for term, times in Counter(words.terms(query.text)).items():
         holders = {key: terms.count(term) for key, terms in rows.items() if term in terms}
         idf = math.log(1 + (len(rows) - len(holders) + 0.5) / (len(holders) + 0.5))
         for key, count in holders.items():
@@ -39,7 +37,7 @@ def bm25(query: TextQuery, documents: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 
 def ranking(
-    texts: Sequence[TextQuery],
+    texts: Mapping[TextQuery, str],
     nearest: Sequence[tuple[float, str]] | None,
     documents: Mapping[str, Mapping[str, Any]],
     eligible: set[str],
@@ -48,13 +46,16 @@ def ranking(
     """Every hit as (place, key, scores), best first.
 
     Args:
-        texts: what to look for.
+        texts: what to look for, and the language of each.
         nearest: (distance, key) of all eligible rows, ascending; None for a search by text alone.
         documents: metadata of all live rows.
         eligible: keys that the filter lets through.
         total: hits of all pages together.
     """
-    legs = {text.key: {k: s for k, s in bm25(text, documents).items() if k in eligible} for text in texts}
+    legs = {
+        text.key: {key: score for key, score in bm25(text, documents, language).items() if key in eligible}
+        for text, language in texts.items()
+    }
     if nearest is None:
         found = {key: Scores(None, _matched(legs, key), None) for key in set().union(*legs.values())}
         return sorted((score.place, key, score) for key, score in found.items())
