@@ -30,8 +30,13 @@ DATE_FORM = denied(
 )
 
 
-def stamp(offset: float) -> str:
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + offset))
+def dated(offset: float, name: str = "X-Amz-Date") -> Any:
+    """A change of the date, to so many seconds from when the request is sent."""
+
+    def change(lines: dict[str, str]) -> None:
+        lines[name] = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + offset))
+
+    return change
 
 
 def authorization(**changes: str) -> Any:
@@ -117,11 +122,11 @@ CREDENTIALS = [
         ),
         "another day in the scope",
     ),
-    altered(SIGNATURE, header("X-Amz-Date", stamp(-60)), WRONG_SIGNATURE, "another time"),
+    altered(SIGNATURE, dated(-60), WRONG_SIGNATURE, "another time"),
     altered(DATES, header("X-Amz-Date", None), NAMES_ABSENT, "no date"),
     altered(
         DATES,
-        lambda lines: lines.update({"x-amz-date": stamp(0)}),
+        dated(0, "x-amz-date"),
         denied("IncompleteSignatureException", "The request has more than one 'x-amz-date' header."),
         "two dates",
     ),
@@ -129,7 +134,7 @@ CREDENTIALS = [
     altered(DATES, header("X-Amz-Date", "20261399T000000Z"), DATE_FORM, "no day of the calendar"),
     altered(
         DATES,
-        header("X-Amz-Date", stamp(-960)),
+        dated(-960),
         denied(
             "InvalidSignatureException",
             re.compile(r"Signature expired: \w+ is now earlier than \w+ \(.*15 min\.\)"),
@@ -138,7 +143,7 @@ CREDENTIALS = [
     ),
     altered(
         DATES,
-        header("X-Amz-Date", stamp(960)),
+        dated(960),
         denied(
             "InvalidSignatureException",
             re.compile(r"Signature not yet current: \w+ is still later than \w+ \(.*15 min\.\)"),
