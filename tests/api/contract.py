@@ -10,6 +10,7 @@ from api.buckets import BucketContract, PolicyContract, TagContract
 from api.indexes import IndexContract
 from api.queries import FilterContract, QueryContract
 from api.structure import StructureContract
+from api.texts import TextContract
 from api.vectors import ListingContract, MetadataContract, NumberContract, VectorContract
 
 
@@ -25,5 +26,6 @@ class ApiContract(
     ListingContract,
     FilterContract,
     QueryContract,
+    TextContract,
 ):
     """Every behaviour of the API that does not depend on HTTP."""

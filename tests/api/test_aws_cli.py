@@ -127,11 +127,22 @@ def test_every_operation(local_server: Server, tmp_path: Path) -> None:
     aws("put-vector-bucket-default-index-mode", **bucket, default_index_mode="ENHANCED")
     assert aws("get-vector-bucket", **bucket)["vectorBucket"]["defaultIndexMode"] == "ENHANCED"
     aws("update-index-mode", **index, index_mode="ENHANCED")
-    message = aws.refused(
-        "update-metadata-configuration", **index, add={"textSearchConfigurations": [{"metadataKey": "text"}]}
-    )
-    assert "(ValidationException)" in message
-    assert "not supported" in message
+    searchable = {"textSearchConfigurations": [{"metadataKey": "text", "language": "fr"}]}
+    assert aws("update-metadata-configuration", **index, add=searchable)["indexArn"] == created["indexArn"]
+    shown = aws("get-index", **index)["index"]["metadataConfiguration"]
+    assert shown == {
+        "nonFilterableMetadataKeys": ["text"],
+        "textSearchConfigurations": [{"metadataKey": "text", "language": "fr", "status": "ACTIVE"}],
+    }
+    vectors[3]["metadata"]["text"] = "fl\u00e8che"
+    aws("put-vectors", **index, vectors=[vectors[3]])
+    words = {"query_texts": [{"metadataKey": "text", "text": "Fl\u00e8che"}], "return_scores": True}
+    (found,) = aws("query-vectors", **index, **words, top_k="9")["vectors"]
+    assert (found["key"], found["scores"]["bm25Scores"][0]["metadataKey"]) == ("k3", "text")
+    hybrid = aws("query-vectors", **index, **words, **query, top_k="2")["vectors"]
+    assert (hybrid[0]["key"], hybrid[0]["scores"]["fused"] >= 1 / 61) == ("k3", True)
+    aws("update-metadata-configuration", **index, delete={"textSearchConfigurations": [{"metadataKey": "text"}]})
+    assert "(ValidationException)" in aws.refused("query-vectors", **index, **words, top_k="9")
     assert len(aws("query-vectors", **index, **query, top_k="110")["vectors"]) == 110  # pages by itself
 
     assert "(ConflictException)" in aws.refused("delete-vector-bucket", **bucket)

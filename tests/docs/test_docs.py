@@ -145,15 +145,17 @@ def test_the_library_example_of_the_readme_runs(
 
 
 @pytest.mark.slow
-def test_the_boto3_example_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_boto3_examples_of_the_readme_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    (example,) = [block for block in blocks if "import boto3" in block]
+    example = "\n".join(block for block in blocks if "s3vectors." in block)
     with RunningServer(str(tmp_path / "data"), **KEYS) as server:
         example = example.replace("http://127.0.0.1:8080", server.url)
         for name, value in zip(("access_key_id", "secret_access_key"), KEYS.values(), strict=True):
             example = example.replace(f'aws_{name}="..."', f'aws_{name}="{value}"')
         exec(compile(example, "README.md", "exec"), {})
-    assert capsys.readouterr().out == "[('king', 0.0038), ('queen', 0.013)]\n"
+    words, hybrid = capsys.readouterr().out.splitlines()
+    assert words == "[('king', 0.0038), ('queen', 0.013)]"
+    assert hybrid == "[('n2', 0.0328), ('n1', 0.0323)]"
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -210,6 +212,13 @@ def test_locked_requirements_hold_what_the_project_asks_for() -> None:
         )
         missing = {re.match(r"[\w-]+", line)[0] for line in lines} - pinned.keys()  # type: ignore[index]
         assert missing == set(), file
+
+
+def test_the_example_of_searching_texts_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = OPERATIONS_PAGE.read_text().split("## Searching texts\n", 1)[1].split("\n## ", 1)[0]
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    exec(compile(example, "operations.md", "exec"), {})
+    assert capsys.readouterr().out == "['n2'] ['n2', 'n1']\n"
 
 
 def bulk_example(name: str) -> str:

@@ -228,7 +228,7 @@ def test_quotas_hold_at_ten_thousand_buckets_and_indexes() -> None:
     assert state.check(create_index("b1", "one-more", "x")) is None
 
 
-def test_a_specification_stored_before_recall_was_chosen_is_read_as_it_says() -> None:
+def test_a_specification_stored_before_recall_and_texts_were_chosen_is_read_as_it_says() -> None:
     """In the log and in a checkpoint alike: what is stored counts, not what a new index would get."""
     command = create_index("a", "i", "1", spec=IndexSpec(3, DistanceMetric.COSINE, (), "single", "flat"))
     old_spec = {"dimension": 3, "metric": "cosine", "non_filterable": [], "partitioner": "single", "codec": "flat"}
@@ -237,6 +237,7 @@ def test_a_specification_stored_before_recall_was_chosen_is_read_as_it_says() ->
 
     image = msgspec.msgpack.decode(state_of(create_bucket("a"), command).encode())
     assert image["indexes"][0]["spec"].pop("recall") == DEFAULT_RECALL
+    assert image["indexes"][0]["spec"].pop("texts") == []
     assert image["indexes"][0]["spec"] == old_spec
     assert CatalogState.decode(msgspec.msgpack.encode(image)).index("a", "i").spec == command.spec
 

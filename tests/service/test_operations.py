@@ -10,7 +10,7 @@ from typing import Any
 import botocore
 import pytest
 
-from quiver.service.operations import OPERATIONS, Operation
+from quiver.service.operations import LANGUAGES, OPERATIONS, Operation
 from quiver.service.shapes import (
     Boolean,
     Document,
@@ -23,6 +23,8 @@ from quiver.service.shapes import (
     Structure,
     Union,
 )
+from quiver.service.text_search import STANDARD_LANGUAGE
+from quiver.text import analysis
 
 MODEL_FILE = Path(botocore.__file__).parent / "data/s3vectors/2025-07-15/service-2.json.gz"
 MODEL: dict[str, Any] = json.loads(gzip.decompress(MODEL_FILE.read_bytes()))
@@ -100,6 +102,10 @@ def model_facts(path: str, name: str) -> Facts:  # noqa: PLR0911 - one case per 
     for member, reference in shape["members"].items():
         facts |= model_facts(f"{path}/{member}", reference["shape"])
     return facts
+
+
+def test_every_language_of_the_model_has_an_analyzer():
+    assert (STANDARD_LANGUAGE, *LANGUAGES) == analysis.LANGUAGES
 
 
 def test_operations_are_those_of_the_model():

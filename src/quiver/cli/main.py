@@ -81,6 +81,14 @@ def create_index(
         list[str] | None,
         typer.Option(metavar="KEY", help="A metadata key that filters may not name. May be repeated."),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY[:LANGUAGE]",
+            help="A metadata key to search by words, in en, fr, es, pt, it, de, nl, zh, ja, ko, or standard, the "
+            "default. May be repeated.",
+        ),
+    ] = None,
     partitioner: Annotated[
         PartitionerName | None,
         typer.Option(help=f"How a segment is divided. [default: {DEFAULT_PARTITIONER}]"),
@@ -100,13 +108,18 @@ def create_index(
     root: RootOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an index. What is chosen here is fixed. Servers may go on serving the root, and see it at once."""
+    """Create an index. What is chosen here is fixed, texts apart.
+
+    Servers may go on serving the root, and see it at once.
+    """
     from quiver.cli.create import create_index as work  # noqa: PLC0415
+    from quiver.cli.texts import read_languages  # noqa: PLC0415
 
     options = {
         "dimension": dimension,
         "metric": metric,
         "non_filterable": non_filterable or (),
+        "texts": read_languages(text or ()),
         "partitioner": partitioner,
         "codec": codec,
         "recall": recall,
@@ -117,6 +130,10 @@ def create_index(
 Key = Annotated[str | None, typer.Option(metavar="KEY", help="Ask with the vector stored under this key.")]
 Components = Annotated[
     str | None, typer.Option("--vector", metavar="JSON", help="Ask with this vector, a JSON array of numbers.")
+]
+TextOption = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="KEY=WORDS", help="Look for words in a metadata key's texts. May be repeated."),
 ]
 FilterOption = Annotated[
     str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
@@ -140,21 +157,19 @@ def explain(
     index: IndexName,
     key: Key = None,
     vector: Components = None,
+    text: TextOption = None,
     filter_: FilterOption = None,
     top_k: Limit = 10,
     root: RootOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer one query and show how: plans, partitions probed, codes and rows scored, bytes, requests, time."""
+    from quiver.cli.insight import Asked  # noqa: PLC0415
     from quiver.cli.insight import explain as work  # noqa: PLC0415
+    from quiver.cli.texts import read_texts  # noqa: PLC0415
 
-    components, document = _json("--vector", vector), _json("--filter", filter_)
-    output.run(
-        lambda url: work(
-            url, bucket, index, key=key, vector=components, limit=top_k, document=document, as_json=as_json
-        ),
-        root,
-    )
+    asked = Asked(key, _json("--vector", vector), read_texts(text or ()), _json("--filter", filter_), top_k)
+    output.run(lambda url: work(url, bucket, index, asked, as_json=as_json), root)
 
 
 @app.command()

@@ -61,6 +61,9 @@ class Operation:
         return len(self.input.members) > len(self.uri) + len(self.query)
 
 
+LANGUAGES = ("en", "fr", "es", "pt", "it", "de", "nl", "zh", "ja", "ko")
+"""Languages of text search; without one the standard analyzer is used."""
+
 _INDEX_MODE = String(enum=("CLASSIC", "ENHANCED"))
 _METADATA_KEY = String(1, 63)
 _VECTOR_KEY = String(1, 1024)
@@ -80,7 +83,7 @@ _ENCRYPTION = Structure(
 _TEXT_SEARCH = Structure(
     {
         "metadataKey": _METADATA_KEY,
-        "language": String(enum=("en", "fr", "es", "pt", "it", "de", "nl", "zh", "ja", "ko")),
+        "language": String(enum=LANGUAGES),
         "status": String(enum=("ACTIVE", "BUILDING")),
     },
     required=("metadataKey",),
