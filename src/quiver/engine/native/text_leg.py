@@ -109,7 +109,7 @@ class SegmentText:
 
     def work(self, scored: int) -> SourceWork:
         reader, lists = self._reader, self._lists
-        postings, nbytes = int(lists.frequencies.sum()), int((lists.ends - lists.starts).sum())
+        postings, nbytes = int(lists.frequencies.sum()), sum(end - start for start, end in lists.ranges)
         partitions, matches = len(reader.codes.ends), self._selection.matches
         return SourceWork(
             reader.segment,
