@@ -10,6 +10,7 @@ import botocore
 import pytest
 
 from api.error_rows import ELSEWHERE
+from clients.catalogue import CLIENTS
 from docs.deviations import CHOICES, DEVIATIONS
 from quiver.service.operations import OPERATIONS
 
@@ -39,6 +40,15 @@ def test_a_test_that_is_named_exists(test: str) -> None:
 def test_differences_name_operations() -> None:
     named = {operation for row in DEVIATIONS for operation in row.operations.split(", ")}
     assert named <= {*OPERATIONS, "all"}
+
+
+def test_every_client_is_locked_and_has_its_reason() -> None:
+    lines = (ROOT / "requirements" / "clients.in").read_text().splitlines()
+    wanted = {line for line in lines if not line.startswith("#")}
+    reasons = (ROOT / "docs" / "dependencies.md").read_text().split("## To prove the API\n")[1].split("\n## ")[0]
+    assert {name for name in wanted if f"| {name} |" not in reasons} == set()
+    assert {client.package for client in CLIENTS.values()} <= wanted
+    assert all(SCRIPT["pinned"](name) for name in wanted)
 
 
 def test_the_lock_files_and_this_environment_have_the_same_model() -> None:
