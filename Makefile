@@ -68,10 +68,14 @@ $(CLIENTS)/clients.stamp: requirements/clients.txt
 	  --no-binary :all: --no-build-isolation --dest $(CLIENTS)/sources -r $(CLIENTS)/sources.txt
 	@touch $@
 
-clients: $(TEST) $(CLIENTS)/clients.stamp ## run other people's S3 Vectors clients against a server
+# AWS's SDK for JavaScript is run where there is node.
+tests/clients/node/node_modules: tests/clients/node/package-lock.json
+	@if command -v npm >/dev/null; then npm --prefix $(@D) ci && touch $@; else echo "no npm: $(@D) is left out"; fi
+
+clients: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## run other people's S3 Vectors clients against a server
 	$(BIN)/python -m pytest -q -m soak tests/clients
 
-soak: $(TEST) $(CLIENTS)/clients.stamp ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
+soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
 	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)

@@ -7,6 +7,7 @@ the choices of decision 4, and the clients (tests/clients/catalogue.py).
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
 DECISION = ROOT / "docs" / "decisions" / "0004-where-the-contract-is-silent.md"
 LOCK = ROOT / "requirements" / "clients.txt"
+LOCK_OF_NODE = ROOT / "tests" / "clients" / "node" / "package-lock.json"
 TESTED_BY = {
     "VectorBucketPolicy": "buckets",
     "VectorBucket": "buckets",
@@ -163,7 +165,9 @@ def cells(text: str) -> list[list[str]]:
 
 
 def pinned(package: str) -> str:
-    """The version that the lock file of the clients has."""
+    """The version that the lock file of the clients has; names with @ are packages for JavaScript."""
+    if package.startswith("@"):
+        return str(json.loads(LOCK_OF_NODE.read_text())["packages"][f"node_modules/{package}"]["version"])
     (version,) = re.findall(rf"^{re.escape(package)}==([\w.]+)", LOCK.read_text(), re.MULTILINE)
     return str(version)
 

@@ -12,7 +12,7 @@ class Client:
     """One client and its tests.
 
     Attributes:
-        package: what is locked in requirements/clients.txt.
+        package: what is locked in requirements/clients.txt, or for names with @ in tests/clients/node.
         tests: whose tests they are, in words.
         passing: how many pass.
         operations: what they are seen to call, at least.
@@ -61,6 +61,12 @@ CLIENTS: dict[str, Client] = {
     ),
     "mem0": Client(
         "mem0ai", "ours: the store, and a Memory over it", 12, (*VECTORS, "ListVectors", "DeleteVectors")
+    ),
+    "javascript": Client(
+        "@aws-sdk/client-s3vectors",
+        "ours: AWS's SDK for JavaScript, which shares nothing with boto3",
+        12,
+        (*VECTORS, "ListVectors", "DeleteVectors", "TagResource", "UntagResource", "PutVectorBucketPolicy"),
     ),
     "moto": Client(
         "moto",

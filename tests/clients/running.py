@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SUITES = Path(__file__).with_name("suites")
+NODE = Path(__file__).with_name("node")
 VENV = Path(os.environ.get("QUIVER_CLIENTS_VENV") or ROOT / ".venv-clients")
 """Made by `make clients` from requirements/clients.txt; `sources` in it holds source distributions with tests."""
 SECONDS = 600
@@ -58,6 +59,21 @@ def run_suite(arguments: Sequence[str], directory: Path, variables: dict[str, st
     Raises: AssertionError when it could not even collect.
     """
     command = [str(VENV / "bin" / "python"), "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    return _run(command, directory, variables, report)
+
+
+def run_node(directory: Path, variables: dict[str, str], report: Path) -> Outcome:
+    """The tests of node's own runner in a directory."""
+    reporters = ["--test-reporter=junit", f"--test-reporter-destination={report}"]
+    return _run(
+        ["node", "--test", *reporters, "--test-reporter=spec", "--test-reporter-destination=stdout"],
+        directory,
+        variables,
+        report,
+    )
+
+
+def _run(command: Sequence[str], directory: Path, variables: dict[str, str], report: Path) -> Outcome:
     done = subprocess.run(
         command, cwd=directory, env=variables, capture_output=True, text=True, timeout=SECONDS, check=False
     )

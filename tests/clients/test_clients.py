@@ -14,7 +14,16 @@ import pytest
 from api.workbench import connect
 from clients.catalogue import CLIENTS
 from clients.neighbours import Neighbours
-from clients.running import SUITES, VENV, client_environment, requests_in, run_suite, source_distribution
+from clients.running import (
+    NODE,
+    SUITES,
+    VENV,
+    client_environment,
+    requests_in,
+    run_node,
+    run_suite,
+    source_distribution,
+)
 from cluster.processes import Server
 
 if TYPE_CHECKING:
@@ -53,18 +62,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     assert "unforeseen" not in log.read_text()
 
 
-def proved(name: str, world: World, outcome: Outcome) -> None:
-    """A client's run came out as the catalogue has it."""
+def run(name: str, world: World, tmp_path: Path, *arguments: str, directory: Path = SUITES, **more: str) -> None:
+    """pytest, with the clients' Python."""
+    start = world.log.stat().st_size
+    outcome = run_suite(arguments, directory, world.variables | more, tmp_path / "report.xml")
+    prove(name, world, outcome, start)
+
+
+def prove(name: str, world: World, outcome: Outcome, start: int) -> None:
+    """A run came out as the catalogue has it, and what it asked since a byte of the log was answered."""
     expected = CLIENTS[name]
     assert outcome.failed == set(expected.failing), outcome.output
     assert outcome.skipped == set(), outcome.output
     assert len(outcome.passed) == expected.passing, outcome.output
-
-
-def run(name: str, world: World, tmp_path: Path, *arguments: str, directory: Path = SUITES, **more: str) -> None:
-    start = world.log.stat().st_size
-    outcome = run_suite(arguments, directory, world.variables | more, tmp_path / "report.xml")
-    proved(name, world, outcome)
     requests = requests_in(world.log, start)
     assert {operation for operation, _ in requests} >= set(CLIENTS[name].operations), requests
     assert [status for _, status in requests if status >= 500] == []
@@ -99,6 +109,12 @@ def test_llama_index_own_tests(world: World, tmp_path: Path) -> None:
 
 def test_mem0_store(world: World, tmp_path: Path) -> None:
     run("mem0", world, tmp_path, *OWN_CONFIGURATION, "mem0_store.py")
+
+
+@pytest.mark.skipif(not (NODE / "node_modules").exists(), reason="make clients found no npm")
+def test_javascript_sdk(world: World, tmp_path: Path) -> None:
+    start = world.log.stat().st_size
+    prove("javascript", world, run_node(NODE, world.variables, tmp_path / "report.xml"), start)
 
 
 def test_moto_tests_verified_against_aws(world: World, tmp_path: Path) -> None:
