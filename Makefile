@@ -15,9 +15,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
+CLIENTS := .venv-clients
 NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch] src/quiver/text/native/*.[ch])
 
-.PHONY: help venv native serve test check bench soak soak-stores azurite lock clean
+.PHONY: help venv native serve test check bench clients soak soak-stores azurite lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,7 +59,23 @@ check: $(TEST) ## formatting, lint, types, floors and the fast tests
 bench: $(TEST) ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-soak: $(TEST) ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
+# The tests of moto and langchain-aws are in their source distributions only, which the lock file has the hashes of.
+$(CLIENTS)/clients.stamp: requirements/clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --require-hashes -r $<
+	awk '/^[a-z]/ {wanted = /^(moto|langchain-aws)==/} wanted' $< > $(CLIENTS)/sources.txt
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet download --require-hashes --no-deps \
+	  --no-binary :all: --no-build-isolation --dest $(CLIENTS)/sources -r $(CLIENTS)/sources.txt
+	@touch $@
+
+# AWS's SDK for JavaScript is run where there is node.
+tests/clients/node/node_modules: tests/clients/node/package-lock.json
+	@if command -v npm >/dev/null; then npm --prefix $(@D) ci && touch $@; else echo "no npm: $(@D) is left out"; fi
+
+clients: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## run other people's S3 Vectors clients against a server
+	$(BIN)/python -m pytest -q -m soak tests/clients
+
+soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
 	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
@@ -85,9 +102,12 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in --extra aws \
 	  --constraint requirements/test.txt --output-file requirements/runtime.txt
+	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links requirements/clients.in \
+	  --constraint requirements/test.txt --output-file requirements/clients.txt
 	@! grep -n '://' requirements/*.txt
 
 clean: ## remove .venv and every cache (never your data)
-	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
+	rm -rf $(VENV) $(CLIENTS) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
 	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ The command line carries a service model of its own. One that lacks the newest o
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import botocore
 import pytest
 
-from api.workbench import REGION, bucket_arn, fresh_name
+from api.model import API_VERSION
+from api.workbench import REGION, Workbench, bucket_arn, fresh_name, record
 from cli.running import KEYS
 from quiver.service.operations import OPERATIONS
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 
 MODEL = Path(botocore.__file__).parent / "data" / "s3vectors"
+LACKING = {"PutVectorBucketDefaultIndexMode", "UpdateIndexMode", "UpdateMetadataConfiguration"}
+"""Operations that the command does not know by itself. When they come, this test says so."""
+LACKING_IN_QUERIES = {"queryTexts", "queryMode", "returnScores"}
 
 
 class Aws:
@@ -72,6 +77,39 @@ class Aws:
         done = self.run(command, **arguments)
         assert done.returncode in (254, 255), (command, done.stdout, done.stderr)
         return done.stderr.strip()
+
+
+def bundled_model() -> dict[str, Any]:
+    """The service model that came with the command."""
+    (folder,) = importlib.util.find_spec("awscli").submodule_search_locations
+    file = Path(folder) / "botocore" / "data" / "s3vectors" / API_VERSION / "service-2.json"
+    return json.loads(file.read_text())
+
+
+def test_what_the_command_does_not_know_yet() -> None:
+    model = bundled_model()
+    assert set(OPERATIONS) - set(model["operations"]) == LACKING
+    query = model["shapes"][model["operations"]["QueryVectors"]["input"]["shape"]]["members"]
+    assert set(OPERATIONS["QueryVectors"].input.members) - set(query) == LACKING_IN_QUERIES
+
+
+@pytest.mark.slow
+def test_paging(local_server: Server, local_client: Any, tmp_path: Path) -> None:
+    """All pages by itself, and by hand with --max-items and --starting-token."""
+    bench, aws = Workbench(local_client), Aws(local_server.url, tmp_path)
+    names = bench.filled(*(record(f"k{n}", [n, 0]) for n in range(120)))
+    index = {"vector_bucket_name": names["vectorBucketName"], "index_name": names["indexName"]}
+    assert len(aws("list-vectors", **index, page_size="50")["vectors"]) == 120
+    first = aws("list-vectors", **index, page_size="50", max_items="70")
+    rest = aws("list-vectors", **index, page_size="50", starting_token=first["NextToken"])
+    keys = [vector["key"] for part in (first, rest) for vector in part["vectors"]]
+    assert (len(first["vectors"]), len(keys), len(set(keys))) == (70, 120, 120)
+    bucket = {"vector_bucket_name": bench.bucket}
+    assert [found["indexName"] for found in aws("list-indexes", **bucket, page_size="1")["indexes"]] == [
+        names["indexName"]
+    ]
+    found = aws("list-vector-buckets", prefix=bench.bucket, page_size="1")["vectorBuckets"]
+    assert [each["vectorBucketName"] for each in found] == [bench.bucket]
 
 
 @pytest.mark.slow

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from pathlib import Path
 from typing import Any
 
-import botocore
 import pytest
 
+from api.model import MODEL
 from quiver.service.operations import LANGUAGES, OPERATIONS, Operation
 from quiver.service.shapes import (
     Boolean,
@@ -25,9 +22,6 @@ from quiver.service.shapes import (
 )
 from quiver.service.text_search import STANDARD_LANGUAGE
 from quiver.text import analysis
-
-MODEL_FILE = Path(botocore.__file__).parent / "data/s3vectors/2025-07-15/service-2.json.gz"
-MODEL: dict[str, Any] = json.loads(gzip.decompress(MODEL_FILE.read_bytes()))
 
 TAGS_REASON = "the user guide allows 50 tags per resource; the model has no bound"
 DEVIATIONS = {
