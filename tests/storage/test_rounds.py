@@ -277,10 +277,13 @@ async def with_texts(meter, entries=0):
     node, engine = meter.open(exact_floats=0)
     index = await node.call(engine.open(INDEX, TEXTS))
     rng = np.random.default_rng(5)
-    for start in (0, 1_500):
-        rows = rng.normal(size=(1_500, 64)).astype(np.float32)
+    for start in (0, 1_000):
+        rows = rng.normal(size=(1_000, 64)).astype(np.float32)
         documents = [
-            {"title": f"row {start + number}", "body": " ".join(f"w{word}" for word in rng.integers(0, 4_000, 60))}
+            {
+                "title": f"row {start + number}",
+                "body": " ".join(f"w{word}" for word in rng.integers(0, 20_000, 90)),
+            }
             for number in range(len(rows))
         ]
         names = [f"k{start + number}" for number in range(len(rows))]
@@ -293,23 +296,26 @@ async def with_texts(meter, entries=0):
     return reader, await reader.call(engine.open(INDEX, TEXTS))
 
 
-@pytest.mark.parametrize("entries", [0, 3])
-@pytest.mark.parametrize(("vector", "texts"), [(False, 1), (False, 2), (True, 1)])
-def test_a_fresh_node_searches_texts_in_five_rounds(entries, vector, texts, monkeypatch):
-    """Listing and opening; dictionaries; posting lists; where the texts of rows are; rows."""
+@pytest.mark.parametrize(("vector", "texts", "entries", "expected"), [(False, 2, 3, 5), (True, 1, 0, 3)])
+def test_a_fresh_node_searches_texts_in_few_rounds(vector, texts, entries, expected, monkeypatch):
+    """Listing and opening; dictionaries; posting lists; where the keys of rows are; rows.
+
+    A field as small as the title has its dictionary and its lists in one block, and with a vector the partitions
+    come meanwhile, which tell where keys are.
+    """
     monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)  # as if the index object were large
 
     async def scenario(meter):
         reader, index = await with_texts(meter, entries)
-        words = (TextQuery("title", "77 1777"), TextQuery("body", "w17 w2905"))[:texts]
+        words = (TextQuery("title", "77 1077"), TextQuery("body", "w17 w2905"))[:texts]
         target = np.ones(64, np.float32) if vector else None
         return await meter.spent(reader, index.query(Query(target, 5, metadata=True, texts=words)))
 
     with probing():
         hits, rounds, kinds = run(scenario)
-    assert {"k77", "k1777"} <= set(hits.keys)
-    assert rounds == 5
-    assert kinds["get"] < 60
+    assert {"k77", "k1077"} <= set(hits.keys)
+    assert int(rounds) == expected  # beside changes of threads
+    assert kinds["get"] < 40
 
 
 def test_a_warm_text_query_makes_no_more_requests_than_a_vector_query(monkeypatch):

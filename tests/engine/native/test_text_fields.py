@@ -14,7 +14,7 @@ from engine.native.test_pins import CLONE
 from engine.reference import Model, make_batch
 from engine.text_contract import BODY, TITLE, assert_finds, text_batch, text_spec
 from quiver.engine.engine import Query, TextFieldBuildingError, TextFieldStatus, TextQuery
-from quiver.engine.native import compaction, flush, load
+from quiver.engine.native import compaction, flush, load, maintenance
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.fsck import check_index
 from quiver.engine.native.rebuild import rebuild
@@ -103,6 +103,21 @@ async def test_a_writer_leaves_it_to_a_maintainer():
         before = segment_ids(maintainer)
         assert await maintainer.maintenance.tend()
         assert segment_ids(maintainer) == before
+
+
+@asynchronous
+async def test_a_backfill_whose_node_died_is_taken_up_by_who_is_asked_for_the_field(monkeypatch):
+    async with fresh_nodes(1, SPEC) as (index,):
+        model = await with_segments(index)
+        await add_body(index, model)  # and goes away
+        other = await open_index(index.store, index.runtime, SPEC, background=True, tier_fanout=100)
+        for _ in range(3):
+            assert not (await statuses(other))[1].active
+            await other.maintenance.wait()
+        monkeypatch.setattr(maintenance, "_STALLED", 0.0)
+        await statuses(other)
+        await other.maintenance.wait()
+        await assert_serves(other, model)
 
 
 @asynchronous

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.group_commit import Commit
 
-_INLINE_TEXTS = 256  # rows
+_INLINE_TEXTS = 32  # rows
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
 
 
@@ -185,9 +185,12 @@ class NativeIndex(Index):
 
     async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
         state = self.state
-        return await self.snapshots.see(
+        found = await self.snapshots.see(
             lambda: [TextFieldStatus(field, state.is_active(field)) for field in state.texts], freshness
         )
+        if not all(status.active for status in found):
+            self.maintenance.notice_building()
+        return found
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
 
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds
+_STALLED = 300.0  # seconds after which a backfill that published nothing is taken to be nobody's
 
 
 class Maintenance:
@@ -52,6 +53,7 @@ class Maintenance:
         self._renewed = 0  # generation of the last checkpoint that the opening was seen to
         self._retry = _FIRST_RETRY
         self._untidy = False
+        self._building: tuple[int, float] | None = None  # generation, and since when fields were seen being built
         self._stopped = False
         self._stage = 0
         self.failures = 0
@@ -99,6 +101,16 @@ class Maintenance:
         """
         if not self._index.settings.reluctant:
             self._start(Job.FLUSH)
+
+    def notice_building(self) -> None:
+        """Somebody met a text field that is being built. After minutes without a new checkpoint begin here, too:
+        whoever was at it may have died."""
+        base, now = self._index.log.base, self._index.runtime.monotonic()
+        if self._building is None or self._building[0] != base:
+            self._building = base, now
+        elif now - self._building[1] >= _STALLED:
+            self._building = base, now
+            self.backfill()
 
     def _is_due(self) -> bool:
         """Whether the tail is long, or has changes of text fields that wait for a checkpoint."""
