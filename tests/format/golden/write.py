@@ -1,4 +1,4 @@
-"""Writes a golden root in today's format: `python tests/format/golden/write.py tests/format/golden/v3`.
+"""Writes a golden root in today's format: `python tests/format/golden/write.py tests/format/golden/v4`.
 
 Run it once, when a format version is released, and never again: the point of a golden root is that it is old.
 A root is named after the newest version of the segment index.
