@@ -103,6 +103,16 @@ def test_many_windows_and_blocks_are_searched_exactly(rows, vocabulary):
             assert search_all([(postings, 0, everything)], query, limit) == reference.best(expected, limit)
 
 
+def test_a_row_that_has_the_term_twice_is_found_among_longer_rows_that_are_not_good_enough():
+    documents = {row: ["a", *["x"] * (9 if row < 5000 else 13)] for row in range(10_000)}
+    documents[9000][5] = "a"
+    expected = reference.ranking(documents, ["a"])
+    assert expected[0][1] == 9000
+    for limit in (1, 2):
+        found = search_all([(opened(documents), 0, np.ones(10_000, bool))], ["a"], limit)
+        assert found == reference.best(expected, limit)
+
+
 def test_every_row_that_ties_with_the_last_is_a_hit():
     postings = opened({row: ["same"] if row % 3 else ["same", "more"] for row in range(10_000)})
     lists = postings.find(["same"])
