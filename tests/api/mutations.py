@@ -48,6 +48,9 @@ class Request(NamedTuple):
     done: str
 
 
+TEXT_FIELDS = {"textSearchConfigurations": [{"metadataKey": "s"}, {"metadataKey": "tags", "language": "en"}]}
+
+
 class Mutator:
     """Makes the request of a seed.
 
@@ -97,10 +100,14 @@ class Mutator:
             "PutVectorBucketDefaultIndexMode": bucket | {"defaultIndexMode": "ENHANCED"},
             "CreateIndex": bucket
             | {"indexName": self._index, "dataType": "float32", "dimension": 2, "distanceMetric": metric}
-            | {"metadataConfiguration": {"nonFilterableMetadataKeys": ["hidden"]}, "tags": {"k": "v"}},
+            | {
+                "metadataConfiguration": {"nonFilterableMetadataKeys": ["hidden"]} | TEXT_FIELDS,
+                "tags": {"k": "v"},
+            },
             "ListIndexes": bucket | {"maxResults": 2, "prefix": self._index[:2]} | page,
             "UpdateIndexMode": index | {"indexMode": "ENHANCED"},
-            "UpdateMetadataConfiguration": index | {"add": {"textSearchConfigurations": [{"metadataKey": "t"}]}},
+            "UpdateMetadataConfiguration": index
+            | {chance.choice(["add", "delete"]): {"textSearchConfigurations": [{"metadataKey": "hidden"}]}},
             "PutVectors": index | {"vectors": [_record(chance) for _ in range(chance.randrange(1, 6))]},
             "GetVectors": index | {"keys": ["k1", "k2"], "returnData": True, "returnMetadata": True},
             "DeleteVectors": index | {"keys": [f"k{chance.randrange(40)}"]},
@@ -108,7 +115,8 @@ class Mutator:
             | {"maxResults": 3, "segmentCount": 2, "segmentIndex": 1, "returnData": True}
             | page,
             "QueryVectors": index
-            | {"topK": chance.choice([1, 5, 200]), "queryVector": {"float32": [1, chance.randrange(9)]}}
+            | {"topK": chance.choice([1, 5, 200])}
+            | _question(chance)
             | {"returnDistance": True, "returnMetadata": True, "filter": random_filter(chance)}
             | page,
             "TagResource": {"resourceArn": arn, "tags": {"a": "b"}},
@@ -117,6 +125,13 @@ class Mutator:
         }
         of_index = operation in ("GetIndex", "DeleteIndex")
         return copy.deepcopy(make.get(operation, index if of_index else bucket))
+
+
+def _question(chance: random.Random) -> dict[str, Any]:
+    """A vector, texts, or both; now and then of a field that may not be there."""
+    texts = [{"metadataKey": chance.choice(["s", "s", "hidden"]), "text": chance.choice(["a", "\u00e9 h", "?"])}]
+    vector = {"queryVector": {"float32": [1, chance.randrange(9)]}}
+    return chance.choice([vector, {"queryTexts": texts}, vector | {"queryTexts": texts, "returnScores": True}])
 
 
 def random_filter(chance: random.Random, depth: int = 0) -> Any:

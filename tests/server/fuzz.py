@@ -27,7 +27,9 @@ VALID: dict[str, dict[str, Any]] = {
     "DeleteVectors": INDEX | {"keys": ["a", "b"]},
     "ListVectors": INDEX | {"maxResults": 10, "segmentCount": 2, "segmentIndex": 1},
     "QueryVectors": INDEX
-    | {"topK": 3, "queryVector": {"float32": [1, 0.5]}, "filter": {"$and": [{"n": {"$gt": 0}}, {"t": "x"}]}},
+    | {"topK": 3, "queryVector": {"float32": [1, 0.5]}, "filter": {"$and": [{"n": {"$gt": 0}}, {"t": "x"}]}}
+    | {"queryTexts": [{"metadataKey": "t", "text": "x"}]},
+    "UpdateMetadataConfiguration": INDEX | {"add": {"textSearchConfigurations": [{"metadataKey": "t"}]}},
     "TagResource": {"tags": {"a": "b"}},
     "PutVectorBucketPolicy": {"vectorBucketName": "b-1", "policy": "{}"},
 }
