@@ -9,12 +9,14 @@ WORKERS ?= 1
 SEEDS ?= 5000
 CYCLES ?= 2000
 NEMESIS ?= 3600
+FUZZ ?= 300000
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
+FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.py,%,$(wildcard tests/fuzz/targets/[a-z]*.py))
 NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch])
 
 .PHONY: help venv native serve test check bench soak soak-stores azurite lock clean
@@ -58,11 +60,16 @@ check: $(TEST) ## formatting, lint, types, floors and the fast tests
 bench: $(TEST) ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-soak: $(TEST) ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
+soak: $(TEST) ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis, fuzzing (SEEDS, CYCLES, NEMESIS seconds, FUZZ inputs)
 	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
 	$(BIN)/python tests/cluster/nemesis.py --operations 10000000 --seconds $(NEMESIS)
+	QUIVER_TEST_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+	QUIVER_TEST_SCHEMATHESIS=1000 $(BIN)/python -m pytest -q -n 2 tests/api/test_schemathesis.py
+	for target in $(FUZZ_TARGETS); do \
+	  $(BIN)/python tests/fuzz/campaign.py $$target --inputs $(FUZZ) || exit 1; \
+	done
 
 soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages) and a commit store
 	API_ROOTS=commit,azurite $(BIN)/python -m pytest -q \

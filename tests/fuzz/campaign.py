@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -37,8 +38,9 @@ def resident() -> int:
 class Campaign:
     """Counts inputs and looks at memory; ends the process after the last one."""
 
-    def __init__(self, name: str, run: Callable[[bytes], None], inputs: int, growth: int) -> None:
-        self._name, self._run, self._inputs, self._growth = name, run, inputs, growth
+    def __init__(self, run: Callable[[bytes], None], arguments: argparse.Namespace, folder: Path) -> None:
+        self._name, self._inputs, self._growth = arguments.target, arguments.inputs, arguments.growth
+        self._run, self._folder = run, folder
         self._done = 0
         self._early = 0
         self._started = time.monotonic()
@@ -60,6 +62,7 @@ class Campaign:
             f"{self._early / MIB:.0f} MiB after a fifth, {late / MIB:.0f} MiB at the end",
             flush=True,
         )
+        shutil.rmtree(self._folder)
         os._exit(0 if grown <= self._growth * MIB else 1)  # libFuzzer would go on
 
 
@@ -78,19 +81,19 @@ def plain(target: ModuleType, campaign: Campaign, seed: int, folder: Path) -> No
             raise
 
 
-def guided(name: str, arguments: argparse.Namespace, folder: Path) -> None:
+def guided(arguments: argparse.Namespace, folder: Path) -> None:
     """libFuzzer, until the campaign ends."""
     import atheris
 
     with atheris.instrument_imports(include=["quiver"]):
-        target = importlib.import_module(f"fuzz.targets.{name}")
+        target = importlib.import_module(f"fuzz.targets.{arguments.target}")
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, data in enumerate(target.SEEDS):
         (corpus / f"seed-{number}").write_bytes(data)
     options = [f"-seed={arguments.seed + 1}", "-max_len=16384", "-len_control=0", "-print_final_stats=1"]
     options += [f"-artifact_prefix={folder}/", "-timeout=60", "-rss_limit_mb=4096", "-verbosity=1"]
-    campaign = Campaign(name, target.run, arguments.inputs, arguments.growth)
+    campaign = Campaign(target.run, arguments, folder)
     atheris.Setup([sys.argv[0], *options, str(corpus)], campaign)
     atheris.Fuzz()
 
@@ -107,10 +110,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"quiver-fuzz-{arguments.target}-"))
     if arguments.plain or importlib.util.find_spec("atheris") is None:
         target = importlib.import_module(f"fuzz.targets.{arguments.target}")
-        campaign = Campaign(arguments.target, target.run, arguments.inputs, arguments.growth)
+        campaign = Campaign(target.run, arguments, folder)
         plain(target, campaign, arguments.seed, folder)
     else:
-        guided(arguments.target, arguments, folder)
+        guided(arguments, folder)
 
 
 if __name__ == "__main__":
