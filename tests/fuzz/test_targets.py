@@ -34,8 +34,8 @@ def test_a_target_survives_its_seeds_and_what_becomes_of_them(name: str) -> None
 
 def test_there_is_a_target_for_every_decoder_of_what_others_wrote() -> None:
     assert {
-        "arrow_stream", "checkpoint", "columns", "envelope", "filters", "json_lines", "log_entry", "opening", "page_tokens",
-        "request_decoder", "rows", "rows_parquet", "segment_index", "signature", "store_format",
+        "arrow_stream", "checkpoint", "columns", "envelope", "filters", "json_lines", "log_entry", "opening",
+        "page_tokens", "request_decoder", "rows", "rows_parquet", "segment_index", "signature", "store_format",
     } <= set(TARGETS)  # fmt: skip
 
 

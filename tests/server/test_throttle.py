@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import math
 
 import pytest
@@ -59,6 +60,13 @@ def test_the_answer_to_too_many_requests_says_when_to_come_back() -> None:
     assert len(here.service.calls) == 1
     clock.now += 2.5
     assert ask(here).status == 200
+
+
+def test_a_request_refused_after_its_signature_was_proved_is_logged_with_its_key() -> None:
+    here, _ = client(requests=1)
+    assert [ask(here, key).status for key in (KEY, OTHER_KEY)] == [200, 429]
+    (line,) = [json.loads(line) for line in here.log.getvalue().splitlines()][1:]
+    assert (line["key_id"], line["code"]) == (OTHER_KEY, "TooManyRequestsException")
 
 
 def test_keys_have_limits_of_their_own_and_health_has_none() -> None:

@@ -201,6 +201,7 @@ class Application:
             body = await read_body(receive, head.length, self.limits)
             exchange.received = len(body)
             principal = claim.verify(await self._run(len(body), _sha256, body))
+            exchange.key_id = principal.key_id
             self._throttle.admit(principal.key_id, len(body))
             return await self._perform(principal, route, head, body, exchange)
 
@@ -216,7 +217,6 @@ class Application:
     async def _perform(
         self, principal: Principal, route: Route, head: Head, body: bytes, exchange: Exchange
     ) -> Reply:
-        exchange.key_id = principal.key_id
         if not route.has_body:
             return await self._call(route, head, {}, exchange)
         params = await self._run(len(body), read_fast, route.operation, body)
