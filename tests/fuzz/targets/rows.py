@@ -23,7 +23,7 @@ def run(data: bytes) -> None:
         assert batch.vectors.shape == (len(batch.keys), DIMENSION)
         assert len(batch.metadata) == len(batch.keys)
         assert all(isinstance(key, str) for key in batch.keys)
-        float(np.nansum(batch.vectors[:, 0]))  # touches every row
+        batch.vectors.tobytes()  # touches every row
     try:
         keys = decode_delete(data)
     except DataError:

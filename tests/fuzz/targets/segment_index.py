@@ -82,7 +82,8 @@ def run(data: bytes) -> None:
         return
     for use in (_find, _search, _keys):
         try:
-            use(reader, spec)
+            with np.errstate(all="ignore"):  # numbers of anybody's making may overflow
+                use(reader, spec)
         except DataError:
             continue
 
