@@ -9,6 +9,7 @@ WORKERS ?= 1
 SEEDS ?= 5000
 CYCLES ?= 2000
 NEMESIS ?= 3600
+FUZZ ?= 300000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
 CLIENTS := .venv-clients
+FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.py,%,$(wildcard tests/fuzz/targets/[a-z]*.py))
 NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch] src/quiver/text/native/*.[ch])
 
 .PHONY: help venv native serve test check bench clients soak soak-stores azurite lock clean
@@ -75,11 +77,16 @@ tests/clients/node/node_modules: tests/clients/node/package-lock.json
 clients: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## run other people's S3 Vectors clients against a server
 	$(BIN)/python -m pytest -q -m soak tests/clients
 
-soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
+soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis, fuzzing (SEEDS, CYCLES, NEMESIS seconds, FUZZ inputs)
 	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
 	$(BIN)/python tests/cluster/nemesis.py --operations 10000000 --seconds $(NEMESIS)
+	QUIVER_TEST_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+	QUIVER_TEST_SCHEMATHESIS=1000 $(BIN)/python -m pytest -q -n 2 tests/api/test_schemathesis.py
+	for target in $(FUZZ_TARGETS); do \
+	  $(BIN)/python tests/fuzz/campaign.py $$target --inputs $(FUZZ) || exit 1; \
+	done
 
 soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages) and a commit store
 	API_ROOTS=commit,azurite $(BIN)/python -m pytest -q \

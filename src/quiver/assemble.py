@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
     from quiver.service.bulk_operations import BulkOperations
+    from quiver.service.pace import Pace
     from quiver.service.reading import Reading
     from quiver.service.snapshot_operations import SnapshotOperations
     from quiver.settings import Settings
@@ -105,6 +106,7 @@ async def open_service(
     background: bool = True,
     watcher: Watcher | None = None,
     on_patrol_failure: Callable[[str, Exception], None] = lambda _, __: None,
+    pace: Pace | None = None,
 ) -> OpenRoot:
     """Open a root, creating it when it is new; a reader never does.
 
@@ -115,6 +117,7 @@ async def open_service(
         background: flush, compact and collect garbage unasked, as far as the role goes.
         watcher: is told what upkeep goes on.
         on_patrol_failure: is told what a maintainer could not do, with the index id; see `Patrol`.
+        pace: how much may be asked of an index per second; None for no limits.
 
     Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
     """
@@ -152,6 +155,7 @@ async def open_service(
         Home(settings.region, settings.account_id),
         role,
         Freshness(eventual=settings.consistency == "eventual"),
+        pace,
     )
     administration = Administration(store, runtime, catalog, engine)
     patrol = None

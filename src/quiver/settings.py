@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from quiver.service.rates import parse_rates
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -66,6 +68,7 @@ class Settings:
     cache_folder_bytes: int = _setting(10240 * MIB, "how much may be kept there, by all workers together")
     buffered_bytes: int = _setting(256 * MIB, "request bodies held in memory at once, per process")
     load_bytes: int = _setting(4096 * MIB, "body of a bulk load over HTTP, kept in a temporary file; 0 for none")
+    throttle: str = _setting("off", "limits per second: off, aws, or numbers by name")
     flush_rows: int = _setting(32_768, "rows an index takes in before they are flushed to a segment")
     maintenance: str = _setting(
         "process", "where indexes are flushed, merged and collected: process, one of its own, or inline"
@@ -170,6 +173,14 @@ def _number(name: str, raw: str | float) -> float:
 _READERS: dict[type, Callable[[str, str | float], str | float]] = {str: _text, int: _integer, float: _number}
 
 
+def _throttle(text: str) -> tuple[bool, str]:
+    try:
+        parse_rates(text)
+    except ValueError as error:
+        return False, f"cannot be used: {error}"
+    return True, ""
+
+
 def _problems(s: Settings) -> list[tuple[str, str]]:
     access_key = re.fullmatch(r"([A-Za-z0-9_]{3,128})?", s.access_key_id)
     pair = bool(s.secret_access_key) == bool(s.access_key_id)
@@ -200,6 +211,7 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ),
         ("buffered_bytes", s.buffered_bytes >= 20 * MIB, "must be at least 20971520 (one whole request)"),
         ("load_bytes", s.load_bytes >= 0, "must not be negative"),
+        ("throttle", *_throttle(s.throttle)),
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),
         ("maintenance", s.maintenance in MAINTENANCE, f"must be one of {', '.join(MAINTENANCE)}"),
         ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import typer.main
 from cli.running import KEYS, RunningServer
 from quiver.cli.main import app
 from quiver.service.operations import OPERATIONS
+from quiver.service.rates import AWS_RATES, Rates
 from quiver.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +116,12 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
         default, meaning = documented[setting.variable]
         assert default == ("none" if setting.default is None else str(setting.default)), setting.variable
         assert meaning.startswith(setting.help), setting.variable
+
+
+def test_every_limit_is_documented_with_the_number_of_aws() -> None:
+    documented = table(OPERATIONS_PAGE.read_text(), "Throttling")
+    numbers = {field.name: getattr(AWS_RATES, field.name) or "none" for field in fields(Rates)}
+    assert {name: row[0] for name, row in documented.items()} == {name: str(n) for name, n in numbers.items()}
 
 
 def test_every_command_is_documented() -> None:

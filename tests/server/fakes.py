@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
     from quiver.engine.engine import SourceWork
     from quiver.service.bulk_rows import Source
+    from quiver.service.rates import Rates
 
+OTHER_KEY = "QKOTHERKEY"
 KEY, SECRET, REGION = "QKTESTKEY", "a secret of decent length".replace(" ", "-"), "us-east-1"
 
 
@@ -114,17 +116,23 @@ class FakeService:
 
 
 def make_app(
-    service: FakeService, limits: ServerLimits | None = None, log: Any = None, now: float | None = None
+    service: FakeService,
+    limits: ServerLimits | None = None,
+    log: Any = None,
+    now: float | None = None,
+    runtime: SystemRuntime | None = None,
+    rates: Rates | None = None,
 ) -> Application:
-    runtime = SystemRuntime(2)
+    runtime = runtime or SystemRuntime(2)
 
     async def start() -> FakeService:
         stop_with_parent()
         return service
 
     clock = runtime.time if now is None else lambda: now
-    authenticator = Authenticator(Credentials({KEY: SECRET}), REGION, clock)
-    return Application(start, OPERATIONS, authenticator, runtime, log or make_logger(stream=io.StringIO()), limits)
+    authenticator = Authenticator(Credentials({KEY: SECRET, OTHER_KEY: SECRET}), REGION, clock)
+    log = log or make_logger(stream=io.StringIO())
+    return Application(start, OPERATIONS, authenticator, runtime, log, limits, rates=rates)
 
 
 def create() -> Application:
@@ -174,10 +182,16 @@ class Result:
 class Client:
     """Drives an application in process, as an ASGI server would."""
 
-    def __init__(self, limits: ServerLimits | None = None, now: float | None = None) -> None:
+    def __init__(
+        self,
+        limits: ServerLimits | None = None,
+        now: float | None = None,
+        runtime: SystemRuntime | None = None,
+        rates: Rates | None = None,
+    ) -> None:
         self.service = FakeService()
         self.log = io.StringIO()
-        self.app = make_app(self.service, limits, make_logger(stream=self.log), now)
+        self.app = make_app(self.service, limits, make_logger(stream=self.log), now, runtime, rates)
         self.app._service = self.service
 
     def post(self, operation: str, body: Any, headers: dict[str, str] | None = None) -> Result:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from quiver.model.errors import QuiverError
+    from quiver.service.pace import Pace
     from service.brute_engine import Shelf
 
 HOME = Home("eu-central-1", "123456789012")
@@ -117,11 +118,11 @@ class Deployment:
         self.shelf: Shelf = {}
         self.settings = settings
 
-    async def node(self, role: Role = Role.ALL, freshness: Freshness = STRONG) -> Node:
+    async def node(self, role: Role = Role.ALL, freshness: Freshness = STRONG, pace: Pace | None = None) -> Node:
         catalog = Catalog(self.store, self.runtime, self.settings)
         engine = BruteEngine(self.shelf)
         store_format = await open_store_format(self.store, self.runtime)
-        service = Service(catalog, engine, store_format, self.runtime, HOME, role, freshness)
+        service = Service(catalog, engine, store_format, self.runtime, HOME, role, freshness, pace)
         return Node(self, service, catalog, engine)
 
 

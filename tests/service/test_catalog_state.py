@@ -272,6 +272,8 @@ def test_success_raises_nothing() -> None:
 def test_an_unknown_command_is_of_a_newer_version() -> None:
     with pytest.raises(UnsupportedFormatError):
         catalog_commands.decode(msgspec.msgpack.encode({"do": "rename-bucket", "bucket": "a"}))
+    with pytest.raises(UnsupportedFormatError):
+        catalog_commands.decode(b"\x82\xa2do\xaddelete-bucket\xa6bucket\xa2\xe3\x80")  # a name not in UTF-8
 
 
 @pytest.mark.parametrize(
@@ -279,6 +281,7 @@ def test_an_unknown_command_is_of_a_newer_version() -> None:
     [
         b"",
         b"\xc1",
+        b"\x83\xa7buckets\x90\xa7indexes\x90\xa9abandoned\x91\xa1\x80",
         msgspec.msgpack.encode({"buckets": 1, "indexes": []}),
         msgspec.msgpack.encode(
             {
@@ -289,7 +292,7 @@ def test_an_unknown_command_is_of_a_newer_version() -> None:
             }
         ),
     ],
-    ids=["empty", "no msgpack", "wrong type", "index without bucket"],
+    ids=["empty", "no msgpack", "not in UTF-8", "wrong type", "index without bucket"],
 )
 def test_damaged_state_is_refused(data: bytes) -> None:
     with pytest.raises(CorruptObjectError):

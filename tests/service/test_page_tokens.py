@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quiver.engine.engine import ListPosition
 from quiver.model.errors import FieldError, ValidationError
+from quiver.service import page_tokens
 from quiver.service.page_tokens import QUERY_LIFETIME, PageTokens, Scope
 from service.deployment import MovableClock
 
@@ -123,3 +124,10 @@ def test_a_clock_that_is_behind_the_issuer_does_not_matter() -> None:
     token = tokens.seal(SCOPE, "name")
     runtime.offset = -3600
     assert tokens.open(SCOPE, token, str, QUERY_LIFETIME) == "name"
+
+
+def test_sealed_content_of_another_shape_is_refused() -> None:
+    not_text = b"\x93\x01\x00\xa2\xe3\x80"  # [1, 0, a string of two bytes that are not UTF-8]
+    for content in (not_text, b"\x93\x01\x00\x01", b"\x92\x01\x00", b"", b"\x91" * 5000):
+        token = page_tokens._to_text(TOKENS._seal_of(SCOPE, content) + content)
+        assert_refused(token, place=str)

@@ -11,6 +11,7 @@ import typer
 from quiver.cli import output, snapshot
 from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
 from quiver.cli.cost import cost
+from quiver.cli.openapi import openapi
 from quiver.cli.stats import stats
 from quiver.cli.warm import warm
 from quiver.model.structure import (
@@ -347,6 +348,7 @@ def copy(
 
 snapshot.register(app)
 app.command()(cost)
+app.command()(openapi)
 app.command()(stats)
 app.command()(warm)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from quiver.server.framing import Head
     from quiver.server.limits import ServerLimits
     from quiver.server.sigv4 import Authenticator
+    from quiver.server.throttle import Throttle
     from quiver.service.bulk_rows import Source
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -65,11 +66,15 @@ class Loading:
         authenticator: who may call.
         runtime: worker threads.
         limits: what a request may cost.
+        throttle: how much may be sent per second.
     """
 
-    def __init__(self, authenticator: Authenticator, runtime: Runtime, limits: ServerLimits) -> None:
+    def __init__(
+        self, authenticator: Authenticator, runtime: Runtime, limits: ServerLimits, throttle: Throttle
+    ) -> None:
         self._authenticator = authenticator
         self._runtime = runtime
+        self._throttle = throttle
         self._limits = replace(limits, max_body=limits.max_load)
         self._drained = limits.max_body
         self._room = ByteBudget(limits.max_load, limits.admission_seconds)
@@ -87,13 +92,17 @@ class Loading:
                 params, columns, digest = self._judge(head, exchange)
                 ready = loader()
                 ready.check_loading()
-                await held.enter_async_context(self._room.share(weight))
+                judge = self._throttle.foresee if head.length is None else self._throttle.admit
+                judge(exchange.key_id, head.length or 0)
+                await held.enter_async_context(self._room.share(weight, exchange.key_id))
             except (Refusal, QuiverError) as error:
                 if weight > self._drained:
                     return error_reply(error)._replace(close=True)
                 await discard_body(receive, head.length, self._limits)
                 raise
             data = await self._receive(receive, head, weight, exchange, digest)
+            if head.length is None:
+                self._throttle.admit(exchange.key_id, exchange.received)
             source = await self._runtime.offload(open_arrow_stream, data, columns)
             answer = await ready.load(params, source, no_progress)
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)

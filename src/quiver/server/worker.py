@@ -22,6 +22,8 @@ from quiver.server.logs import describe, make_logger
 from quiver.server.metrics import Metrics
 from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
+from quiver.service.pace import Pace
+from quiver.service.rates import parse_rates
 from quiver.settings import load
 
 if TYPE_CHECKING:
@@ -41,11 +43,16 @@ def create() -> Application:
     settings = load(os.environ)
     prices = load_prices(settings.prices).stores.get(store_of(settings.root, os.environ))
     runtime, metrics, log = SystemRuntime(), Metrics(), make_logger(settings.log_level)
+    rates = parse_rates(settings.throttle).divided(settings.workers)
 
     async def start() -> OpenService:
         stop_with_parent()
         service = await open_service(
-            settings, runtime, watcher=metrics.maintenance, on_patrol_failure=partial(_log_patrol, log)
+            settings,
+            runtime,
+            watcher=metrics.maintenance,
+            on_patrol_failure=partial(_log_patrol, log),
+            pace=Pace(rates, runtime),
         )
         gc.freeze()  # modules and tables live as long as the process: full collections need not visit them
         return service
@@ -61,6 +68,7 @@ def create() -> Application:
         ServerLimits(admission_bytes=settings.buffered_bytes, max_load=settings.load_bytes),
         metrics,
         prices,
+        rates,
     )
 
 

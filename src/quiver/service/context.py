@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quiver.service.arn import Home, IndexRef
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
+    from quiver.service.pace import Pace
     from quiver.service.page_tokens import PageTokens
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Context:
     tokens: PageTokens
     runtime: Runtime
     home: Home
+    pace: Pace
     role: Role = Role.ALL
 
     async def on_index(self, ref: IndexRef, action: Callable[[Index], Awaitable[T]]) -> T:

@@ -79,7 +79,7 @@ class PageTokens:
             expired = lifetime is not None and self._runtime.time() - found.issued > lifetime
             if found.version == _VERSION and not expired:
                 return msgspec.msgpack.decode(found.place, type=place)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # a string that is not UTF-8 is no error of msgspec's own
             pass
         raise _refusal()
 

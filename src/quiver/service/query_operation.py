@@ -62,6 +62,7 @@ class QueryOperation:
         async def page(index: Index) -> Response:
             if params.get("queryMode") == "CLASSIC":
                 raise ValidationError(_NO_CLASSIC)
+            self._context.pace.read(index.index_id)
             return await self._page(index, params, texts, freshness)
 
         return await self._context.on_index(ref, page)

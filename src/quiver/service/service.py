@@ -10,9 +10,11 @@ from quiver.service.bulk_operations import BulkOperations
 from quiver.service.context import Context, Response
 from quiver.service.index_operations import IndexOperations
 from quiver.service.operations import OPERATIONS
+from quiver.service.pace import Pace
 from quiver.service.page_tokens import PageTokens
 from quiver.service.policy_operations import PolicyOperations
 from quiver.service.query_operation import QueryOperation
+from quiver.service.rates import Rates
 from quiver.service.reading import AS_SET, freshness_of
 from quiver.service.roles import WRITES, Role
 from quiver.service.tag_operations import TagOperations
@@ -45,6 +47,7 @@ class Service:
         home: the region and account of this deployment's ARNs.
         role: which operations there are; of the others each is refused with AccessDeniedError.
         freshness: of reads that do not say.
+        pace: how much may be asked of an index per second; None for no limits.
     """
 
     def __init__(
@@ -56,8 +59,10 @@ class Service:
         home: Home,
         role: Role = Role.ALL,
         freshness: Freshness = STRONG,
+        pace: Pace | None = None,
     ) -> None:
-        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home, role)
+        pace = pace or Pace(Rates(), runtime)
+        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home, pace, role)
         self._role = role
         self._freshness = freshness
         self._methods = _methods(context)

@@ -40,6 +40,7 @@ class VectorOperations:
         ref = resolve_index(params, self._context.home)
 
         async def put(index: Index) -> Response:
+            self._context.pace.write(index.index_id, len(params["vectors"]))
             batch = await self._context.runtime.offload(_build_batch, params["vectors"], index.spec)
             opened = await self._context.engine.open(index.index_id, index.spec)
             return Response(commit=await opened.put(batch))
@@ -52,6 +53,7 @@ class VectorOperations:
         vectors, metadata = _wanted(params)
 
         async def get(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             opened = await self._context.engine.open(index.index_id, index.spec)
             found = await opened.get(keys, vectors=vectors, metadata=metadata, freshness=freshness)
             return Response({"vectors": [_shown(row) for row in found.rows]}, found.commit)
@@ -63,6 +65,7 @@ class VectorOperations:
         ref, keys = resolve_index(params, self._context.home), _distinct_keys(params)
 
         async def delete(index: Index) -> Response:
+            self._context.pace.write(index.index_id, len(keys))
             opened = await self._context.engine.open(index.index_id, index.spec)
             return Response(commit=await opened.delete(keys))
 
@@ -75,6 +78,7 @@ class VectorOperations:
         token, tokens = params.get("nextToken"), self._context.tokens
 
         async def page(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             scope = Scope("ListVectors", index.index_id, b"%d of %d" % (segment, segment_count))
             after = None if token is None else tokens.open(scope, token, ListPosition)
             opened = await self._context.engine.open(index.index_id, index.spec)
