@@ -117,6 +117,13 @@ class ObjectStore(ABC):
         Raises: StoreUnavailableError.
         """
 
+    async def is_current(self, key: str) -> bool:  # noqa: ARG002 - for stores that write differently over time
+        """Whether an object is stored as it would be if it were written now; for who would write it again if not.
+
+        Raises: ObjectNotFoundError, StoreUnavailableError.
+        """
+        return True
+
     async def close(self) -> None:
         """Release connections and file descriptors."""
         return

@@ -8,6 +8,7 @@ from quiver.engine.engine import STRONG
 from quiver.service.bucket_operations import BucketOperations
 from quiver.service.bulk_operations import BulkOperations
 from quiver.service.context import Context, Response
+from quiver.service.encryption import Encryption
 from quiver.service.index_operations import IndexOperations
 from quiver.service.operations import OPERATIONS
 from quiver.service.page_tokens import PageTokens
@@ -45,6 +46,7 @@ class Service:
         home: the region and account of this deployment's ARNs.
         role: which operations there are; of the others each is refused with AccessDeniedError.
         freshness: of reads that do not say.
+        encryption: of buckets and indexes; None where no KMS key exists.
     """
 
     def __init__(
@@ -56,8 +58,11 @@ class Service:
         home: Home,
         role: Role = Role.ALL,
         freshness: Freshness = STRONG,
+        encryption: Encryption | None = None,
     ) -> None:
-        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home, role)
+        tokens = PageTokens(store_format.token_key, runtime)
+        encryption = encryption or Encryption(None, home, runtime)
+        context = Context(catalog, engine, tokens, runtime, home, role, encryption)
         self._role = role
         self._freshness = freshness
         self._methods = _methods(context)

@@ -15,7 +15,7 @@ from objectstore.encryption.sealing import INDEX, encrypting, new_keys
 from quiver.model.errors import CorruptObjectError, DataError, MissingObjectError, UnsupportedFormatError
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.encryption import encrypting_store
-from quiver.objectstore.encryption.chunks import CHUNK, HEADER, OVERHEAD, SEALED_CHUNK, NotEncryptedError
+from quiver.objectstore.encryption.layout import CHUNK, HEADER, OVERHEAD, SEALED_CHUNK, NotEncryptedError
 from quiver.objectstore.encryption.provider import MissingKeyError
 from quiver.objectstore.local import LocalStore
 from quiver.objectstore.memory import MemoryStore

@@ -17,11 +17,13 @@ from quiver.engine.native.workshop import Job
 from quiver.engine.upkeep import Collected
 from quiver.format import paths
 from quiver.model.errors import BusyError, QuiverError
+from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
+    from quiver.engine.native.state import SegmentRef
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
@@ -218,13 +220,27 @@ class Maintenance:
             return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
 
     async def compact_all(self) -> None:
-        """Flush, then merge everything, in groups that fit in memory, and leave no tombstones."""
+        """Flush, then merge everything, in groups that fit in memory, and leave no tombstones.
+
+        A segment that the store would write differently now, under another key, is written again.
+        """
         await self.flush()
         async with self._merging:
             for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
-                if len(group) > 1 or group[0].tombstones:
+                if len(group) > 1 or group[0].tombstones or not await self._is_current(group[0]):
                     await compact(self._index, [ref.id for ref in group])
         self.published()  # a root that was copied has no openings
+
+    async def _is_current(self, ref: SegmentRef) -> bool:
+        """What clones read of others is left to these; what another node has just merged is not ours to write."""
+        index = self._index
+        if ref.home:
+            return True
+        try:
+            rows = paths.segment_key(paths.index_root(index.index_id), ref.id, paths.ROWS)
+            return await index.store.is_current(rows)
+        except ObjectNotFoundError:
+            return True
 
     async def collect(self) -> Collected:
         """Remove what nothing needs any more."""

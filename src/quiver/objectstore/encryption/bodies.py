@@ -6,7 +6,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, overload
 
-from quiver.objectstore.encryption.chunks import CHUNK, OVERHEAD, Header, seal_chunk, sealed_size
+from quiver.objectstore.encryption.chunks import seal_chunk
+from quiver.objectstore.encryption.layout import CHUNK, OVERHEAD, Header, sealed_size
 from quiver.objectstore.store import Buffer, MadeParts, nbytes_of
 
 if TYPE_CHECKING:

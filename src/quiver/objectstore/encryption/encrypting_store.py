@@ -2,9 +2,9 @@
 
 Sizes and ranges are those of the plaintext; a range is read with one request, as whole chunks. What was
 changed, cut short, moved to another place or name, or put there by somebody without the key is a
-CorruptObjectError; what is not encrypted is a NotEncryptedError. Two things cannot be told here: that an object has
-been replaced by an earlier one of the same name, and, when a read begins where an object ends, that it ended there
-when it was written. Whoever reads knows how long objects are from what stands in them.
+CorruptObjectError; what is not encrypted is a NotEncryptedError. Two things cannot be told here: that an object
+has been replaced by an earlier one of the same name, and, when a read begins where an object ends, that it ended
+there when it was written. Whoever reads knows how long objects are from what stands in them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING
 
 from quiver.model.errors import CorruptObjectError
 from quiver.objectstore.encryption.bodies import SealedBody
-from quiver.objectstore.encryption.chunks import (
+from quiver.objectstore.encryption.chunks import Ciphers, open_chunk
+from quiver.objectstore.encryption.file_provider import random_bytes
+from quiver.objectstore.encryption.layout import (
     CHUNK,
     OVERHEAD,
     SALT_BYTES,
     SEALED_CHUNK,
-    Ciphers,
     Header,
-    open_chunk,
     opened_size,
     read_header,
 )
-from quiver.objectstore.encryption.file_provider import random_bytes
 from quiver.objectstore.encryption.root_keys import PREFIX
 from quiver.objectstore.keys import check_key, check_range
 from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from quiver.model.runtime import Runtime
     from quiver.objectstore.encryption.index_keys import IndexKeys
+    from quiver.objectstore.encryption.layout import DataKey
     from quiver.objectstore.encryption.root_keys import RootKeys
 
 _INLINE_BYTES = 256 << 10  # below this a change of thread costs more
@@ -100,9 +100,19 @@ class EncryptingStore(ObjectStore):
             _check_name(key)
         await self._inner.delete(keys)
 
+    async def is_current(self, key: str) -> bool:
+        """Whether an object is encrypted under the key it would be written under now. Raises as `get`."""
+        if self._is_clear(key):
+            return True
+        header = read_header(key, memoryview(await self._inner.get(key, 0, OVERHEAD)))
+        return header.key_id == (await self._key_for(key)).id
+
     async def close(self) -> None:
         await self.index_keys.close()
         await self._inner.close()
+
+    async def _key_for(self, key: str) -> DataKey:
+        return await self.index_keys.of(key) or await self.root_keys.current()
 
     def _is_clear(self, key: str) -> bool:
         return self.index_keys.holds(_check_name(key))
@@ -111,7 +121,7 @@ class EncryptingStore(ObjectStore):
         """What is to be stored under the name."""
         if self._is_clear(key):
             return parts
-        data_key = await self.index_keys.of(key) or await self.root_keys.current()
+        data_key = await self._key_for(key)
         salt = random_bytes(self._runtime, SALT_BYTES)
         header = Header(data_key.id, salt, data_key.of_index, last=False)
         body = SealedBody(self._ciphers.of(data_key, salt), header, key, parts)

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from quiver.model.errors import CorruptObjectError
-from quiver.objectstore.encryption.chunks import KEY_BYTES, SALT_BYTES, derive
+from quiver.objectstore.encryption.layout import KEY_BYTES, SALT_BYTES, derive
 from quiver.objectstore.encryption.provider import GeneratedKey, KeyProvider, KmsNotFoundError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from quiver.model.errors import CorruptObjectError, MissingObjectError
 from quiver.objectstore.encryption import wrapped_keys
-from quiver.objectstore.encryption.chunks import DataKey
+from quiver.objectstore.encryption.layout import DataKey
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
 
 if TYPE_CHECKING:

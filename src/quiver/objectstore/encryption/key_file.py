@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from quiver.objectstore.encryption.chunks import KEY_BYTES
+from quiver.objectstore.encryption.layout import KEY_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -44,6 +44,13 @@ class KmsInvalidStateError(KmsError):
     """The key is pending deletion, or otherwise in no state to be used."""
 
 
+class KmsAccessDeniedError(KmsError):
+    """This process may not use the key."""
+
+    code = "AccessDeniedException"
+    status = 403
+
+
 class MissingKeyError(DataError):
     """What is stored is encrypted under a key that this process was not given. The message names it."""
 

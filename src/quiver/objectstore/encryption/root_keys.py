@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.model.errors import CorruptObjectError, MissingObjectError
 from quiver.objectstore.encryption import wrapped_keys
-from quiver.objectstore.encryption.chunks import DataKey
+from quiver.objectstore.encryption.layout import DataKey, is_encrypted, read_header
 from quiver.objectstore.encryption.provider import MissingKeyError
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreUnavailableError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
     from quiver.objectstore.encryption.key_file import KeyFile
     from quiver.objectstore.encryption.provider import KeyProvider
-    from quiver.objectstore.store import ObjectStore
+    from quiver.objectstore.store import Buffer, ObjectStore
 
 PREFIX = "key/"
 _NAME = re.compile(r"key/([0-9a-f]{32})/([0-9a-f-]{36})")
@@ -77,8 +77,7 @@ class RootKeys:
 
     async def wraps(self, key_id: str = "") -> list[Wrap]:
         """Which data keys there are (or this one), each once for every master key that wraps it."""
-        listed = await self._store.list(f"{PREFIX}{key_id}")
-        return [Wrap(*match.groups()) for info in listed if (match := _NAME.fullmatch(info.key))]
+        return await list_wraps(self._store, key_id)
 
     async def rewrap(self) -> tuple[list[str], list[Wrap]]:
         """Wrap every data key by the current master key, then forget the other wraps.
@@ -140,6 +139,23 @@ class RootKeys:
         key = DataKey(bytes.fromhex(key_id), secret)
         self._known[key.id] = key
         return key
+
+
+async def refuse_encrypted(store: ObjectStore, name: str, data: Buffer) -> None:
+    """Say which key an object needs that was read in clear, when it is encrypted. Raises MissingKeyError."""
+    if not is_encrypted(data):
+        return
+    key_id = read_header(name, memoryview(data)).key_id.hex()
+    masters = " or ".join(wrap.master for wrap in await list_wraps(store, key_id)) or f"of {key_id}"
+    raise MissingKeyError(
+        f"{store.url} is encrypted under the key {masters}: name its key file in QUIVER_ENCRYPTION_KEY_FILE"
+    )
+
+
+async def list_wraps(store: ObjectStore, key_id: str = "") -> list[Wrap]:
+    """See `RootKeys.wraps`."""
+    listed = await store.list(f"{PREFIX}{key_id}")
+    return [Wrap(*match.groups()) for info in listed if (match := _NAME.fullmatch(info.key))]
 
 
 def _context(key_id: str) -> dict[str, str]:
