@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from quiver.model.errors import CorruptObjectError, MissingObjectError
 from quiver.objectstore.encryption import wrapped_keys
 from quiver.objectstore.encryption.layout import DataKey
-from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
+from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ class IndexKeys:
             await self._store.put_new(self._name_of(index_id), [wrapped_keys.encode(record)])
         except ObjectExistsError:
             if await self._read(index_id) != record:
-                raise
+                raise StoreUnavailableError(f"cannot tell whether the key of index {index_id} is kept") from None
 
     async def of(self, name: str) -> DataKey | None:
         """The key to write an object under, None when its index has none. Raises as `find`."""

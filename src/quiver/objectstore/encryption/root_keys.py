@@ -113,8 +113,12 @@ class RootKeys:
         try:
             await self._store.put_new(Wrap(key_id, master).name, [wrapped_keys.encode(record)])
         except ObjectExistsError:
-            if await self._open(Wrap(key_id, master)) != secret:
-                raise StoreUnavailableError(f"cannot tell which data key {key_id} is") from None
+            try:
+                found = await self._open(Wrap(key_id, master))
+            except ObjectNotFoundError:
+                found = None  # a conflict reported as existence
+            if found != secret:
+                raise StoreUnavailableError(f"cannot tell whether the data key {key_id} is kept") from None
         return secret
 
     async def _load(self, key_id: str) -> DataKey:
