@@ -1,4 +1,4 @@
-"""An encrypted root as a whole: nothing in it or its cache folder is plain; missing keys; indexes with KMS keys."""
+"""An encrypted root as a whole: nothing in it or its cache folder is plain; missing keys; KMS keys of indexes."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_nothing_in_a_root_or_its_cache_folder_is_plain(deployment: Deployment) 
 
     asyncio.run(work())
     files = deployment.files()
-    kinds = ("root/format", "root/catalog/log/", "/checkpoint/", "/log/", "/rows.parquet", "/index", "/opening")
+    kinds = ("root/format", "root/catalog/log/", "/checkpoint/", "/log/", "/rows.parquet", "/index")
     assert all(any(kind in name for name in files) for kind in (*kinds, "cache/", "root/key/", "/published"))
     for name, body in files.items():
         assert MARKER.encode() not in body, name

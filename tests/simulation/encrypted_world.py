@@ -34,6 +34,7 @@ class SealedBacking(Backing):
     def __init__(self, mirror: Backing) -> None:
         super().__init__(mirror.loop, mirror.random, mirror.faults, mirror.events)
         self.clock_offset = mirror.clock_offset
+        self.resident = mirror.resident  # then the nodes' stores are near, though what is in them is not at hand
         self._mirror = mirror
         self._data_keys: dict[str, DataKey] = {}
         self._ciphers = Ciphers()

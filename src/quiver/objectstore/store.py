@@ -74,6 +74,11 @@ class ObjectStore(ABC):
     large_bytes: int | None = None
     """Bodies larger than this need `put_large`; None: `put_new` takes any size."""
 
+    @property
+    def near(self) -> bool:
+        """Whether requests are answered so soon that several, one after the other, cost less than at once."""
+        return self.resident
+
     @abstractmethod
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         """Create the object with the concatenated parts, durably, if the key is absent.

@@ -158,7 +158,7 @@ class Maintenance:
         A store at hand needs none.
         """
         index = self._index
-        if self._renewing is None and not index.store.resident and self._renewed != index.log.base:
+        if self._renewing is None and not index.store.near and self._renewed != index.log.base:
             self._renewing = index.runtime.spawn(self._renew(index), "opening")
 
     async def _renew(self, index: NativeIndex) -> None:

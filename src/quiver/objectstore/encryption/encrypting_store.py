@@ -58,6 +58,10 @@ class EncryptingStore(ObjectStore):
         self._runtime = runtime
         self._ciphers = Ciphers()
 
+    @property
+    def near(self) -> bool:
+        return self._inner.near
+
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         await self._inner.put_new(key, await self._sealed(key, parts))
 
