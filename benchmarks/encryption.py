@@ -48,7 +48,7 @@ async def measure(settings: Settings, vectors: NDArray[np.float32]) -> dict[str,
             await work
             walls.append(time.perf_counter() - start)
             count += 1
-        times[name] = min(walls + [times.get(name, math.inf)])
+        times[name] = min(*walls, times.get(name, math.inf))
         times[f"{name}, processor"] = (time.process_time() - began) / count
 
     root = await open_service(settings, runtime, background=False)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from quiver.settings import Settings
     from quiver.storage.cache.block_cipher import BlockCipher
     from quiver.storage.cache.counts import CacheCounts
+    from quiver.storage.store_format import StoreFormat
 
 _MIGRATION = "`quiver copy` makes an encrypted copy of it"
 
@@ -128,7 +129,7 @@ async def open_service(
         watcher: is told what upkeep goes on.
         on_patrol_failure: is told what a maintainer could not do, with the index id; see `Patrol`.
 
-    Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
+    Raises: SettingsError, DataError, UnavailableError.
     """
     role = Role(settings.role)
     keys = load_keys(settings)
@@ -139,15 +140,7 @@ async def open_service(
         store = ReadOnlyStore(store)
     encrypting = keys and encrypt(store, keys, settings, runtime)
     store = encrypting or store
-    try:
-        store_format = await open_store_format(
-            store, runtime, _before_creation(store, runtime, role, remote=remote)
-        )
-    except BaseException as error:
-        await store.close()
-        if isinstance(error, NotEncryptedError):
-            raise NotEncryptedError(f"{store.url} is not encrypted: {error.message}; {_MIGRATION}") from error
-        raise
+    store_format = await _open_format(store, runtime, _before_creation(store, runtime, role, remote=remote))
     native = NativeSettings(
         flush_rows=settings.flush_rows,
         garbage_age=settings.garbage_age_seconds,
@@ -187,6 +180,19 @@ async def open_service(
         )
         patrol = runtime.spawn(beat.run(), "patrol")
     return OpenRoot(store, meter, engine, service, administration, patrol, cache)
+
+
+async def _open_format(
+    store: ObjectStore, runtime: Runtime, before_creation: Callable[[], Awaitable[None]] | None
+) -> StoreFormat:
+    """The root's format; the store is closed when it cannot be opened."""
+    try:
+        return await open_store_format(store, runtime, before_creation)
+    except BaseException as error:
+        await store.close()
+        if isinstance(error, NotEncryptedError):
+            raise NotEncryptedError(f"{store.url} is not encrypted: {error.message}; {_MIGRATION}") from error
+        raise
 
 
 def _before_creation(
