@@ -23,6 +23,7 @@ MIB = 2**20
 MAINTENANCE = ("process", "inline")
 ROLES = ("all", "reader", "writer", "maintainer")
 CONSISTENCIES = ("strong", "eventual")
+KEY_PROVIDERS = ("file", "aws")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -76,6 +77,10 @@ class Settings:
     patrol_seconds: int = _setting(30, "how long a maintainer rests before it looks at every index again")
     garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
     prices: str = _setting("", "a file of prices of stores, for `quiver cost` and the header x-quiver-work")
+    encryption_key_file: str = _setting(
+        "", "a file of keys, made by `quiver key new`: the root is encrypted under them; not encrypted if empty"
+    )
+    kms: str = _setting("file", "where KMS keys of indexes are: file, among the keys above, or aws")
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
     access_key_id: str = _setting("", "access key id of the first principal")
@@ -215,6 +220,8 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),
         ("maintenance", s.maintenance in MAINTENANCE, f"must be one of {', '.join(MAINTENANCE)}"),
         ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),
+        ("kms", s.kms in KEY_PROVIDERS, f"must be one of {', '.join(KEY_PROVIDERS)}"),
+        ("kms", s.kms == "file" or s.encryption_key_file, "other than file needs QUIVER_ENCRYPTION_KEY_FILE"),
         ("log_level", s.log_level in LOG_LEVELS, f"must be one of {', '.join(LOG_LEVELS)}"),
         ("access_key_id", access_key, "must be 3 to 128 letters, digits or underscores"),
         ("secret_access_key", pair, "and QUIVER_ACCESS_KEY_ID go together"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from quiver.cli import output, snapshot
+from quiver.cli import key, output, snapshot
 from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
 from quiver.cli.cost import cost
 from quiver.cli.openapi import openapi
@@ -335,6 +335,9 @@ def copy(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Read back and compare what was written.")
     ] = True,
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="Leave TO unencrypted, though there is a key file.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy every bucket and index to another root: migration, backup, restore. Servers may go on serving FROM.
@@ -343,10 +346,13 @@ def copy(
     """
     from quiver.cli.copy import copy as work  # noqa: PLC0415
 
-    output.run(lambda root: work(root, target, resume=resume, verify=verify, as_json=as_json), source)
+    output.run(
+        lambda root: work(root, target, resume=resume, verify=verify, decrypt=decrypt, as_json=as_json), source
+    )
 
 
 snapshot.register(app)
+key.register(app)
 app.command()(cost)
 app.command()(openapi)
 app.command()(stats)

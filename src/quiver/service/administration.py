@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
+    from quiver.service.encryption import Encryption
 
 
 class Stored(NamedTuple):
@@ -49,12 +50,19 @@ class Administration:
         snapshots: snapshots and clones of single indexes.
     """
 
-    def __init__(self, store: ObjectStore, runtime: Runtime, catalog: Catalog, upkeep: Upkeep) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        runtime: Runtime,
+        catalog: Catalog,
+        upkeep: Upkeep,
+        encryption: Encryption | None = None,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._catalog = catalog
         self._upkeep = upkeep
-        self.snapshots = SnapshotOperations(catalog, upkeep, runtime)
+        self.snapshots = SnapshotOperations(catalog, upkeep, runtime, encryption)
 
     async def indexes(self) -> list[Index]:
         """Every index that the catalog names, by bucket and name."""

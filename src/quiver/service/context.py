@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from quiver.engine.engine import IndexSealedError
 from quiver.model.errors import NotFoundError, ValidationError
 from quiver.service.catalog_commands import DropIndex
-from quiver.service.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
     from quiver.service.arn import Home, IndexRef
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
+    from quiver.service.encryption import Encryption
     from quiver.service.pace import Pace
     from quiver.service.page_tokens import PageTokens
+    from quiver.service.roles import Role
 
 T = TypeVar("T")
 
@@ -51,7 +52,8 @@ class Context:
     runtime: Runtime
     home: Home
     pace: Pace
-    role: Role = Role.ALL
+    role: Role
+    encryption: Encryption
 
     async def on_index(self, ref: IndexRef, action: Callable[[Index], Awaitable[T]]) -> T:
         """Do `action` on the index of this name, without asking the catalog when the name was resolved before.

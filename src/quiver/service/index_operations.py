@@ -11,7 +11,7 @@ from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.service.arn import IndexRef
 from quiver.service.bucket_operations import INDEX_MODE, MAX_RESULTS
 from quiver.service.catalog_commands import CreateIndex, DropIndex
-from quiver.service.catalog_state import NO_BUCKET
+from quiver.service.catalog_state import NO_BUCKET, raise_failure
 from quiver.service.context import Response
 from quiver.service.encryption import choose_encryption
 from quiver.service.names import check_index_name, resolve_bucket, resolve_index
@@ -51,12 +51,26 @@ class IndexOperations:
             self._context.runtime.new_id(),
             choose(_spec(params, configuration, texts), tags),
             int(self._context.runtime.time()),
-            choose_encryption(params.get("encryptionConfiguration"), self._context.runtime),
+            await self._encryption(bucket, params.get("encryptionConfiguration")),
             configuration,
             tags,
         )
+        await self._give_key(command)
         await self._context.catalog.execute(command)
         return Response({"indexArn": self._context.home.arn(IndexRef(bucket, name))})
+
+    async def _encryption(self, bucket: str, given: dict[str, Any] | None) -> dict[str, str]:
+        """What was asked for, else what the bucket has."""
+        chosen = choose_encryption(given)
+        found = None if given is not None else await self._context.catalog.read(lambda state: state.bucket(bucket))
+        return chosen if found is None else found.encryption
+
+    async def _give_key(self, command: CreateIndex) -> None:
+        """Before anybody can write to the index; not for one that cannot be created."""
+        if "kmsKeyArn" in command.encryption:
+            raise_failure(await self._context.catalog.read(lambda state: state.check(command)))
+            ref = IndexRef(command.bucket, command.index)
+            await self._context.encryption.give(command.index_id, ref, command.encryption)
 
     async def get(self, params: dict[str, Any]) -> Response:
         """GetIndex. Which text fields there are is for the index itself to say."""

@@ -8,6 +8,7 @@ from quiver.engine.engine import STRONG
 from quiver.service.bucket_operations import BucketOperations
 from quiver.service.bulk_operations import BulkOperations
 from quiver.service.context import Context, Response
+from quiver.service.encryption import Encryption
 from quiver.service.index_operations import IndexOperations
 from quiver.service.operations import OPERATIONS
 from quiver.service.pace import Pace
@@ -48,6 +49,7 @@ class Service:
         role: which operations there are; of the others each is refused with AccessDeniedError.
         freshness: of reads that do not say.
         pace: how much may be asked of an index per second; None for no limits.
+        encryption: of buckets and indexes; None where no KMS key exists.
     """
 
     def __init__(
@@ -60,9 +62,12 @@ class Service:
         role: Role = Role.ALL,
         freshness: Freshness = STRONG,
         pace: Pace | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
+        tokens = PageTokens(store_format.token_key, runtime)
         pace = pace or Pace(Rates(), runtime)
-        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home, pace, role)
+        encryption = encryption or Encryption(None, home, runtime)
+        context = Context(catalog, engine, tokens, runtime, home, pace, role, encryption)
         self._role = role
         self._freshness = freshness
         self._methods = _methods(context)

@@ -83,7 +83,7 @@ class NativeIndex(Index):
             index_id,
             self.state,
             settings.log,
-            None if store.resident else self.opening,
+            None if store.near else self.opening,
         )
         self.snapshots = SnapshotSource(
             self.log,
@@ -92,7 +92,7 @@ class NativeIndex(Index):
             index_id,
             spec,
             runtime,
-            ahead=not store.resident,
+            ahead=not store.near,
             opening=self.opening,
             staleness=settings.staleness,
             patience=settings.patience,

@@ -17,6 +17,7 @@ from quiver.engine.native.workshop import Job
 from quiver.engine.upkeep import Collected
 from quiver.format import paths
 from quiver.model.errors import BusyError, QuiverError
+from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
 
@@ -181,7 +182,7 @@ class Maintenance:
         A store at hand needs none.
         """
         index = self._index
-        if self._renewing is None and not index.store.resident and self._renewed != index.log.base:
+        if self._renewing is None and not index.store.near and self._renewed != index.log.base:
             self._renewing = index.runtime.spawn(self._renew(index), "opening")
 
     async def _renew(self, index: NativeIndex) -> None:
@@ -247,14 +248,29 @@ class Maintenance:
         return choose(state.segments, self._index.settings, state.texts)
 
     async def compact_all(self) -> None:
-        """Flush, merge everything in groups that fit in memory, and leave no tombstones and no backfill to do."""
+        """Flush, merge everything in groups that fit in memory, and leave no tombstones and no backfill to do.
+
+        A segment that the store would write differently now, under another key, is written again.
+        """
         await self.flush()
         async with self._merging:
             state = self._index.state
             for group in groups(state.segments, self._index.settings.merge_bytes):
-                if len(group) > 1 or group[0].tombstones or group[0].lacks(state.texts):
+                stale = group[0].tombstones or group[0].lacks(state.texts)
+                if len(group) > 1 or stale or not await self._is_current(group[0]):
                     await compact(self._index, [ref.id for ref in group])
         self.published()  # a root that was copied has no openings
+
+    async def _is_current(self, ref: SegmentRef) -> bool:
+        """What clones read of others is left to these; what another node has just merged is not ours to write."""
+        index = self._index
+        if ref.home:
+            return True
+        try:
+            rows = paths.segment_key(paths.index_root(index.index_id), ref.id, paths.ROWS)
+            return await index.store.is_current(rows)
+        except ObjectNotFoundError:
+            return True
 
     async def collect(self) -> Collected:
         """Remove what nothing needs any more."""
