@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from quiver.cli import output, snapshot
+from quiver.cli import output, principals, snapshot
 from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
 from quiver.cli.cost import cost
 from quiver.cli.stats import stats
@@ -346,6 +346,7 @@ def copy(
 
 
 snapshot.register(app)
+principals.register(app)
 app.command()(cost)
 app.command()(stats)
 app.command()(warm)
