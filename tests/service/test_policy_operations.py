@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 BUCKET = {"vectorBucketName": "bucket"}
 NO_BUCKET = "The specified vector bucket could not be found"
-NO_STATEMENT = {"Effect": "Allow", "Principal": "*", "Action": "s3vectors:*", "Resource": "*"}
-POLICY = "The specified vector bucket policy could not be found"
+NO_POLICY = "The specified vector bucket policy could not be found"
 STATEMENT = {"Effect": "Allow", "Principal": "*", "Action": "s3vectors:*", "Resource": "*"}
 POLICY = '{ "Version": "2012-10-17", "Statement": [ ] }'
 
