@@ -75,8 +75,8 @@ class Settings:
     prices: str = _setting("", "a file of prices of stores, for `quiver cost` and the header x-quiver-work")
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
-    access_key_id: str = _setting("", "access key id of the first principal")
-    secret_access_key: str = _setting("", "secret access key of the first principal", secret=True)
+    access_key_id: str = _setting("", "access key id of the owner")
+    secret_access_key: str = _setting("", "secret access key of the owner", secret=True)
 
     def __post_init__(self) -> None:
         """Raises SettingsError for the first value out of range."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from quiver.server.principals_file import Principals, read_principals
+from quiver.service.permissions import ACTIONS
+from quiver.service.policy.document import Kind, check_names, read_policy
 from quiver.service.policy.principals import root_of
 from quiver.settings import SettingsError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+GUIDE = Path(__file__).parents[2] / "docs" / "operations.md"
 
 HOME = "111111111111"
 SECRET = "a-secret-of-a-sensible-length"
@@ -132,3 +135,25 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
     (tmp_path / "binary.toml").chmod(0o600)
     with pytest.raises(SettingsError, match="not UTF-8"):
         read_principals(tmp_path / "binary.toml", HOME)
+
+
+def blocks(language: str, heading: str) -> list[str]:
+    """The code of one section of the guide."""
+    section = GUIDE.read_text().split(f"\n{heading}\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_file_in_the_guide_is_read(tmp_path: Path) -> None:
+    (text,) = blocks("toml", "## Who may do what")
+    found = read(tmp_path, text)
+    assert [each.name for each in found.principals] == ["", "search-app", "acme"]
+    assert len(found.keys) == 4
+
+
+def test_the_bucket_policy_in_the_guide_is_read() -> None:
+    (text,) = blocks("python", "### A bucket policy")
+    put: dict[str, str] = {}
+    exec(text, {"s3vectors": SimpleNamespace(put_vector_bucket_policy=put.update)})
+    policy = read_policy(put["policy"], Kind.BUCKET)
+    check_names(policy, ACTIONS, Kind.BUCKET)
+    assert [statement.denies for statement in policy.statements] == [False, True]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from quiver.service.policy.errors import PolicyError
@@ -194,6 +195,7 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
+@lru_cache(maxsize=1024)
 def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)

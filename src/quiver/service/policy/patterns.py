@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from quiver.service.policy.errors import PolicyError
@@ -80,7 +81,12 @@ class Pattern:
     def _compile(self, tokens: list[str | Wildcard]) -> re.Pattern[str]:
         if self._fold:
             tokens = [token.lower() if isinstance(token, str) else token for token in tokens]
-        return re.compile(_expression(tokens, arn=self._arn), re.DOTALL)
+        return _compiled(tuple(tokens), self._arn)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(tokens: tuple[str | Wildcard, ...], arn: bool) -> re.Pattern[str]:
+    return re.compile(_expression(tokens, arn=arn), re.DOTALL)
 
 
 def _tokens(text: str, wildcards: bool, variables: bool) -> list[Piece]:
@@ -122,7 +128,7 @@ def _fill(tokens: list[Piece], context: Context) -> list[str | Wildcard] | None:
     return filled
 
 
-def _expression(tokens: list[str | Wildcard], *, arn: bool) -> str:
+def _expression(tokens: Sequence[str | Wildcard], *, arn: bool) -> str:
     """A regular expression that never goes back over a `*`: the leftmost place of what follows will do.
 
     So one `*` after another costs their sum and not their product.
