@@ -12,9 +12,12 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+import boto3
 import numpy as np
 import pyarrow as pa
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from api.raw import Answer, Raw
 from cli.running import RunningServer
@@ -42,10 +45,18 @@ all = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
 red = '''{"Statement": {"Effect": "Allow", "Action": "s3vectors:*",
   "Resource": "arn:aws:s3vectors:us-east-1:000000000000:bucket/red-*"}}'''
 
+local = '''{"Statement": {"Effect": "Allow", "Action": "s3vectors:*", "Resource": "*", "Condition": {
+  "IpAddress": {"aws:SourceIp": "127.0.0.0/8"}, "Bool": {"aws:SecureTransport": "false"}}}}'''
+
 [[principals]]
 name = "operator"
 root = true
 keys = [{id = "operator", secret = "secret-of-the-operator"}]
+
+[[principals]]
+name = "courier"
+policies = ["local"]
+keys = [{id = "courier", secret = "secret-of-the-courier", token = "token-of-the-courier"}]
 """
 USERS = {
     "red": 'policies = ["own"]',
@@ -250,6 +261,24 @@ def test_a_bucket_policy_lets_in_whom_it_names_and_as_far_as_it_says(raw: Raw) -
     assert request(raw, "blue", "GetIndex", named).status == 403
     assert request(raw, OWN, "DeleteVectorBucketPolicy", named).status == 200
     assert request(raw, "nobody", "GetIndex", named).status == 403
+
+
+def test_a_session_token_goes_with_its_key_and_conditions_see_the_connection(raw: Raw) -> None:
+    def list_buckets(token: str | None) -> str:
+        keys = {"aws_access_key_id": "courier", "aws_secret_access_key": "secret-of-the-courier"}
+        config = Config(retries={"total_max_attempts": 1}, proxies={})
+        url = f"http://127.0.0.1:{raw.port}"
+        client = boto3.client(
+            "s3vectors", "us-east-1", endpoint_url=url, aws_session_token=token, config=config, **keys
+        )
+        try:
+            client.list_vector_buckets()
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "OK"
+
+    assert list_buckets("token-of-the-courier") == "OK"
+    assert list_buckets("token-of-the-Courier") == list_buckets(None) == "UnrecognizedClientException"
 
 
 def test_the_matrix_covers_every_operation_and_route_there_is() -> None:
