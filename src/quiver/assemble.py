@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
     from quiver.service.bulk_operations import BulkOperations
+    from quiver.service.caller import Caller
     from quiver.service.pace import Pace
     from quiver.service.reading import Reading
     from quiver.service.snapshot_operations import SnapshotOperations
@@ -79,9 +80,11 @@ class OpenRoot:
     patrol: asyncio.Task[None] | None = None
     cache: BlockCache | None = None
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
+    async def call(
+        self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
+    ) -> Response:
         """Do one S3 Vectors operation; see `Service.call`."""
-        return await self.service.call(operation, params, reading)
+        return await self.service.call(operation, params, reading, caller)
 
     @property
     def bulk(self) -> BulkOperations:

@@ -83,8 +83,8 @@ class Settings:
     kms: str = _setting("file", "where KMS keys of indexes are: file, among the keys above, or aws")
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
-    access_key_id: str = _setting("", "access key id of the first principal")
-    secret_access_key: str = _setting("", "secret access key of the first principal", secret=True)
+    access_key_id: str = _setting("", "access key id of the owner")
+    secret_access_key: str = _setting("", "secret access key of the owner", secret=True)
 
     def __post_init__(self) -> None:
         """Raises SettingsError for the first value out of range."""

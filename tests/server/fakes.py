@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from quiver.engine.engine import SourceWork
     from quiver.service.bulk_rows import Source
+    from quiver.service.caller import Caller
     from quiver.service.rates import Rates
 
 OTHER_KEY = "QKOTHERKEY"
@@ -53,10 +54,10 @@ class FakeLoader:
 
     loads: list[tuple[dict[str, Any], list[Any], list[Any]]] = field(default_factory=list)
 
-    def check_loading(self) -> None:
+    async def check_loading(self, params: dict[str, Any], caller: Caller) -> None:
         """Everybody may load."""
 
-    async def load(self, params: dict[str, Any], source: Source, progress: Any) -> FakeAnswer:
+    async def load(self, params: dict[str, Any], source: Source, progress: Any, caller: Caller) -> FakeAnswer:
         if params.get("vectorBucketName") == "missing":
             raise NotFoundError("The specified index could not be found")
         batches = list(source.batches(1000))
@@ -71,10 +72,14 @@ class FakeService:
 
     calls: MutableSequence[tuple[str, dict[str, Any]]] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    callers: MutableSequence[Caller | None] = field(default_factory=lambda: deque(maxlen=16))
     closed: bool = False
     bulk: FakeLoader = field(default_factory=FakeLoader)
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> FakeAnswer:
+    async def call(
+        self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
+    ) -> FakeAnswer:
+        self.callers.append(caller)
         self.calls.append((operation, params))
         self.readings.append(reading)
         name = params.get("vectorBucketName")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from quiver.engine.engine import ListPosition
 from quiver.model.errors import FieldError, ValidationError
 from quiver.service import page_tokens
-from quiver.service.page_tokens import QUERY_LIFETIME, PageTokens, Scope
+from quiver.service.page_tokens import HOLDER, QUERY_LIFETIME, PageTokens, Scope
 from service.deployment import MovableClock
 
 KEY = bytes(range(32))
@@ -40,6 +40,20 @@ def test_a_place_comes_back_as_it_was_sealed(key_hash: int, key: str) -> None:
 def test_a_distance_comes_back_with_the_same_bits(distance: float) -> None:
     found = TOKENS.open(SCOPE, TOKENS.seal(SCOPE, (distance,)), tuple[float])
     assert found[0].hex() == distance.hex()
+
+
+def test_a_token_is_its_holders_only() -> None:
+    place, sealed = ListPosition(7, "k"), {}
+    for holder in ("", "arn:aws:iam::000000000000:user/ann", "arn:aws:iam::000000000000:user/bob"):
+        reset = HOLDER.set(holder)
+        sealed[holder] = TOKENS.seal(SCOPE, place)
+        for issued_to, token in sealed.items():
+            if issued_to == holder:
+                assert TOKENS.open(SCOPE, token, ListPosition) == place
+            else:
+                assert_refused(token)
+        HOLDER.reset(reset)
+    assert TOKENS.open(SCOPE, sealed[""], ListPosition) == place
 
 
 def test_tokens_keep_to_the_lengths_of_the_contract() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from quiver.cli import key, output, snapshot
+from quiver.cli import key, output, principals, snapshot
 from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
 from quiver.cli.cost import cost
 from quiver.cli.openapi import openapi
@@ -353,6 +353,7 @@ def copy(
 
 snapshot.register(app)
 key.register(app)
+principals.register(app)
 app.command()(cost)
 app.command()(openapi)
 app.command()(stats)

@@ -11,6 +11,7 @@ from quiver.model.errors import ThrottledError, UnavailableError
 from quiver.objectstore.metered_store import metered
 from quiver.server import loading
 from quiver.server.admission import ByteBudget
+from quiver.server.audit import EVENT, describe_change
 from quiver.server.body import discard_body, read_body
 from quiver.server.errors import Reply, dump_json, error_reply, is_foreseen
 from quiver.server.framing import check_content, read_head
@@ -23,6 +24,7 @@ from quiver.server.routes import HEALTH, Routes, query_values, unprefixed
 from quiver.server.throttle import Throttle
 from quiver.server.wire import read_fast, read_params
 from quiver.server.work_header import WORK, describe_cost, describe_work
+from quiver.service.caller import Caller
 from quiver.service.rates import Rates
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Answer(Protocol):
 class OpenService(Protocol):
     """The service as the HTTP face uses it."""
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading, /) -> Answer:
+    async def call(self, operation: str, params: dict[str, Any], reading: Reading, caller: Caller, /) -> Answer:
         """Validate, authorize, do. Raises the errors of `quiver.model.errors`."""
         ...
 
@@ -93,6 +95,17 @@ class Exchange:
     key_id: str = ""
     received: int = 0
     work: Sequence[SourceWork] = ()
+    caller: Caller | None = None
+    audit: dict[str, Any] | None = None
+
+    def identify(self, principal: Principal, scope: Mapping[str, Any]) -> Caller:
+        """Note who sent the request, once that is proved."""
+        client = scope.get("client")
+        self.key_id = principal.key_id
+        self.caller = Caller(
+            principal.holder.principal, client[0] if client else None, scope.get("scheme") == "https"
+        )
+        return self.caller
 
 
 class Application:
@@ -201,9 +214,9 @@ class Application:
             body = await read_body(receive, head.length, self.limits)
             exchange.received = len(body)
             principal = claim.verify(await self._run(len(body), _sha256, body))
-            exchange.key_id = principal.key_id
+            caller = exchange.identify(principal, scope)
             self._throttle.admit(principal.key_id, len(body))
-            return await self._perform(principal, route, head, body, exchange)
+            return await self._perform(caller, route, head, body, exchange)
 
     @asynccontextmanager
     async def _admitted(self, key_id: str, weight: int) -> AsyncIterator[None]:
@@ -214,24 +227,25 @@ class Application:
             finally:
                 self.metrics.admitted_bytes.dec(weight)
 
-    async def _perform(
-        self, principal: Principal, route: Route, head: Head, body: bytes, exchange: Exchange
-    ) -> Reply:
+    async def _perform(self, caller: Caller, route: Route, head: Head, body: bytes, exchange: Exchange) -> Reply:
         if not route.has_body:
-            return await self._call(route, head, {}, exchange)
+            return await self._call(caller, route, head, {}, exchange)
         params = await self._run(len(body), read_fast, route.operation, body)
         if params is not None:
-            return await self._call(route, head, params, exchange)
-        async with self._strict_reading.share(len(body), principal.key_id):
+            return await self._call(caller, route, head, params, exchange)
+        async with self._strict_reading.share(len(body), exchange.key_id):
             params = await self._run(len(body), read_params, route.operation, body, self.limits)
-            return await self._call(route, head, params, exchange)
+            return await self._call(caller, route, head, params, exchange)
 
-    async def _call(self, route: Route, head: Head, params: dict[str, Any], exchange: Exchange) -> Reply:
+    async def _call(
+        self, caller: Caller, route: Route, head: Head, params: dict[str, Any], exchange: Exchange
+    ) -> Reply:
         params.update(route.labels)
         for member in route.query:
             if values := query_values(head.parts.raw_query, member):
                 params[member] = values
-        answer = await self._ready().call(route.operation, params, read_reading(head.parts))
+        exchange.audit = describe_change(route.operation, params)
+        answer = await self._ready().call(route.operation, params, read_reading(head.parts), caller)
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
         exchange.work = answer.work
         return Reply(200, "OK", commit, dump_json(answer.body))
@@ -254,6 +268,18 @@ class Application:
             self.metrics.observe_cache(self._service.cache_counts())
         if exchange.operation == HEALTH:
             return
+        if exchange.audit is not None and exchange.caller is not None:
+            self._log.warning(
+                EVENT,
+                request_id=exchange.request_id,
+                operation=exchange.operation,
+                key_id=exchange.key_id,
+                principal=exchange.caller.principal.arn,
+                source_ip=exchange.caller.source_ip,
+                status=reply.status,
+                code=reply.code,
+                **exchange.audit,
+            )
         self._log.info(
             "request",
             request_id=exchange.request_id,

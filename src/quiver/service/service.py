@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from quiver.engine.engine import STRONG
+from quiver.service.authorization import Authorizer
 from quiver.service.bucket_operations import BucketOperations
 from quiver.service.bulk_operations import BulkOperations
 from quiver.service.context import Context, Response
@@ -12,7 +13,7 @@ from quiver.service.encryption import Encryption
 from quiver.service.index_operations import IndexOperations
 from quiver.service.operations import OPERATIONS
 from quiver.service.pace import Pace
-from quiver.service.page_tokens import PageTokens
+from quiver.service.page_tokens import HOLDER, PageTokens
 from quiver.service.policy_operations import PolicyOperations
 from quiver.service.query_operation import QueryOperation
 from quiver.service.rates import Rates
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from quiver.engine.engine import Engine, Freshness
     from quiver.model.runtime import Runtime
     from quiver.service.arn import Home
+    from quiver.service.caller import Caller
     from quiver.service.catalog import Catalog
     from quiver.service.reading import Reading
     from quiver.storage.store_format import StoreFormat
@@ -68,19 +70,23 @@ class Service:
         pace = pace or Pace(Rates(), runtime)
         encryption = encryption or Encryption(None, home, runtime)
         context = Context(catalog, engine, tokens, runtime, home, pace, role, encryption)
+        self._authorizer = Authorizer(catalog, home, runtime)
         self._role = role
         self._freshness = freshness
         self._methods = _methods(context)
         self._reads = _reads(context)
-        self.bulk = BulkOperations(context)
+        self.bulk = BulkOperations(context, self._authorizer)
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
+    async def call(
+        self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
+    ) -> Response:
         """Do one operation of `OPERATIONS`.
 
         Args:
             operation: such as "PutVectors".
             params: input members as decoded JSON; a float list may also be a float32 or float64 array.
             reading: how fresh a read has to be.
+            caller: who asks; None for whoever opened the root, who may do everything.
 
         Raises: the errors of `quiver.model.errors`.
         """
@@ -89,6 +95,18 @@ class Service:
         shape = OPERATIONS[operation]
         normal = normalise(shape, params)
         validate(shape, normal)
+        if caller is None:
+            return await self._do(operation, normal, reading)
+        await self._authorizer.check(operation, normal, caller)
+        if caller.principal.root:
+            return await self._do(operation, normal, reading)
+        token = HOLDER.set(caller.principal.arn)
+        try:
+            return await self._do(operation, normal, reading)
+        finally:
+            HOLDER.reset(token)
+
+    async def _do(self, operation: str, normal: dict[str, Any], reading: Reading) -> Response:
         read = self._reads.get(operation)
         if read is not None:
             return await read(normal, freshness_of(reading, self._freshness))
