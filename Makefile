@@ -64,9 +64,9 @@ soak: $(TEST) ## what is too long for `make test`: repeated tests, seeds, kill -
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
 	$(BIN)/python tests/cluster/nemesis.py --operations 10000000 --seconds $(NEMESIS)
 
-soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages) and a commit store
-	API_ROOTS=commit,azurite $(BIN)/python -m pytest -q \
-	  tests/api/test_commit_root.py tests/api/test_azurite_root.py tests/objectstore/test_azure.py
+soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages), a commit store, an encrypted root
+	API_ROOTS=commit,azurite,encrypted $(BIN)/python -m pytest -q tests/api/test_commit_root.py \
+	  tests/api/test_azurite_root.py tests/api/test_encrypted_root.py tests/objectstore/test_azure.py
 	@dir=$$(PYTHON=$(BIN)/python scripts/ceph_rgw.sh start | head -1) && test -n "$$dir" || exit 1; \
 	trap 'scripts/ceph_rgw.sh stop "$$dir"' EXIT; . "$$dir/environment"; \
 	API_ROOTS=ceph STORE_UNDER_TEST=s3://quiver-ceph/contract $(BIN)/python -m pytest -q \
