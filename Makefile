@@ -88,9 +88,9 @@ soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what i
 	  $(BIN)/python tests/fuzz/campaign.py $$target --inputs $(FUZZ) || exit 1; \
 	done
 
-soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages) and a commit store
-	API_ROOTS=commit,azurite $(BIN)/python -m pytest -q \
-	  tests/api/test_commit_root.py tests/api/test_azurite_root.py tests/objectstore/test_azure.py
+soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages), a commit store, an encrypted root
+	API_ROOTS=commit,azurite,encrypted $(BIN)/python -m pytest -q tests/api/test_commit_root.py \
+	  tests/api/test_azurite_root.py tests/api/test_encrypted_root.py tests/objectstore/test_azure.py
 	@dir=$$(PYTHON=$(BIN)/python scripts/ceph_rgw.sh start | head -1) && test -n "$$dir" || exit 1; \
 	trap 'scripts/ceph_rgw.sh stop "$$dir"' EXIT; . "$$dir/environment"; \
 	API_ROOTS=ceph STORE_UNDER_TEST=s3://quiver-ceph/contract $(BIN)/python -m pytest -q \

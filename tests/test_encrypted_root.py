@@ -234,11 +234,24 @@ def test_an_index_with_a_kms_key_cannot_be_read_without_it_and_others_can(deploy
                 with pytest.raises(KmsNotFoundError, match=name) as caught:
                     await without.call(operation, INDEX | {"indexName": named} | params)
                 assert (caught.value.code, caught.value.status) == ("KmsNotFoundException", 400)
+        await upkeep_goes_on(without, name)
         put = {"vectors": [{"key": "a", "data": {"float32": VECTOR}}]}
         await without.call("PutVectors", INDEX | {"indexName": "plain"} | put)
         await without.close()
 
     asyncio.run(work())
+
+
+async def upkeep_goes_on(root: OpenRoot, missing: str) -> None:
+    """An index that cannot be read keeps nobody from looking after the others, nor loses anything."""
+    before = {info.key for info in await root.store.list("index/")}
+    assert [index.name async for index in root.administration.compact()] == ["plain"]
+    cleaned = [title async for title, _ in root.administration.collect(0)]
+    assert cleaned == ["catalog", "demo-bucket/plain"]
+    assert before <= {info.key for info in await root.store.list("index/")}
+    found = {name: findings async for name, findings in root.administration.check()}
+    assert {name for name, findings in found.items() if findings} == {"demo-bucket/words", "demo-bucket/clone"}
+    assert all(missing in findings[0].problem for findings in found.values() if findings)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["key file", "no key file"])
