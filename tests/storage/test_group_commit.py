@@ -22,7 +22,7 @@ class Log:
         self.go = asyncio.Event()
         self.error: Exception | None = None
 
-    async def commit(self, parts: list[Part]) -> Session:
+    async def commit(self, parts: list[Part], condition: object = None) -> Session:
         self.entries.append(parts)
         await self.go.wait()
         if self.error is not None:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from quiver.model.errors import NotFoundError
 from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
-    from quiver.model.types import IndexSpec, VectorBatch
+    from quiver.model.types import Float32Matrix, IndexSpec, VectorBatch
 
 
 class IndexSealedError(NotFoundError):
@@ -38,6 +38,10 @@ class Row(NamedTuple):
     key: str
     vector: NDArray[np.float32] | None
     metadata: bytes | None
+
+
+Decide: TypeAlias = "Callable[[Sequence[Row]], VectorBatch]"
+"""Makes of rows what is to be put."""
 
 
 class Cursor(NamedTuple):
@@ -84,6 +88,7 @@ class Query:
         recall: the share of the true nearest to find, 1 for an exact answer; None for what the index is set to.
         total: how many hits all pages of the query may have together, so that each page looks as far as the last;
             0 for this page alone.
+        vectors: whether to return vectors.
     """
 
     vector: NDArray[np.float32]
@@ -93,6 +98,7 @@ class Query:
     metadata: bool = False
     recall: float | None = None
     total: int = 0
+    vectors: bool = False
 
 
 class SourceWork(NamedTuple):
@@ -132,6 +138,7 @@ class Hits:
         metadata: n JSON objects as UTF-8 bytes, or None when not asked for.
         commit: the commit number the answer was computed at.
         work: what was done for it.
+        vectors: float32 of shape (n, dimension), or None when not asked for.
     """
 
     keys: list[str]
@@ -139,6 +146,7 @@ class Hits:
     metadata: list[bytes] | None
     commit: int
     work: Sequence[SourceWork]
+    vectors: Float32Matrix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +163,27 @@ class Lookup:
     """The answer to a get: the rows that exist, in no promised order."""
 
     rows: list[Row]
+    commit: int
+
+
+class Count(NamedTuple):
+    """How many rows there are, and the commit at which they were counted."""
+
+    rows: int
+    commit: int
+
+
+class Deleted(NamedTuple):
+    """What a deletion by filter removed.
+
+    Attributes:
+        rows: how many.
+        position: where to go on, None when nothing is left.
+        commit: of the deletion; when there was nothing to delete, the one at which it was looked.
+    """
+
+    rows: int
+    position: ListPosition | None
     commit: int
 
 
@@ -199,9 +228,12 @@ class Index(ABC):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        condition: Filter | None = None,
         freshness: Freshness = STRONG,
     ) -> Listing:
         """A page in key-hash order of part `segment` of `segment_count` equal parts of the hash range.
+
+        With a condition only rows whose metadata match.
 
         The page ends at `limit` rows or when the rows processed pass `max_bytes`; it holds at least one row
         when any is left. A key that exists throughout a listing is listed exactly once.
@@ -210,6 +242,40 @@ class Index(ABC):
     @abstractmethod
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         """The nearest rows. Never fewer than min(limit, matches)."""
+
+    @abstractmethod
+    async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
+        """The answers of several queries, all as of one commit."""
+
+    @abstractmethod
+    async def count(self, condition: Filter | None = None, freshness: Freshness = STRONG) -> Count:
+        """How many rows there are, or match."""
+
+    @abstractmethod
+    async def amend(
+        self, keys: Sequence[str], decide: Decide, *, vectors: bool = False, metadata: bool = False
+    ) -> int:
+        """Write what `decide` makes of the rows with these distinct keys, if none of them changes meanwhile.
+
+        Args:
+            keys: of the rows to look at; those that do not exist are left out.
+            decide: is given the rows and returns what to put, with keys among `keys`; an empty batch for nothing.
+                It may be called several times, each time with newer rows; the last call counts.
+            vectors, metadata: what of the rows it needs.
+
+        Returns the commit number: of the write, or that of the reading when there was nothing to put. At the
+        commit before the write the rows were just those that `decide` was given.
+        Raises BusyError when others always were quicker, or as `put`; and what `decide` raises.
+        """
+
+    @abstractmethod
+    async def delete_matching(
+        self, condition: Filter, *, limit: int, after: ListPosition | None = None
+    ) -> Deleted:
+        """Remove the first `limit` rows that match, in the order of a listing, from `after` on.
+
+        One write: all of them match at the commit before it. Raises as `amend`.
+        """
 
     @abstractmethod
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:

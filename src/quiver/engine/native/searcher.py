@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.segment_search import Target
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
     from quiver.engine.native.tail import TailBlockView
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import Float32Matrix, IndexSpec
 
 _PLACE = itemgetter(0, 1)  # in the ranking: by distance, then by key
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
@@ -50,6 +50,16 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     if any(one.exact is None for one in candidates):
         candidates = _survivors(candidates, spec, query)
     return _rank(candidates, spec, query, snapshot.commit, work)
+
+
+def search_all(snapshot: Snapshot, spec: IndexSpec, queries: Sequence[Query]) -> list[Hits]:
+    """Answer several queries at the snapshot's commit. Raises as `search`, with what all of them lack."""
+    found, missing = [], Missing()
+    for query in queries:
+        with missing:
+            found.append(search(snapshot, spec, query))
+    missing.raise_any()
+    return found
 
 
 def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
@@ -99,8 +109,13 @@ def _rank(
         ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
     ranked = ranked[: query.limit]
     found = np.array([entry[0] for entry in ranked], np.float32)
-    metadata = _metadata(ranked) if query.metadata else None
-    return Hits([entry[1] for entry in ranked], found, metadata, commit, work)
+    missing, metadata, vectors = Missing(), None, None
+    with missing:
+        metadata = _metadata(ranked) if query.metadata else None
+    with missing:
+        vectors = _vectors(ranked, spec.dimension) if query.vectors else None
+    missing.raise_any()
+    return Hits([entry[1] for entry in ranked], found, metadata, commit, work, vectors)
 
 
 def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
@@ -129,6 +144,17 @@ def _metadata(ranked: Sequence[tuple[float, str, Source, int]]) -> list[bytes]:
         rows = [entry[3] for entry in ranked if entry[2] is source]
         texts.update(zip(((id(source), row) for row in rows), source.metadata_of(rows), strict=True))
     return [texts[id(source), row] for _, _, source, row in ranked]
+
+
+def _vectors(ranked: Sequence[tuple[float, str, Source, int]], dimension: int) -> Float32Matrix:
+    """Of every entry, shape (len(ranked), dimension), read source by source."""
+    vectors, missing = np.empty((len(ranked), dimension), np.float32), Missing()
+    for source in {id(entry[2]): entry[2] for entry in ranked}.values():
+        places = [place for place, entry in enumerate(ranked) if entry[2] is source]
+        with missing:
+            vectors[places] = source.take_vectors(np.array([ranked[place][3] for place in places]))
+    missing.raise_any()
+    return vectors
 
 
 def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:
