@@ -25,6 +25,7 @@ from quiver.objectstore.retrying_store import RetryingStore
 from quiver.service.administration import Administration
 from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
+from quiver.service.leniency import read_leniency
 from quiver.service.patrol import Patrol
 from quiver.service.reading import AS_SET
 from quiver.service.roles import Role
@@ -152,6 +153,7 @@ async def open_service(
         Home(settings.region, settings.account_id),
         role,
         Freshness(eventual=settings.consistency == "eventual"),
+        read_leniency(settings.lenient),
     )
     administration = Administration(store, runtime, catalog, engine)
     patrol = None

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from quiver.service.leniency import read_leniency
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -73,6 +75,9 @@ class Settings:
     patrol_seconds: int = _setting(30, "how long a maintainer rests before it looks at every index again")
     garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
     prices: str = _setting("", "a file of prices of stores, for `quiver cost` and the header x-quiver-work")
+    lenient: str = _setting(
+        "", "what is accepted beyond S3 Vectors: 1, or a list of filters and metadata or metadata:<bytes>"
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
     access_key_id: str = _setting("", "access key id of the first principal")
@@ -170,6 +175,14 @@ def _number(name: str, raw: str | float) -> float:
 _READERS: dict[type, Callable[[str, str | float], str | float]] = {str: _text, int: _integer, float: _number}
 
 
+def _leniency_problem(text: str) -> str:
+    try:
+        read_leniency(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _problems(s: Settings) -> list[tuple[str, str]]:
     access_key = re.fullmatch(r"([A-Za-z0-9_]{3,128})?", s.access_key_id)
     pair = bool(s.secret_access_key) == bool(s.access_key_id)
@@ -203,6 +216,7 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),
         ("maintenance", s.maintenance in MAINTENANCE, f"must be one of {', '.join(MAINTENANCE)}"),
         ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),
+        ("lenient", not (wrong := _leniency_problem(s.lenient)), wrong),
         ("log_level", s.log_level in LOG_LEVELS, f"must be one of {', '.join(LOG_LEVELS)}"),
         ("access_key_id", access_key, "must be 3 to 128 letters, digits or underscores"),
         ("secret_access_key", pair, "and QUIVER_ACCESS_KEY_ID go together"),

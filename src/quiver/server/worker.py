@@ -21,7 +21,7 @@ from quiver.server.limits import ServerLimits
 from quiver.server.logs import describe, make_logger
 from quiver.server.metrics import Metrics
 from quiver.server.sigv4 import Authenticator
-from quiver.service.operations import OPERATIONS
+from quiver.service.extensions import SERVED
 from quiver.settings import load
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def create() -> Application:
     credentials = Credentials({settings.access_key_id: settings.secret_access_key})
     return Application(
         start,
-        OPERATIONS,
+        SERVED,
         Authenticator(credentials, settings.region, runtime.time),
         runtime,
         log,

@@ -14,7 +14,6 @@ import orjson
 
 from quiver.engine.engine import STRONG, Cursor, Query
 from quiver.model.errors import ValidationError
-from quiver.model.filter_parser import parse_filter
 from quiver.service.context import Response
 from quiver.service.names import resolve_index
 from quiver.service.page_tokens import QUERY_LIFETIME, Scope
@@ -46,7 +45,9 @@ class _Place(NamedTuple):
 
 
 class QueryOperation:
-    """QueryVectors."""
+    """QueryVectors; the extension that does more inherits from it."""
+
+    operation = "QueryVectors"
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -63,13 +64,21 @@ class QueryOperation:
 
         return await self._context.on_index(ref, page)
 
+    def fixed(self, params: dict[str, Any]) -> list[Any]:
+        """What, besides the vector, has to stay the same from page to page."""
+        return [params["topK"], params.get("filter")]
+
+    def extend(self, query: Query, _: dict[str, Any]) -> Query:
+        """The query with what its operation has beyond QueryVectors."""
+        return query
+
     async def _page(self, index: Index, params: dict[str, Any], freshness: Freshness) -> Response:
         document, top_k, metadata = params.get("filter"), params["topK"], bool(params.get("returnMetadata"))
         vector = check_query_vector(params["queryVector"]["float32"], index.spec.dimension, index.spec.metric)
-        condition = None if document is None else parse_filter(document, index.spec.non_filterable)
+        condition = None if document is None else self._context.condition(document, index.spec)
 
         def scope() -> Scope:  # a digest takes a tenth of the time of a small query: only several pages need one
-            return Scope("QueryVectors", index.index_id, _digest(vector, document, top_k))
+            return Scope(self.operation, index.index_id, _digest(vector, self.fixed(params)))
 
         token = params.get("nextToken")
         place = None
@@ -81,9 +90,9 @@ class QueryOperation:
         more = top_k - returned > size  # one hit beyond the page tells whether another page follows
         opened = await self._context.engine.open(index.index_id, index.spec)
         query = Query(vector, size + more, condition, after, metadata, total=top_k)
-        hits = await opened.query(query, freshness)
+        hits = await opened.query(self.extend(query, params), freshness)
         body: dict[str, Any] = {
-            "vectors": _shown(hits, size, distances=bool(params.get("returnDistance"))),
+            "vectors": show_hits(hits, size, distances=bool(params.get("returnDistance"))),
             "distanceMetric": index.spec.metric.value,
         }
         if len(hits.keys) > size:
@@ -99,14 +108,15 @@ def _check_kind(params: dict[str, Any]) -> None:
         raise ValidationError.at("queryVector", _NO_VECTOR)
 
 
-def _digest(vector: NDArray[np.float32], document: Any, top_k: int) -> bytes:
-    """What has to stay the same from page to page. What a page shows of its hits may change."""
+def _digest(vector: NDArray[np.float32], fixed: list[Any]) -> bytes:
+    """Of all that has to stay the same from page to page. What a page shows of its hits may change."""
     digest = hashlib.sha256(vector.tobytes())
-    digest.update(json.dumps([top_k, document], sort_keys=True).encode())
+    digest.update(json.dumps(fixed, sort_keys=True).encode())
     return digest.digest()
 
 
-def _shown(hits: Hits, size: int, *, distances: bool) -> Sequence[dict[str, Any]]:
+def show_hits(hits: Hits, size: int, *, distances: bool) -> Sequence[dict[str, Any]]:
+    """The first `size` hits as answers show them."""
     shown: list[dict[str, Any]] = [{"key": key} for key in hits.keys[:size]]
     if distances:
         for vector, distance in zip(shown, hits.distances.tolist(), strict=False):
@@ -114,4 +124,7 @@ def _shown(hits: Hits, size: int, *, distances: bool) -> Sequence[dict[str, Any]
     if hits.metadata is not None:
         for vector, metadata in zip(shown, hits.metadata, strict=False):
             vector["metadata"] = orjson.Fragment(metadata)
+    if hits.vectors is not None:
+        for vector, components in zip(shown, hits.vectors, strict=False):
+            vector["data"] = {"float32": components}
     return shown

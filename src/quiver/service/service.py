@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 from quiver.engine.engine import STRONG
 from quiver.service.bucket_operations import BucketOperations
 from quiver.service.bulk_operations import BulkOperations
+from quiver.service.conditional_operations import ConditionalOperations
 from quiver.service.context import Context, Response
+from quiver.service.extended_queries import BatchQuery, QueryWithData
+from quiver.service.extensions import SERVED
+from quiver.service.filter_operations import FilterOperations
 from quiver.service.index_operations import IndexOperations
-from quiver.service.operations import OPERATIONS
+from quiver.service.leniency import STRICT
 from quiver.service.page_tokens import PageTokens
 from quiver.service.policy_operations import PolicyOperations
 from quiver.service.query_operation import QueryOperation
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
     from quiver.service.arn import Home
     from quiver.service.catalog import Catalog
+    from quiver.service.leniency import Leniency
     from quiver.service.reading import Reading
     from quiver.storage.store_format import StoreFormat
 
@@ -45,6 +50,7 @@ class Service:
         home: the region and account of this deployment's ARNs.
         role: which operations there are; of the others each is refused with AccessDeniedError.
         freshness: of reads that do not say.
+        leniency: what is accepted beyond S3 Vectors.
     """
 
     def __init__(
@@ -56,8 +62,10 @@ class Service:
         home: Home,
         role: Role = Role.ALL,
         freshness: Freshness = STRONG,
+        leniency: Leniency = STRICT,
     ) -> None:
-        context = Context(catalog, engine, PageTokens(store_format.token_key, runtime), runtime, home, role)
+        tokens = PageTokens(store_format.token_key, runtime)
+        context = Context(catalog, engine, tokens, runtime, home, role, leniency)
         self._role = role
         self._freshness = freshness
         self._methods = _methods(context)
@@ -65,7 +73,7 @@ class Service:
         self.bulk = BulkOperations(context)
 
     async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
-        """Do one operation of `OPERATIONS`.
+        """Do one operation of `SERVED`, of S3 Vectors or an extension.
 
         Args:
             operation: such as "PutVectors".
@@ -76,7 +84,7 @@ class Service:
         """
         if self._role is not Role.ALL:
             self._role.check(write=operation in WRITES)
-        shape = OPERATIONS[operation]
+        shape = SERVED[operation]
         normal = normalise(shape, params)
         validate(shape, normal)
         read = self._reads.get(operation)
@@ -87,14 +95,23 @@ class Service:
 
 def _reads(context: Context) -> dict[str, Callable[[dict[str, Any], Freshness], Awaitable[Response]]]:
     """The methods of the operations that read vectors."""
-    vectors = VectorOperations(context)
-    return {"GetVectors": vectors.get, "ListVectors": vectors.list, "QueryVectors": QueryOperation(context).query}
+    vectors, matching = VectorOperations(context), FilterOperations(context)
+    return {
+        "GetVectors": vectors.get,
+        "ListVectors": vectors.list,
+        "QueryVectors": QueryOperation(context).query,
+        "CountVectors": matching.count,
+        "ListVectorsByFilter": matching.list,
+        "QueryVectorsWithData": QueryWithData(context).query,
+        "BatchQueryVectors": BatchQuery(context).query,
+    }
 
 
 def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable[Response]]]:
     """The method of every operation that reads no vectors."""
     buckets, indexes = BucketOperations(context), IndexOperations(context)
     vectors, tags, policies = VectorOperations(context), TagOperations(context), PolicyOperations(context)
+    conditional = ConditionalOperations(context)
     return {
         "CreateVectorBucket": buckets.create,
         "GetVectorBucket": buckets.get,
@@ -115,4 +132,7 @@ def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable
         "TagResource": tags.tag,
         "UntagResource": tags.untag,
         "ListTagsForResource": tags.list,
+        "DeleteVectorsByFilter": FilterOperations(context).delete,
+        "UpdateMetadata": conditional.update_metadata,
+        "PutVectorsIfAbsent": conditional.put_if_absent,
     }

@@ -71,7 +71,7 @@ async def write_if_unchanged(
     delay = _FIRST_DELAY
     while True:
         found, tail = await read()
-        change = decide(found)
+        change = await index.runtime.offload(decide, found)
         if not change.keys:
             return found, tail.commit
         try:
