@@ -12,7 +12,14 @@ import pytest
 
 from simulation.scenarios import SCENARIOS
 
-CHUNKS = {"registers": (2, 25), "engine": (2, 25), "conditional": (1, 25), "upkeep": (1, 25), "catalog": (1, 25), "clones": (1, 25)}
+CHUNKS = {
+    "registers": (2, 25),
+    "engine": (2, 25),
+    "conditional": (1, 25),
+    "upkeep": (1, 25),
+    "catalog": (1, 25),
+    "clones": (1, 25),
+}
 """By scenario: how many chunks of how many seeds."""
 
 KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
