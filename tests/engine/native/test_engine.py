@@ -66,12 +66,12 @@ class TestNativeEngineInMemory(EngineContract, ConditionalContract):
         return NativeNodes(MemoryStore, NativeSettings())
 
 
-class TestNativeEngineInADirectory(EngineContract, ConditionalContract):
+class TestNativeEngineInADirectory(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return NativeNodes(lambda runtime: LocalStore(tmp_path / "root", runtime), NativeSettings())
 
 
-class TestNativeEngineThroughACache(EngineContract, ConditionalContract):
+class TestNativeEngineThroughACache(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=1 << 20)
 

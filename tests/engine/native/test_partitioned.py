@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asynchronous import asynchronous
-from engine.conditional_contract import ConditionalContract
 from engine.contract import (
     EngineContract,
     Nodes,
@@ -107,7 +106,7 @@ class PartitionedNodes(NativeNodes):
         return engine
 
 
-class TestKMeansRaBitQ(EngineContract, ConditionalContract):
+class TestKMeansRaBitQ(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return PartitionedNodes(("kmeans", "rabitq"))
 
