@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from quiver.cli import output, snapshot
-from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
+from quiver.cli.arguments import AsJson, Bucket, FilterOption, IndexName, Root, RootOption, read_json
 from quiver.cli.cost import cost
+from quiver.cli.matching import count, delete
 from quiver.cli.stats import stats
 from quiver.cli.warm import warm
 from quiver.model.structure import (
@@ -118,20 +119,7 @@ Key = Annotated[str | None, typer.Option(metavar="KEY", help="Ask with the vecto
 Components = Annotated[
     str | None, typer.Option("--vector", metavar="JSON", help="Ask with this vector, a JSON array of numbers.")
 ]
-FilterOption = Annotated[
-    str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
-]
 Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
-
-
-def _json(option: str, text: str | None) -> Any:
-    """An option's JSON document; leaves with a usage error when it is none."""
-    import orjson  # noqa: PLC0415
-
-    try:
-        return None if text is None else orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
 
 
 @app.command()
@@ -148,7 +136,7 @@ def explain(
     """Answer one query and show how: plans, partitions probed, codes and rows scored, bytes, requests, time."""
     from quiver.cli.insight import explain as work  # noqa: PLC0415
 
-    components, document = _json("--vector", vector), _json("--filter", filter_)
+    components, document = read_json("--vector", vector), read_json("--filter", filter_)
     output.run(
         lambda url: work(
             url, bucket, index, key=key, vector=components, limit=top_k, document=document, as_json=as_json
@@ -171,7 +159,7 @@ def recall(
     """Measure an index's recall against exact search, with its 95 % interval. Servers may go on serving."""
     from quiver.cli.insight import recall as work  # noqa: PLC0415
 
-    document = _json("--filter", filter_)
+    document = read_json("--filter", filter_)
     output.run(
         lambda url: work(
             url, bucket, index, queries=queries, limit=top_k, document=document, seed=seed, as_json=as_json
@@ -331,6 +319,8 @@ def copy(
 
 
 snapshot.register(app)
+app.command()(count)
+app.command()(delete)
 app.command()(cost)
 app.command()(stats)
 app.command()(warm)
