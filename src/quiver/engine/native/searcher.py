@@ -109,12 +109,7 @@ def _rank(
         ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
     ranked = ranked[: query.limit]
     found = np.array([entry[0] for entry in ranked], np.float32)
-    missing, metadata, vectors = Missing(), None, None
-    with missing:
-        metadata = _metadata(ranked) if query.metadata else None
-    with missing:
-        vectors = _vectors(ranked, spec.dimension) if query.vectors else None
-    missing.raise_any()
+    metadata, vectors = _details(ranked, spec, query)
     return Hits([entry[1] for entry in ranked], found, metadata, commit, work, vectors)
 
 
@@ -144,6 +139,21 @@ def _metadata(ranked: Sequence[tuple[float, str, Source, int]]) -> list[bytes]:
         rows = [entry[3] for entry in ranked if entry[2] is source]
         texts.update(zip(((id(source), row) for row in rows), source.metadata_of(rows), strict=True))
     return [texts[id(source), row] for _, _, source, row in ranked]
+
+
+def _details(
+    ranked: Sequence[tuple[float, str, Source, int]], spec: IndexSpec, query: Query
+) -> tuple[list[bytes] | None, Float32Matrix | None]:
+    """Metadata and vectors of every entry, where they are asked for."""
+    if not query.vectors:
+        return (_metadata(ranked) if query.metadata else None), None
+    metadata, vectors, missing = None, None, Missing()
+    with missing:
+        metadata = _metadata(ranked) if query.metadata else None
+    with missing:
+        vectors = _vectors(ranked, spec.dimension)
+    missing.raise_any()
+    return metadata, vectors
 
 
 def _vectors(ranked: Sequence[tuple[float, str, Source, int]], dimension: int) -> Float32Matrix:
