@@ -628,7 +628,7 @@ MUTANTS = [
         "turbopuffer: up to about one hour",
         in_log("is_known", is_known_for_ever),
         scenarios.run_engine,
-        first=42,
+        first=72,
     ),
     Mutant(
         "what was read ahead is the answer",
@@ -642,7 +642,7 @@ MUTANTS = [
         with_openings_trusted,
         scenarios.run_engine,
         Bias(come_and_go, many_readers, min_age=0.0),
-        first=16,
+        first=36,
     ),
     Mutant(
         "session table dropped",
