@@ -9,15 +9,18 @@ WORKERS ?= 1
 SEEDS ?= 5000
 CYCLES ?= 2000
 NEMESIS ?= 3600
+FUZZ ?= 300000
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
-NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch])
+CLIENTS := .venv-clients
+FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.py,%,$(wildcard tests/fuzz/targets/[a-z]*.py))
+NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch] src/quiver/text/native/*.[ch])
 
-.PHONY: help venv native serve test check bench soak soak-stores azurite lock clean
+.PHONY: help venv native serve test check bench clients soak soak-stores azurite lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,15 +61,36 @@ check: $(TEST) ## formatting, lint, types, floors and the fast tests
 bench: $(TEST) ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-soak: $(TEST) ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis (SEEDS, CYCLES, NEMESIS seconds)
+# The tests of moto and langchain-aws are in their source distributions only, which the lock file has the hashes of.
+$(CLIENTS)/clients.stamp: requirements/clients.txt
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --require-hashes -r $<
+	awk '/^[a-z]/ {wanted = /^(moto|langchain-aws)==/} wanted' $< > $(CLIENTS)/sources.txt
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet download --require-hashes --no-deps \
+	  --no-binary :all: --no-build-isolation --dest $(CLIENTS)/sources -r $(CLIENTS)/sources.txt
+	@touch $@
+
+# AWS's SDK for JavaScript is run where there is node.
+tests/clients/node/node_modules: tests/clients/node/package-lock.json
+	@if command -v npm >/dev/null; then npm --prefix $(@D) ci && touch $@; else echo "no npm: $(@D) is left out"; fi
+
+clients: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## run other people's S3 Vectors clients against a server
+	$(BIN)/python -m pytest -q -m soak tests/clients
+
+soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis, fuzzing (SEEDS, CYCLES, NEMESIS seconds, FUZZ inputs)
 	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
 	$(BIN)/python tests/cluster/nemesis.py --operations 10000000 --seconds $(NEMESIS)
+	QUIVER_TEST_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
+	QUIVER_TEST_SCHEMATHESIS=1000 $(BIN)/python -m pytest -q -n 2 tests/api/test_schemathesis.py
+	for target in $(FUZZ_TARGETS); do \
+	  $(BIN)/python tests/fuzz/campaign.py $$target --inputs $(FUZZ) || exit 1; \
+	done
 
-soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages) and a commit store
-	API_ROOTS=commit,azurite $(BIN)/python -m pytest -q \
-	  tests/api/test_commit_root.py tests/api/test_azurite_root.py tests/objectstore/test_azure.py
+soak-stores: $(TEST) azurite ## the API and store contracts over Azurite, Ceph (from Debian packages), a commit store, an encrypted root
+	API_ROOTS=commit,azurite,encrypted $(BIN)/python -m pytest -q tests/api/test_commit_root.py \
+	  tests/api/test_azurite_root.py tests/api/test_encrypted_root.py tests/objectstore/test_azure.py
 	@dir=$$(PYTHON=$(BIN)/python scripts/ceph_rgw.sh start | head -1) && test -n "$$dir" || exit 1; \
 	trap 'scripts/ceph_rgw.sh stop "$$dir"' EXIT; . "$$dir/environment"; \
 	API_ROOTS=ceph STORE_UNDER_TEST=s3://quiver-ceph/contract $(BIN)/python -m pytest -q \
@@ -85,9 +109,12 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in --extra aws \
 	  --constraint requirements/test.txt --output-file requirements/runtime.txt
+	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links requirements/clients.in \
+	  --constraint requirements/test.txt --output-file requirements/clients.txt
 	@! grep -n '://' requirements/*.txt
 
 clean: ## remove .venv and every cache (never your data)
-	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
-	rm -f src/quiver/ann/_kernels.*.so
+	rm -rf $(VENV) $(CLIENTS) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
+	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

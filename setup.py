@@ -1,4 +1,4 @@
-"""The one part of the package definition that pyproject.toml has no stable place for: the C extension."""
+"""The one part of the package definition that pyproject.toml has no stable place for: the C extensions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-NATIVE = Path("src/quiver/ann/native")
+SOURCE = Path("src/quiver")
+ANN, TEXT = SOURCE / "ann/native", SOURCE / "text/native"
 # Fused multiplications would make results depend on the processor; errno would cost a call per square root.
 FLAGS = [
     "-std=c11",
@@ -19,13 +20,21 @@ FLAGS = [
     "-Wextra",
 ]
 
+
+def extension(name: str, folder: Path, *shared: Path) -> Extension:
+    """An extension of all C files of a folder, and of some from elsewhere."""
+    return Extension(
+        name,
+        sources=sorted(map(str, [*folder.glob("*.c"), *shared])),
+        depends=sorted(map(str, [*folder.glob("*.h"), *ANN.glob("*.h")])),
+        include_dirs=[str(ANN)],
+        extra_compile_args=FLAGS,
+    )
+
+
 setup(
     ext_modules=[
-        Extension(
-            "quiver.ann._kernels",
-            sources=sorted(map(str, NATIVE.glob("*.c"))),
-            depends=sorted(map(str, NATIVE.glob("*.h"))),
-            extra_compile_args=FLAGS,
-        )
+        extension("quiver.ann._kernels", ANN),
+        extension("quiver.text._kernels", TEXT, ANN / "arguments.c"),
     ]
 )

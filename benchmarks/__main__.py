@@ -1,8 +1,8 @@
 """`python -m benchmarks [NAME ...] [options]`: runs the named benchmarks, or all, each in a process of its own.
 
 One BLAS thread each, servers included. Options go to each of them. The comparisons with other systems (recall_qps,
-filtered, build_time, ingest, footprint, life, growth) and those over an object store (cold_query, warm_tiers,
-read_scaling) run only when named: they take hours, and `pip install 'quiverdb[bench]'`.
+filtered, build_time, ingest, footprint, life, growth, text_qps, text_relevance) and those over an object store
+(cold_query, warm_tiers, read_scaling) run only when named: they take hours, and `pip install 'quiverdb[bench]'`.
 """
 
 from __future__ import annotations

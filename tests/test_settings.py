@@ -54,6 +54,8 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("QUIVER_STALENESS_SECONDS", "inf"),
         ("QUIVER_STALENESS_SECONDS", "soon"),
         ("QUIVER_PATROL_SECONDS", "0"),
+        ("QUIVER_THROTTLE", "fast"),
+        ("QUIVER_THROTTLE", "key_requests=-1"),
         ("QUIVER_ADMIN_PORT", "8080"),
         ("QUIVER_ADMIN_PORT", "-1"),
     ],

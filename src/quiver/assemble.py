@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 from quiver.engine.engine import Freshness
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
+from quiver.format import paths
 from quiver.maintenance.process import MaintenanceProcess
 from quiver.model.errors import UnavailableError
 from quiver.objectstore.commit_store import CommitStore
+from quiver.objectstore.encryption.index_keys import IndexKeys
+from quiver.objectstore.encryption.key_file import KeyFileError, read_key_file
+from quiver.objectstore.encryption.layout import NotEncryptedError, derive
+from quiver.objectstore.encryption.root_keys import RootKeys
 from quiver.objectstore.local import LocalStore
 from quiver.objectstore.location import SCHEMES, Location, parse
 from quiver.objectstore.memory import MemoryStore
@@ -25,6 +30,7 @@ from quiver.objectstore.retrying_store import RetryingStore
 from quiver.service.administration import Administration
 from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
+from quiver.service.encryption import Encryption
 from quiver.service.leniency import read_leniency
 from quiver.service.patrol import Patrol
 from quiver.service.reading import AS_SET
@@ -41,13 +47,22 @@ if TYPE_CHECKING:
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.dynamodb import DynamoTable
+    from quiver.objectstore.encryption.encrypting_store import EncryptingStore
+    from quiver.objectstore.encryption.key_file import KeyFile
+    from quiver.objectstore.encryption.provider import KeyProvider
     from quiver.objectstore.metered_store import StoreCounts
     from quiver.objectstore.store import ObjectStore
     from quiver.service.bulk_operations import BulkOperations
+    from quiver.service.caller import Caller
+    from quiver.service.pace import Pace
     from quiver.service.reading import Reading
     from quiver.service.snapshot_operations import SnapshotOperations
     from quiver.settings import Settings
+    from quiver.storage.cache.block_cipher import BlockCipher
     from quiver.storage.cache.counts import CacheCounts
+    from quiver.storage.store_format import StoreFormat
+
+_MIGRATION = "`quiver copy` makes an encrypted copy of it"
 
 _FIRST_ROUNDS, _FIRST_KEYS = 8, 20  # some 350 requests, once in the life of a root
 
@@ -66,9 +81,11 @@ class OpenRoot:
     patrol: asyncio.Task[None] | None = None
     cache: BlockCache | None = None
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> Response:
+    async def call(
+        self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
+    ) -> Response:
         """Do one S3 Vectors operation; see `Service.call`."""
-        return await self.service.call(operation, params, reading)
+        return await self.service.call(operation, params, reading, caller)
 
     @property
     def bulk(self) -> BulkOperations:
@@ -106,6 +123,7 @@ async def open_service(
     background: bool = True,
     watcher: Watcher | None = None,
     on_patrol_failure: Callable[[str, Exception], None] = lambda _, __: None,
+    pace: Pace | None = None,
 ) -> OpenRoot:
     """Open a root, creating it when it is new; a reader never does.
 
@@ -116,22 +134,20 @@ async def open_service(
         background: flush, compact and collect garbage unasked, as far as the role goes.
         watcher: is told what upkeep goes on.
         on_patrol_failure: is told what a maintainer could not do, with the index id; see `Patrol`.
+        pace: how much may be asked of an index per second; None for no limits.
 
-    Raises: SettingsError, UnsupportedFormatError, CorruptObjectError, UnavailableError.
+    Raises: SettingsError, DataError, UnavailableError.
     """
     role = Role(settings.role)
+    keys = load_keys(settings)
     meter = open_metered_store(settings.root, runtime)
     remote = local_directory(settings.root) is None
     store: ObjectStore = RetryingStore(meter, runtime) if remote else meter
     if role is Role.READER:
         store = ReadOnlyStore(store)
-    try:
-        store_format = await open_store_format(
-            store, runtime, _before_creation(store, runtime, role, remote=remote)
-        )
-    except BaseException:
-        await store.close()
-        raise
+    encrypting = keys and encrypt(store, keys, settings, runtime)
+    store = encrypting or store
+    store_format = await _open_format(store, runtime, _before_creation(store, runtime, role, remote=remote))
     native = NativeSettings(
         flush_rows=settings.flush_rows,
         garbage_age=settings.garbage_age_seconds,
@@ -142,20 +158,24 @@ async def open_service(
         staleness=settings.staleness_seconds,
     )
     workshop = _workshop(settings, runtime) if background and role is not Role.READER else None
-    cache = None if store.resident else _cache(store, settings, runtime)
+    cache = None if store.resident else _cache(store, settings, runtime, keys)
     engine = NativeEngine(store, runtime, native, workshop, watcher, cache)
     catalog = Catalog(store, runtime)
+    home = Home(settings.region, settings.account_id)
+    encryption = Encryption(encrypting.index_keys if encrypting else None, home, runtime)
     service = Service(
         catalog,
         engine,
         store_format,
         runtime,
-        Home(settings.region, settings.account_id),
+        home,
         role,
         Freshness(eventual=settings.consistency == "eventual"),
+        pace,
+        encryption,
         read_leniency(settings.lenient),
     )
-    administration = Administration(store, runtime, catalog, engine)
+    administration = Administration(store, runtime, catalog, engine, encryption)
     patrol = None
     if background and role is Role.MAINTAINER:
         beat = Patrol(
@@ -169,6 +189,19 @@ async def open_service(
         )
         patrol = runtime.spawn(beat.run(), "patrol")
     return OpenRoot(store, meter, engine, service, administration, patrol, cache)
+
+
+async def _open_format(
+    store: ObjectStore, runtime: Runtime, before_creation: Callable[[], Awaitable[None]] | None
+) -> StoreFormat:
+    """The root's format; the store is closed when it cannot be opened."""
+    try:
+        return await open_store_format(store, runtime, before_creation)
+    except BaseException as error:
+        await store.close()
+        if isinstance(error, NotEncryptedError):
+            raise NotEncryptedError(f"{store.url} is not encrypted: {error.message}; {_MIGRATION}") from error
+        raise
 
 
 def _before_creation(
@@ -186,13 +219,14 @@ def _before_creation(
     return partial(examine, store, runtime) if remote else None
 
 
-def _cache(store: ObjectStore, settings: Settings, runtime: Runtime) -> BlockCache:
+def _cache(store: ObjectStore, settings: Settings, runtime: Runtime, keys: KeyFile | None) -> BlockCache:
     """What keeps blocks of a remote store. Raises SettingsError."""
     disk = None
+    cipher = _block_cipher(keys) if keys else None
     if settings.cache_folder:
         try:
             budget = settings.cache_folder_bytes // settings.workers
-            disk = DiskTier.open(Path(settings.cache_folder), budget, runtime.new_id())
+            disk = DiskTier.open(Path(settings.cache_folder), budget, runtime.new_id(), cipher=cipher)
         except OSError as error:
             raise SettingsError(f"QUIVER_CACHE_FOLDER cannot be used: {error}") from error
     return BlockCache(store, runtime, settings.cache_bytes, disk)
@@ -281,6 +315,48 @@ def _open_table(location: Location, runtime: Runtime) -> DynamoTable:
         endpoint=options.get("commit_endpoint"),
         profile=options.get("commit_profile", options.get("profile")),
     )
+
+
+def load_keys(settings: Settings) -> KeyFile | None:
+    """The keys that the root is encrypted under, None for a root that is not. Raises SettingsError."""
+    if not settings.encryption_key_file:
+        return None
+    try:
+        return read_key_file(Path(settings.encryption_key_file).expanduser())
+    except KeyFileError as error:
+        raise SettingsError(f"QUIVER_ENCRYPTION_KEY_FILE: {error}") from error
+
+
+def encrypt(store: ObjectStore, keys: KeyFile, settings: Settings, runtime: Runtime) -> EncryptingStore:
+    """A store of encrypted objects over another. Raises SettingsError."""
+    try:
+        from quiver.objectstore.encryption.encrypting_store import EncryptingStore  # noqa: PLC0415 - an extra
+        from quiver.objectstore.encryption.file_provider import FileKeyProvider  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError("QUIVER_ENCRYPTION_KEY_FILE needs cryptography: get quiverdb[encryption]") from error
+    own: KeyProvider = FileKeyProvider(keys, runtime)
+    kms = own if settings.kms == "file" else _aws_kms(runtime)
+    index_keys = IndexKeys(store, kms, runtime, paths.index_of, paths.index_key_name)
+    return EncryptingStore(store, RootKeys(store, keys, own, runtime), index_keys, runtime)
+
+
+def _aws_kms(runtime: Runtime) -> KeyProvider:
+    """Raises SettingsError."""
+    try:
+        from quiver.objectstore.encryption.aws_kms import AwsKmsProvider  # noqa: PLC0415 - needs an extra
+    except ImportError as error:
+        raise SettingsError("QUIVER_KMS=aws needs boto3: install quiverdb[aws]") from error
+    try:
+        return AwsKmsProvider(runtime)
+    except ValueError as error:
+        raise SettingsError(f"QUIVER_KMS cannot be used: {error}") from error
+
+
+def _block_cipher(keys: KeyFile) -> BlockCipher:
+    """What the cache folder of an encrypted root is encrypted with: it changes with the current key."""
+    from quiver.storage.cache.block_cipher import KEY_BYTES, BlockCipher  # noqa: PLC0415 - needs an extra
+
+    return BlockCipher(derive(keys.keys[keys.current], b"", b"quiver: cache", KEY_BYTES))
 
 
 async def create_commit_table(root: str, runtime: Runtime) -> bool | None:

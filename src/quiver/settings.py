@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from quiver.service.leniency import read_leniency
+from quiver.service.rates import parse_rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ MIB = 2**20
 MAINTENANCE = ("process", "inline")
 ROLES = ("all", "reader", "writer", "maintainer")
 CONSISTENCIES = ("strong", "eventual")
+KEY_PROVIDERS = ("file", "aws")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -68,6 +70,7 @@ class Settings:
     cache_folder_bytes: int = _setting(10240 * MIB, "how much may be kept there, by all workers together")
     buffered_bytes: int = _setting(256 * MIB, "request bodies held in memory at once, per process")
     load_bytes: int = _setting(4096 * MIB, "body of a bulk load over HTTP, kept in a temporary file; 0 for none")
+    throttle: str = _setting("off", "limits per second: off, aws, or numbers by name")
     flush_rows: int = _setting(32_768, "rows an index takes in before they are flushed to a segment")
     maintenance: str = _setting(
         "process", "where indexes are flushed, merged and collected: process, one of its own, or inline"
@@ -75,13 +78,17 @@ class Settings:
     patrol_seconds: int = _setting(30, "how long a maintainer rests before it looks at every index again")
     garbage_age_seconds: int = _setting(600, "how long objects that nothing names any more are kept")
     prices: str = _setting("", "a file of prices of stores, for `quiver cost` and the header x-quiver-work")
+    encryption_key_file: str = _setting(
+        "", "a file of keys, made by `quiver key new`: the root is encrypted under them; not encrypted if empty"
+    )
+    kms: str = _setting("file", "where KMS keys of indexes are: file, among the keys above, or aws")
     lenient: str = _setting(
         "", "what is accepted beyond S3 Vectors: 1, or a list of filters and metadata or metadata:<bytes>"
     )
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
-    access_key_id: str = _setting("", "access key id of the first principal")
-    secret_access_key: str = _setting("", "secret access key of the first principal", secret=True)
+    access_key_id: str = _setting("", "access key id of the owner")
+    secret_access_key: str = _setting("", "secret access key of the owner", secret=True)
 
     def __post_init__(self) -> None:
         """Raises SettingsError for the first value out of range."""
@@ -183,6 +190,14 @@ def _leniency_problem(text: str) -> str:
     return ""
 
 
+def _throttle(text: str) -> tuple[bool, str]:
+    try:
+        parse_rates(text)
+    except ValueError as error:
+        return False, f"cannot be used: {error}"
+    return True, ""
+
+
 def _problems(s: Settings) -> list[tuple[str, str]]:
     access_key = re.fullmatch(r"([A-Za-z0-9_]{3,128})?", s.access_key_id)
     pair = bool(s.secret_access_key) == bool(s.access_key_id)
@@ -213,9 +228,12 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ),
         ("buffered_bytes", s.buffered_bytes >= 20 * MIB, "must be at least 20971520 (one whole request)"),
         ("load_bytes", s.load_bytes >= 0, "must not be negative"),
+        ("throttle", *_throttle(s.throttle)),
         ("flush_rows", 1 <= s.flush_rows <= 10**6, "must be between 1 and 1000000"),
         ("maintenance", s.maintenance in MAINTENANCE, f"must be one of {', '.join(MAINTENANCE)}"),
         ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),
+        ("kms", s.kms in KEY_PROVIDERS, f"must be one of {', '.join(KEY_PROVIDERS)}"),
+        ("kms", s.kms == "file" or s.encryption_key_file, "other than file needs QUIVER_ENCRYPTION_KEY_FILE"),
         ("lenient", not (wrong := _leniency_problem(s.lenient)), wrong),
         ("log_level", s.log_level in LOG_LEVELS, f"must be one of {', '.join(LOG_LEVELS)}"),
         ("access_key_id", access_key, "must be 3 to 128 letters, digits or underscores"),

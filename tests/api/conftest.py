@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -19,8 +19,10 @@ from api.roots import CEPH_BUCKET, CEPH_VARIABLES
 from api.workbench import Workbench, connect, record
 from cluster.processes import S3_KEYS, Moto, Server
 from objectstore.azurite import ACCOUNT, CONTAINER, KEY, Azurite
+from objectstore.encryption.sealing import new_keys
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.dynamodb import DynamoTable
+from quiver.objectstore.encryption.key_file import key_id_of, write_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +86,30 @@ def create_table(moto: Moto) -> None:
         assert asyncio.run(table.create_table())
         asyncio.run(table.close())
     runtime.close()
+
+
+class Encrypted(NamedTuple):
+    """A server over an encrypted directory, and the ARN of a KMS key that indexes may have."""
+
+    server: Server
+    kms_key: str
+
+
+@pytest.fixture(scope="session")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    """Over one directory, with blocks in a cache folder."""
+    directory = tmp_path_factory.mktemp("api-encrypted")
+    runtime = SystemRuntime(threads=1)
+    keys, kms_key = new_keys(runtime), key_id_of(runtime.new_id())
+    keys = keys.with_key(kms_key, bytes.fromhex(runtime.new_id() * 2), current=False)
+    write_key_file(directory / "keys.json", keys, "draft", replace=False)
+    runtime.close()
+    variables = {
+        "QUIVER_ENCRYPTION_KEY_FILE": str(directory / "keys.json"),
+        "QUIVER_CACHE_FOLDER": str(directory / "cache"),
+    }
+    with serving(directory / "root", directory / "log", **variables) as server:
+        yield Encrypted(server, f"arn:aws:kms:us-east-1:000000000000:key/{kms_key}")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from api.extensions import ExtensionContract
 from api.indexes import IndexContract
 from api.queries import FilterContract, QueryContract
 from api.structure import StructureContract
+from api.texts import TextContract
 from api.vectors import ListingContract, MetadataContract, NumberContract, VectorContract
 
 
@@ -26,6 +27,7 @@ class ApiContract(
     ListingContract,
     FilterContract,
     QueryContract,
+    TextContract,
     ExtensionContract,
 ):
     """Every behaviour of the API that does not depend on HTTP."""

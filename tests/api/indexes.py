@@ -20,6 +20,7 @@ def of_one_index(client: Any) -> list[tuple[Any, dict[str, Any]]]:
         (client.get_index, {}),
         (client.delete_index, {}),
         (client.update_index_mode, {"indexMode": "ENHANCED"}),
+        (client.update_metadata_configuration, {"delete": {"textSearchConfigurations": [{"metadataKey": "a"}]}}),
         (client.put_vectors, {"vectors": [record("a", [1, 2])]}),
         (client.get_vectors, {"keys": ["a"]}),
         (client.list_vectors, {}),
@@ -227,14 +228,3 @@ class IndexContract:
             "queryMode cannot be CLASSIC when indexMode is ENHANCED"
         )
         assert client.query_vectors(**names, **query, queryMode="ENHANCED")["vectors"] == []
-
-    def test_text_search_is_refused_in_words(self, bench: Workbench) -> None:
-        client, names = bench.client, bench.index()
-        search = {"textSearchConfigurations": [{"metadataKey": "text"}]}
-        assert "not supported" in invalid(client.update_metadata_configuration, **names, add=search)
-        assert "not supported" in invalid(
-            client.query_vectors, **names, topK=1, queryTexts=[{"text": "a", "metadataKey": "text"}]
-        )
-        assert "not supported" in invalid(
-            client.create_index, **bench.in_bucket, indexName="abc", **CREATE, metadataConfiguration=search
-        )

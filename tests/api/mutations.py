@@ -9,27 +9,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from api.workbench import bucket_arn
+from fuzz.mutations import change_value, damage_text
 from quiver.service.operations import OPERATIONS
 
-ODD_VALUES: list[Any] = [
-    None, True, False, 0, -1, 1.5, -0.0, 1e-46, 1e39, 1e308, 2**31, 2**53 + 1, 2**63, 2**64, 10**40, "", " ", "a",
-    "a" * 64, "a" * 1024, "a" * 3000, "\0", "\n", "\u202e", "e\u0301", "\U0001f600", "\ud800", "\u4e2d" * 400,
-    "NaN", "Infinity", "-Infinity", "../..", "$and", "%2e", [], {}, [[]], [None], [True], [1, "x"], ["a"] * 600,
-    {"": {}}, {"$or": []}, {"float32": []}, {"float32": [0, 0]}, {"a": 1, "b": 2},
-]  # fmt: skip
-ODD_TEXTS = [
-    "NaN",
-    "Infinity",
-    "-Infinity",
-    "1e999",
-    "9" * 400,
-    "01",
-    "[" * 40 + "]" * 40,
-    '{"a":1,"a":1}',
-    "",
-    "tru",
-]
-ODD_BYTES = [b"\xff", b"\x00", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"}", b"]", b'"', b"\\", b",", b"/**/", b"\\u12"]
 OPERATORS = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$startsWith", "$not", "eq", ""]
 FIELDS = ["n", "s", "tags", "b", "", "a.b", "hidden", "$eq", "\u00e9", "absent"]
 MAX_BODY = 256 * 1024
@@ -46,6 +28,9 @@ class Request(NamedTuple):
     target: str
     body: bytes
     done: str
+
+
+TEXT_FIELDS = {"textSearchConfigurations": [{"metadataKey": "s"}, {"metadataKey": "tags", "language": "en"}]}
 
 
 class Mutator:
@@ -65,7 +50,7 @@ class Mutator:
         names = [name for name in OPERATIONS if name not in RARE or chance.random() < 0.15]
         operation = OPERATIONS[chance.choice(names)]
         members = self._valid(operation.name, chance)
-        done = [_change(members, chance) for _ in range(chance.choice([0, 1, 1, 1, 2, 3]))]
+        done = [change_value(members, chance) for _ in range(chance.choice([0, 1, 1, 1, 2, 3]))]
         target = operation.path
         if operation.uri:
             arn = members.pop("resourceArn", "")
@@ -76,7 +61,7 @@ class Mutator:
             target += "?" + "&".join(f"tagKeys={quote(text, safe='', errors='replace')}" for text in texts)
         body = json.dumps(members, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
         if chance.random() < 0.1:
-            body = _damage(body, chance)
+            body = damage_text(body, chance)
             done.append("bytes")
         return Request(operation.name, operation.method, target, body[:MAX_BODY], ", ".join(done))
 
@@ -97,10 +82,14 @@ class Mutator:
             "PutVectorBucketDefaultIndexMode": bucket | {"defaultIndexMode": "ENHANCED"},
             "CreateIndex": bucket
             | {"indexName": self._index, "dataType": "float32", "dimension": 2, "distanceMetric": metric}
-            | {"metadataConfiguration": {"nonFilterableMetadataKeys": ["hidden"]}, "tags": {"k": "v"}},
+            | {
+                "metadataConfiguration": {"nonFilterableMetadataKeys": ["hidden"]} | TEXT_FIELDS,
+                "tags": {"k": "v"},
+            },
             "ListIndexes": bucket | {"maxResults": 2, "prefix": self._index[:2]} | page,
             "UpdateIndexMode": index | {"indexMode": "ENHANCED"},
-            "UpdateMetadataConfiguration": index | {"add": {"textSearchConfigurations": [{"metadataKey": "t"}]}},
+            "UpdateMetadataConfiguration": index
+            | {chance.choice(["add", "delete"]): {"textSearchConfigurations": [{"metadataKey": "hidden"}]}},
             "PutVectors": index | {"vectors": [_record(chance) for _ in range(chance.randrange(1, 6))]},
             "GetVectors": index | {"keys": ["k1", "k2"], "returnData": True, "returnMetadata": True},
             "DeleteVectors": index | {"keys": [f"k{chance.randrange(40)}"]},
@@ -108,7 +97,8 @@ class Mutator:
             | {"maxResults": 3, "segmentCount": 2, "segmentIndex": 1, "returnData": True}
             | page,
             "QueryVectors": index
-            | {"topK": chance.choice([1, 5, 200]), "queryVector": {"float32": [1, chance.randrange(9)]}}
+            | {"topK": chance.choice([1, 5, 200])}
+            | _question(chance)
             | {"returnDistance": True, "returnMetadata": True, "filter": random_filter(chance)}
             | page,
             "TagResource": {"resourceArn": arn, "tags": {"a": "b"}},
@@ -117,6 +107,13 @@ class Mutator:
         }
         of_index = operation in ("GetIndex", "DeleteIndex")
         return copy.deepcopy(make.get(operation, index if of_index else bucket))
+
+
+def _question(chance: random.Random) -> dict[str, Any]:
+    """A vector, texts, or both; now and then of a field that may not be there."""
+    texts = [{"metadataKey": chance.choice(["s", "s", "hidden"]), "text": chance.choice(["a", "\u00e9 h", "?"])}]
+    vector = {"queryVector": {"float32": [1, chance.randrange(9)]}}
+    return chance.choice([vector, {"queryTexts": texts}, vector | {"queryTexts": texts, "returnScores": True}])
 
 
 def random_filter(chance: random.Random, depth: int = 0) -> Any:
@@ -143,49 +140,3 @@ def _record(chance: random.Random) -> dict[str, Any]:
         "data": {"float32": [chance.uniform(-5, 5), 1]},
         "metadata": metadata | {"b": chance.random() < 0.5, "hidden": "h"},
     }
-
-
-def _change(value: Any, chance: random.Random) -> str:
-    """Replace, remove, add or repeat one member somewhere in a JSON value."""
-    places = list(_places(value))
-    if not places:
-        value["extra"] = copy.deepcopy(chance.choice(ODD_VALUES))
-        return "add extra"
-    holder, key = chance.choice(places)
-    same_type = [odd for odd in ODD_VALUES if type(odd) is type(holder[key])]
-    odd = copy.deepcopy(chance.choice(same_type if same_type and chance.random() < 0.6 else ODD_VALUES))
-    action = chance.choice(["replace", "replace", "replace", "remove", "add", "repeat", "deepen"])
-    if action == "remove":
-        del holder[key]
-    elif action == "repeat":
-        holder[key] = [holder[key]] * chance.choice([1, 2, 101, 600])
-    elif action == "deepen":
-        for _ in range(chance.choice([1, 5, 20, 200])):
-            holder[key] = [holder[key]] if chance.random() < 0.5 else {"$and": [holder[key]]}
-    elif action == "add" and isinstance(holder, dict):
-        holder[chance.choice(["extra", "", "vectors", "filter", "$and", "nextToken", "indexArn"])] = odd
-    else:
-        holder[key] = odd
-    return f"{action} {str(key)[:20]!r}"
-
-
-def _places(value: Any) -> Any:
-    for key in list(value) if isinstance(value, dict) else range(len(value)):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from _places(value[key])
-
-
-def _damage(body: bytes, chance: random.Random) -> bytes:
-    at = chance.randrange(len(body) + 1)
-    match chance.randrange(5):
-        case 0:
-            return body[:at] + chance.choice(ODD_BYTES) + body[at:]
-        case 1:
-            return body[:at]
-        case 2:
-            return body[:at] + bytes([chance.randrange(256)]) + body[at + 1 :]
-        case 3:
-            return body.replace(b"1", chance.choice(ODD_TEXTS).encode(), 1)
-        case _:
-            return body[:at] + body[at + 1 :]

@@ -96,6 +96,7 @@ def test_the_first_line_decides_where_metadata_are(path: Path) -> None:
         ('{"key":"b","vector":[1],"metadata":{"a":1,"a":2}}', "metadata is not valid JSON"),
         ('{"key":"b","vector":[1],"metadata":{"a":18446744073709551616}}', "metadata is not valid JSON"),
         ('{"key":"b","vector":[1],"metadata":"{"}', "metadata is not valid JSON"),
+        ('{"key":"b","vector":[1],"n":' + "[" * 5000 + "]" * 5000 + "}", "not a JSON object"),
     ],
 )
 def test_bad_lines_are_refused_by_number(path: Path, line: str, message: str) -> None:

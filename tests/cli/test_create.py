@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import quiver
 from quiver.cli.main import app
 from quiver.cli.opening import opened
-from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.model.types import DistanceMetric, IndexSpec, TextField
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,3 +118,24 @@ def test_what_the_service_refuses_is_exit_code_1_and_one_line(root: str) -> None
     ):
         result = invoke(*arguments, "--root", root)
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"quiver: {message}\n")
+
+
+def test_texts_are_chosen_with_their_languages(root: str) -> None:
+    assert invoke("create-bucket", "demo", "--root", root).exit_code == 0
+    made = invoke(*CREATE, "--text", "body", "--text", "a:b:en", "--text", "c:standard", "--root", root)
+    assert made.exit_code == 0, made.output
+    texts = (TextField("body"), TextField("a:b", "en"), TextField("c"))
+    assert specs(root) == {"demo/words": IndexSpec(3, DistanceMetric.EUCLIDEAN, texts=texts)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--text", "body:xx"), "'xx' is none of standard, en, fr"),
+        (("--text", "a", "--text", "a:en"), "'a' comes twice"),
+    ],
+)
+def test_texts_that_cannot_be_are_refused(root: str, options: tuple[str, ...], message: str) -> None:
+    refused = invoke(*CREATE, *options, "--root", root)
+    assert refused.exit_code == 2
+    assert message in " ".join(refused.output.split())

@@ -61,6 +61,17 @@ def test_the_snippet_of_the_environment_looks_them_up(pasted: Any, monkeypatch: 
     assert (given["aws_access_key_id"], given["aws_secret_access_key"]) == ("KEY", SECRET)
 
 
+def test_the_snippet_of_a_file_of_principals_takes_the_first_key(pasted: Any, tmp_path: Path) -> None:
+    file = tmp_path / "it's.toml"
+    keys = f'[{{id = "KEY", secret = "{SECRET}", token = "T"}}, {{id = "OTHER", secret = "x"}}]'
+    file.write_text(f'[[principals]]\nname = "a"\nroot = true\nkeys = {keys}\n')
+    text = snippet(SETTINGS, KeyPair("KEY", SECRET, Source.PRINCIPALS, file))
+    assert SECRET not in text
+    given, _ = pasted(text)
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    assert tuple(given[name] for name in names) == ("KEY", SECRET, "T")
+
+
 def test_the_snippet_of_a_file_reads_it(pasted: Any, tmp_path: Path) -> None:
     file = tmp_path / "it's.credentials"
     file.write_text(f"# comment\n[default]\naws_access_key_id = KEY\naws_secret_access_key = {SECRET}%\n")
@@ -72,7 +83,7 @@ def test_the_snippet_of_a_file_reads_it(pasted: Any, tmp_path: Path) -> None:
 
 def test_only_the_start_that_generated_a_secret_shows_it() -> None:
     shown = {source: SECRET in greeting(SETTINGS, KeyPair("KEY", SECRET, source, Path("/f"))) for source in Source}
-    assert shown == {Source.GENERATED: True, Source.FILE: False, Source.ENVIRONMENT: False}
+    assert shown == {source: source is Source.GENERATED for source in Source}
 
 
 def test_a_weak_secret_is_warned_about() -> None:

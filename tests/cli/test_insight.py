@@ -110,3 +110,20 @@ def test_what_cannot_be_asked_is_refused(root: str, arguments: tuple[str, ...], 
     assert refused.exit_code == code, refused.output
     assert message in refused.output
     assert "Traceback" not in refused.output
+
+
+def test_a_query_of_words_is_explained(tmp_path: Path) -> None:
+    root = str(tmp_path / "data")
+    with quiver.connect(root) as connection:
+        index = connection.create_bucket("demo").create_index("texts", dimension=2, texts={"body": "standard"})
+        index.put(["a", "b"], [[1, 0], [0, 1]], [{"body": "red"}, {"body": "blue"}])
+    words = invoke("explain", "demo", "texts", "--text", "body=red", "--json", "--root", root)
+    assert words.exit_code == 0, words.output
+    answer = json.loads(words.stdout)
+    assert (answer["hits"], {work["plan"] for work in answer["work"]}) == (1, {"text"})
+    both = invoke("explain", "demo", "texts", "--text", "body=red", "--key", "b", "--json", "--root", root)
+    assert json.loads(both.stdout)["hits"] == 2
+    unknown = invoke("explain", "demo", "texts", "--text", "title=red", "--root", root)
+    assert unknown.exit_code == 1
+    assert "'title' is not configured" in unknown.output
+    assert invoke("explain", "demo", "texts", "--text", "red", "--root", root).exit_code == 2

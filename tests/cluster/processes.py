@@ -128,6 +128,11 @@ class Server(Group):
         """Process ids of the workers that run now."""
         return children(self.process.pid, "spawn_main")
 
+    def resident(self) -> int:
+        """Bytes of memory that the workers have now, all together."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.workers())
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def maintainers(self) -> set[int]:
         """Process ids of the workers' maintenance processes that run now."""
         return {pid for worker in self.workers() for pid in children(worker, "quiver.maintainer")}

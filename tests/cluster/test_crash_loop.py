@@ -48,6 +48,6 @@ def test_acknowledged_writes_survive_kills(tmp_path: Path) -> None:
     assert done["ok"] > 100
     assert done["refused"] > 0
     assert done["loads verified"] > len(plan) / 2
-    assert done["loads ok"] > 5
-    assert done["loads unknown"] > 5
+    assert done["loads ok"] > 2
+    assert done["loads unknown"] > 2
     assert done["values verified"] >= 3 * 21 * (len(plan) + 3)

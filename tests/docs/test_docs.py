@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cli.running import KEYS, RunningServer
 from quiver.cli.main import app
 from quiver.service.extensions import EXTENSIONS
 from quiver.service.operations import OPERATIONS
+from quiver.service.rates import AWS_RATES, Rates
 from quiver.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,12 @@ def test_every_setting_is_documented_with_its_default_and_its_meaning() -> None:
         assert meaning.startswith(setting.help), setting.variable
 
 
+def test_every_limit_is_documented_with_the_number_of_aws() -> None:
+    documented = table(OPERATIONS_PAGE.read_text(), "Throttling")
+    numbers = {field.name: getattr(AWS_RATES, field.name) or "none" for field in fields(Rates)}
+    assert {name: row[0] for name, row in documented.items()} == {name: str(n) for name, n in numbers.items()}
+
+
 def test_every_command_is_documented() -> None:
     documented = table(OPERATIONS_PAGE.read_text(), "Commands")
     assert {re.sub(r"^quiver ([\w-]+).*", r"\1", name) for name in documented} == set(COMMANDS)
@@ -148,15 +156,17 @@ def test_the_library_example_of_the_readme_runs(
 
 
 @pytest.mark.slow
-def test_the_boto3_example_of_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_boto3_examples_of_the_readme_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    (example,) = [block for block in blocks if "import boto3" in block]
+    example = "\n".join(block for block in blocks if "s3vectors." in block)
     with RunningServer(str(tmp_path / "data"), **KEYS) as server:
         example = example.replace("http://127.0.0.1:8080", server.url)
         for name, value in zip(("access_key_id", "secret_access_key"), KEYS.values(), strict=True):
             example = example.replace(f'aws_{name}="..."', f'aws_{name}="{value}"')
         exec(compile(example, "README.md", "exec"), {})
-    assert capsys.readouterr().out == "[('king', 0.0038), ('queen', 0.013)]\n"
+    words, hybrid = capsys.readouterr().out.splitlines()
+    assert words == "[('king', 0.0038), ('queen', 0.013)]"
+    assert hybrid == "[('n2', 0.0328), ('n1', 0.0323)]"
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -213,6 +223,13 @@ def test_locked_requirements_hold_what_the_project_asks_for() -> None:
         )
         missing = {re.match(r"[\w-]+", line)[0] for line in lines} - pinned.keys()  # type: ignore[index]
         assert missing == set(), file
+
+
+def test_the_example_of_searching_texts_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = OPERATIONS_PAGE.read_text().split("## Searching texts\n", 1)[1].split("\n## ", 1)[0]
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    exec(compile(example, "operations.md", "exec"), {})
+    assert capsys.readouterr().out == "['n2'] ['n2', 'n1']\n"
 
 
 def bulk_example(name: str) -> str:

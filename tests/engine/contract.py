@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from asynchronous import asynchronous as on_a_loop
+from engine.contract_nodes import INDEX, Nodes, asynchronous
 from engine.reference import Model, make_batch
+from engine.text_contract import TextContract
 from quiver.engine.engine import (
     Cursor,
-    Engine,
     Index,
     IndexSealedError,
     ListPosition,
@@ -27,12 +26,11 @@ from quiver.model.filter_parser import parse_filter
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from quiver.engine.engine import Hits
 
-INDEX = "0123456789abcdef" * 2
 COSINE, EUCLIDEAN = DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN
 METRICS = pytest.mark.parametrize("metric", list(DistanceMetric), ids=str)
 AWKWARD_KEYS = [
@@ -54,43 +52,6 @@ AWKWARD_KEYS = [
     "k" * 1024,
     "\u4e2d" * 341,
 ]
-
-
-class Nodes(ABC):
-    """A store of some kind, and as many nodes over it as a test wants."""
-
-    def __init__(self) -> None:
-        self._engines: list[Engine] = []
-
-    @abstractmethod
-    def new_engine(self) -> Engine:
-        """A node with nothing in memory."""
-
-    async def open(self, spec: IndexSpec, index_id: str = INDEX) -> Index:
-        """The index on a node of its own."""
-        return await self.start().open(index_id, spec)
-
-    def start(self) -> Engine:
-        engine = self.new_engine()
-        self._engines.append(engine)
-        return engine
-
-    async def close(self) -> None:
-        for engine in self._engines:
-            await engine.close()
-
-
-def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test of the contract on an event loop, and close its nodes on the same."""
-
-    @wraps(test)
-    async def closing(self: EngineContract, nodes: Nodes, **others: Any) -> None:
-        try:
-            await test(self, nodes, **others)
-        finally:
-            await nodes.close()
-
-    return on_a_loop(closing)
 
 
 def random_batch(rng: np.random.Generator, names: list[str], dimension: int) -> VectorBatch:
@@ -221,7 +182,7 @@ async def assert_holds(index: Index, model: Model) -> None:
         assert row.metadata == model.rows[row.key].metadata
 
 
-class EngineContract(ABC):
+class EngineContract(TextContract):
     """Inherit, and define `new_nodes`."""
 
     @abstractmethod

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import orjson
 
+from engine.text_reference import by_sum, hybrid
 from quiver.model.filter import matches
 from quiver.model.types import DistanceMetric, VectorBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from quiver.engine.engine import Cursor
+    from engine.text_reference import Ranked
+    from quiver.engine.engine import Cursor, Query
     from quiver.model.filter import Filter
+    from quiver.model.types import TextField
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 GRID = 2.0**-46
@@ -47,6 +50,7 @@ class Model:
 
     metric: DistanceMetric
     rows: dict[str, Stored] = field(default_factory=dict)
+    texts: list[TextField] = field(default_factory=list)
 
     def put(self, batch: VectorBatch) -> None:
         for key, vector, metadata in zip(batch.keys, batch.vectors, batch.metadata, strict=True):
@@ -66,6 +70,21 @@ class Model:
             if condition is None or matches(condition, orjson.loads(row.metadata))
         )
         return [entry for entry in scored if after is None or entry > after[:2]]
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """The metadata by key."""
+        return {key: row.metadata for key, row in self.rows.items()}
+
+    def answer(self, query: Query) -> list[Ranked]:
+        """All that a query with texts finds past its cursor, whatever its limit."""
+        fields, condition, after = self.texts, query.filter, query.after
+        if query.vector is None:
+            return by_sum(self.documents, fields, query.texts, condition, after)
+        returned = 0 if after is None else after.returned
+        length = max(query.limit + returned, query.total, 100)
+        nearest = self.ranking(query.vector, condition)
+        return hybrid(nearest, self.documents, fields, query.texts, length, condition, after)
 
 
 def make_batch(

@@ -151,6 +151,32 @@ def test_one_hundred_constraints_are_the_most(full, one_more):
         parse_filter({"$and": [full, one_more, {"c": 1}]})
 
 
+@pytest.mark.parametrize(
+    ("condition", "constraints"),
+    [
+        ({"a": 1}, 1),
+        ({"a": {"$eq": "x"}}, 1),
+        ({"a": {"$ne": True}}, 1),
+        ({"a": {"$gt": 1}}, 1),
+        ({"a": {"$gte": 1, "$lte": 5}}, 2),
+        ({"a": {"$in": [1, 2, 3]}}, 3),
+        ({"a": {"$in": [1, 1, 1]}}, 3),
+        ({"a": {"$nin": ["x", "y"]}}, 2),
+        ({"a": {"$exists": False}}, 1),
+        ({"a": {"$startsWith": "x"}}, 1),
+        ({"$and": [{"a": 1}]}, 1),
+        ({"$or": [{"$and": [{"a": 1}, {"b": 2}]}, {"c": {"$in": [1, 2]}}]}, 4),
+    ],
+)
+def test_what_a_condition_counts(condition, constraints):
+    parse_filter({"$and": [condition, {"z": {"$in": list(range(100 - constraints))}}]})
+    with pytest.raises(ValidationError) as refusal:
+        parse_filter({"$and": [condition, {"z": {"$in": list(range(101 - constraints))}}]})
+    message = "Invalid filter: more than 100 constraints"
+    assert refusal.value.fields == (FieldError("filter", message),)
+    assert refusal.value.message == message
+
+
 def nested(levels):
     document = {"a": 1}
     for _ in range(levels - 1):

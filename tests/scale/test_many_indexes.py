@@ -24,7 +24,7 @@ GROWTH = 70 << 20  # bytes of memory that the other indexes may add; their rows 
 FILES = 600  # file descriptors a process may have: a quarter of them for segments
 BUCKET = "many"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 def rows(number: int) -> np.ndarray:

@@ -15,7 +15,7 @@ BUFFERED = 48 << 20
 SLACK = 260 << 20
 """What one body costs beyond its weight while it is parsed and encoded, and the vectors kept of all of them."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 def test_large_bodies_at_once_keep_memory_bounded(tmp_path):

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
     from quiver.engine.engine import SourceWork
     from quiver.service.bulk_rows import Source
+    from quiver.service.caller import Caller
+    from quiver.service.rates import Rates
 
+OTHER_KEY = "QKOTHERKEY"
 KEY, SECRET, REGION = "QKTESTKEY", "a secret of decent length".replace(" ", "-"), "us-east-1"
 
 
@@ -51,10 +54,10 @@ class FakeLoader:
 
     loads: list[tuple[dict[str, Any], list[Any], list[Any]]] = field(default_factory=list)
 
-    def check_loading(self) -> None:
+    async def check_loading(self, params: dict[str, Any], caller: Caller) -> None:
         """Everybody may load."""
 
-    async def load(self, params: dict[str, Any], source: Source, progress: Any) -> FakeAnswer:
+    async def load(self, params: dict[str, Any], source: Source, progress: Any, caller: Caller) -> FakeAnswer:
         if params.get("vectorBucketName") == "missing":
             raise NotFoundError("The specified index could not be found")
         batches = list(source.batches(1000))
@@ -69,10 +72,14 @@ class FakeService:
 
     calls: MutableSequence[tuple[str, dict[str, Any]]] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    callers: MutableSequence[Caller | None] = field(default_factory=lambda: deque(maxlen=16))
     closed: bool = False
     bulk: FakeLoader = field(default_factory=FakeLoader)
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading = AS_SET) -> FakeAnswer:
+    async def call(
+        self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
+    ) -> FakeAnswer:
+        self.callers.append(caller)
         self.calls.append((operation, params))
         self.readings.append(reading)
         name = params.get("vectorBucketName")
@@ -114,17 +121,23 @@ class FakeService:
 
 
 def make_app(
-    service: FakeService, limits: ServerLimits | None = None, log: Any = None, now: float | None = None
+    service: FakeService,
+    limits: ServerLimits | None = None,
+    log: Any = None,
+    now: float | None = None,
+    runtime: SystemRuntime | None = None,
+    rates: Rates | None = None,
 ) -> Application:
-    runtime = SystemRuntime(2)
+    runtime = runtime or SystemRuntime(2)
 
     async def start() -> FakeService:
         stop_with_parent()
         return service
 
     clock = runtime.time if now is None else lambda: now
-    authenticator = Authenticator(Credentials({KEY: SECRET}), REGION, clock)
-    return Application(start, OPERATIONS, authenticator, runtime, log or make_logger(stream=io.StringIO()), limits)
+    authenticator = Authenticator(Credentials({KEY: SECRET, OTHER_KEY: SECRET}), REGION, clock)
+    log = log or make_logger(stream=io.StringIO())
+    return Application(start, OPERATIONS, authenticator, runtime, log, limits, rates=rates)
 
 
 def create() -> Application:
@@ -174,10 +187,16 @@ class Result:
 class Client:
     """Drives an application in process, as an ASGI server would."""
 
-    def __init__(self, limits: ServerLimits | None = None, now: float | None = None) -> None:
+    def __init__(
+        self,
+        limits: ServerLimits | None = None,
+        now: float | None = None,
+        runtime: SystemRuntime | None = None,
+        rates: Rates | None = None,
+    ) -> None:
         self.service = FakeService()
         self.log = io.StringIO()
-        self.app = make_app(self.service, limits, make_logger(stream=self.log), now)
+        self.app = make_app(self.service, limits, make_logger(stream=self.log), now, runtime, rates)
         self.app._service = self.service
 
     def post(self, operation: str, body: Any, headers: dict[str, str] | None = None) -> Result:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from fuzz.mutations import change_value, damage_text
 from quiver.service.operations import OPERATIONS
 from server.fakes import signed_headers
 
@@ -27,18 +27,12 @@ VALID: dict[str, dict[str, Any]] = {
     "DeleteVectors": INDEX | {"keys": ["a", "b"]},
     "ListVectors": INDEX | {"maxResults": 10, "segmentCount": 2, "segmentIndex": 1},
     "QueryVectors": INDEX
-    | {"topK": 3, "queryVector": {"float32": [1, 0.5]}, "filter": {"$and": [{"n": {"$gt": 0}}, {"t": "x"}]}},
+    | {"topK": 3, "queryVector": {"float32": [1, 0.5]}, "filter": {"$and": [{"n": {"$gt": 0}}, {"t": "x"}]}}
+    | {"queryTexts": [{"metadataKey": "t", "text": "x"}]},
+    "UpdateMetadataConfiguration": INDEX | {"add": {"textSearchConfigurations": [{"metadataKey": "t"}]}},
     "TagResource": {"tags": {"a": "b"}},
     "PutVectorBucketPolicy": {"vectorBucketName": "b-1", "policy": "{}"},
 }
-ODD_VALUES: list[Any] = [
-    None, True, False, 0, -1, 1.5, -0.0, 2**53 + 1, 2**63, 2**64, 10**40, 1e308, "", "a" * 3000, "\0", "\u202e",
-    "\U0001f600", "NaN", "Infinity", "$and", [], {}, [[]], [None], [True], {"": {}}, {"$or": []}, [1, "x"],
-]  # fmt: skip
-ODD_BYTES = [
-    b"\xff", b"\x00", b"\xef\xbb\xbf", b"\\ud800", b"NaN", b"Infinity", b"1e999", b"[" * 50, b"}" * 3, b'"', b"\\",
-    b",", b"//", b"9" * 30, b"\xed\xa0\x80", b'{"a":1,"a":1}',
-]  # fmt: skip
 ODD_HEADERS = [
     ("Authorization", "AWS4-HMAC-SHA256"), ("X-Amz-Date", "20260101T000000Z"), ("X-Amz-Meta", "x"),
     ("Host", "evil/x"),
@@ -80,10 +74,10 @@ def fuzzed(seed: int) -> Fuzzed:
     value: Any = json.loads(json.dumps(VALID.get(operation.name, INDEX)))
     done: list[str] = []
     for _ in range(chance.choice([0, 1, 1, 2, 3])):
-        done.append(f"value {_change_value(value, chance)}")
+        done.append(f"value {change_value(value, chance)}")
     body = json.dumps(value, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
     if chance.random() < 0.3:
-        body = _change_bytes(body, chance)
+        body = damage_text(body, chance)
         done.append("bytes")
     target = operation.path.replace("{resourceArn}", ARN)
     if operation.query:
@@ -97,46 +91,6 @@ def fuzzed(seed: int) -> Fuzzed:
     if chance.random() < 0.25:
         done.append(f"header {_change_headers(headers, chance)}")
     return Fuzzed(operation.name, method, target, body, headers, done)
-
-
-def _change_value(value: Any, chance: random.Random) -> str:
-    """Replace, remove or add one member somewhere in a JSON value."""
-    places = list(_places(value))
-    odd = copy.deepcopy(chance.choice(ODD_VALUES))
-    holder, key = chance.choice(places) if places else (value, None)
-    action = chance.choice(["replace", "replace", "remove", "add", "repeat"])
-    if key is None or action == "add":
-        if isinstance(holder, dict):
-            holder[chance.choice(["extra", "", "vectors", "filter", "$and"])] = odd
-        else:
-            holder.append(odd)
-    elif action == "remove":
-        del holder[key]
-    elif action == "repeat":
-        holder[key] = [holder[key]] * chance.choice([1, 2, 600])
-    else:
-        holder[key] = odd
-    return f"{action} {key}"
-
-
-def _places(value: Any) -> Any:
-    for key in list(value) if isinstance(value, dict) else range(len(value)):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from _places(value[key])
-
-
-def _change_bytes(body: bytes, chance: random.Random) -> bytes:
-    at = chance.randrange(len(body) + 1)
-    match chance.randrange(4):
-        case 0:
-            return body[:at] + chance.choice(ODD_BYTES) + body[at:]
-        case 1:
-            return body[:at]
-        case 2:
-            return body[:at] + body[at + 1 :]
-        case _:
-            return body[:at] + bytes([chance.randrange(256)]) + body[at + 1 :]
 
 
 def _change_headers(headers: list[tuple[str, str]], chance: random.Random) -> str:

@@ -9,10 +9,13 @@ import pytest
 
 from quiver.model.errors import UnavailableError
 from quiver.server.admission import ByteBudget
+from simulation.loop import VirtualLoop
 
 
-async def hold(budget: ByteBudget, size: int, seconds: float, log: list[object], name: object) -> None:
-    async with budget.share(size):
+async def hold(
+    budget: ByteBudget, size: int, seconds: float, log: list[object], name: object, key: str = ""
+) -> None:
+    async with budget.share(size, key):
         log.append(name)
         await asyncio.sleep(seconds)
 
@@ -106,6 +109,90 @@ def test_a_waiter_cancelled_in_the_moment_of_its_turn_gives_it_back():
         assert budget.held == 10
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
+        assert budget.held == 0
+
+    asyncio.run(run())
+
+
+# ---- between keys
+
+
+def in_virtual_time(budget: ByteBudget, *requests: tuple[str, int, int]) -> dict[str, list[int]]:
+    """Requests of (key, how many at once, size), each held for a second: the seconds at which they were served."""
+    loop = VirtualLoop()
+    served: dict[str, list[int]] = {key: [] for key, _, _ in requests}
+
+    async def one(key: str, size: int) -> None:
+        async with budget.share(size, key):
+            served[key].append(int(loop.time()))
+            await asyncio.sleep(1)
+
+    async def run() -> None:
+        await asyncio.gather(*(one(key, size) for key, count, size in requests for _ in range(count)))
+
+    loop.run_until_complete(run())
+    assert budget.held == 0
+    return served
+
+
+def test_a_long_queue_of_one_key_does_not_delay_another():
+    served = in_virtual_time(ByteBudget(10, 1000), ("greedy", 500, 5), ("modest", 4, 5))
+    assert served["modest"] == [1, 2, 3, 4]
+    assert served["greedy"][-1] == 251
+
+
+def test_keys_get_equal_bytes_whatever_the_size_of_their_requests():
+    served = in_virtual_time(ByteBudget(8, 1000), ("small", 400, 1), ("large", 100, 4))
+    by_then = {key: sum(second < 50 for second in seconds) for key, seconds in served.items()}
+    assert abs(by_then["small"] - 4 * by_then["large"]) <= 8
+
+
+def test_who_gave_up_has_not_been_served_and_is_not_charged():
+    async def run() -> list[object]:
+        budget, log = ByteBudget(10, 1000), []
+        first = asyncio.create_task(hold(budget, 10, 0.01, log, "first", "a"))
+        await asyncio.sleep(0)
+        impatient = [asyncio.create_task(hold(budget, 10, 0, log, "never", "b")) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in impatient:
+            task.cancel()
+        later = [asyncio.create_task(hold(budget, 10, 0, log, key, key)) for key in "acb"]
+        await asyncio.gather(first, *impatient, *later, return_exceptions=True)
+        return log
+
+    assert asyncio.run(run()) == ["first", "c", "b", "a"]
+
+
+def test_a_key_at_its_own_limit_waits_and_does_not_hold_up_others():
+    served = in_virtual_time(ByteBudget(100, 1000, of_one_key=20), ("greedy", 6, 10), ("other", 3, 20))
+    assert served == {"greedy": [0, 0, 1, 1, 2, 2], "other": [0, 1, 2]}
+
+
+def test_a_request_larger_than_the_limit_of_a_key_is_served_alone():
+    assert in_virtual_time(ByteBudget(100, 1000, of_one_key=20), ("a", 2, 90)) == {"a": [0, 1]}
+
+
+def test_bytes_held_and_served_agree_with_a_plain_count_for_any_mix():
+    async def run() -> None:
+        budget, chance = ByteBudget(50, 1000, of_one_key=30), random.Random(3)
+        held: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+
+        async def one(key: str, size: int) -> None:
+            async with budget.share(size, key):
+                held[key].append(size)
+                assert sum(map(sum, held.values())) <= budget.held <= 50
+                assert sum(held[key]) <= 30 or sum(held[key]) == size
+                try:
+                    await asyncio.sleep(chance.random() / 2000)
+                finally:
+                    held[key].remove(size)
+
+        tasks = [asyncio.create_task(one(chance.choice("abc"), chance.randrange(0, 51))) for _ in range(400)]
+        for _ in range(40):
+            await asyncio.sleep(0.001)
+            chance.choice(tasks).cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(r is None or isinstance(r, asyncio.CancelledError) for r in results)
         assert budget.held == 0
 
     asyncio.run(run())

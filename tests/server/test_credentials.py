@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quiver.server.credentials import Credentials, weakness
+from quiver.server.credentials import OWNER, Credentials, Holder, weakness
+from quiver.service.policy.principals import Principal, root_of
 
 
 def test_secrets_are_found_by_key_id_and_not_shown():
@@ -12,6 +13,16 @@ def test_secrets_are_found_by_key_id_and_not_shown():
     assert credentials.secret("K2") == b"other-value"
     assert credentials.secret("k2") is None
     assert "hidden" not in f"{credentials} {credentials!r}"
+
+
+def test_a_key_without_a_holder_is_the_owners():
+    ann = Holder(Principal("arn:aws:iam::000000000000:user/ann", "000000000000", "ann"), "hidden-token")
+    credentials = Credentials({"K1": "value", "K2": "value"}, {"K2": ann})
+    assert (credentials.holder("K1"), credentials.holder("K2")) == (OWNER, ann)
+    assert OWNER.principal == root_of("000000000000")
+    assert "hidden" not in f"{ann} {ann!r}"
+    with pytest.raises(ValueError, match="session token"):
+        Credentials({"K1": "value"}, {"K1": Holder(ann.principal, "with space")})
 
 
 @pytest.mark.parametrize(

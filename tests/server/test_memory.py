@@ -46,16 +46,15 @@ def peak_mib(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-SIXTY_FOUR = [
+MANY = [
+    pytest.param(floats_as_text, 8, 1200, marks=pytest.mark.soak),
     pytest.param(largest_put, 64, 600, marks=pytest.mark.soak),
     pytest.param(floats_as_text, 64, 1200, marks=pytest.mark.soak),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("make", "bodies", "limit"), [(largest_put, 24, 600), (floats_as_text, 8, 1200), *SIXTY_FOUR]
-)
+@pytest.mark.parametrize(("make", "bodies", "limit"), [(largest_put, 24, 600), *MANY])
 def test_bodies_of_20_mib_at_once_keep_memory_bounded(make, bodies, limit):
     body = make()
     headers = signed_headers("POST", "/PutVectors", body, {"Content-Type": "application/json"})

@@ -18,7 +18,7 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quiver.server.credentials import Credentials
+from quiver.server.credentials import Credentials, Holder
 from quiver.server.errors import Refusal
 from quiver.server.sigv4 import (
     CACHED_KEYS,
@@ -32,6 +32,7 @@ from quiver.server.sigv4 import (
     sign,
     string_to_sign,
 )
+from quiver.service.policy.principals import Principal as Identity
 from server.fakes import KEY, REGION, SECRET, signed_headers
 
 NOW = datetime.now(UTC).timestamp()
@@ -406,6 +407,19 @@ def test_bodies_that_are_not_signed_whole_are_refused(declared):
 
 def test_a_session_token_is_refused():
     assert refusal(signed(headers={"X-Amz-Security-Token": "t"}), b"{}").code == "ExpiredTokenException"
+
+
+def test_a_key_with_a_session_token_needs_it_in_every_request():
+    holder = Holder(Identity("arn:aws:iam::000000000000:user/ann", "000000000000", "ann"), "the-token")
+    judge = Authenticator(Credentials({KEY: SECRET}, {KEY: holder}), REGION, lambda: NOW)
+    empty = hashlib.sha256(b"{}").hexdigest()
+    carried = signed(headers={"X-Amz-Security-Token": "the-token"})
+    assert judge.open(carried).verify(empty) == Principal(KEY, holder)
+    for given_headers in ({}, {"X-Amz-Security-Token": "the-tokem"}, {"X-Amz-Security-Token": ""}):
+        with pytest.raises(Refusal) as caught:
+            judge.open(signed(headers=given_headers))
+        assert (caught.value.status, caught.value.code) == (403, "UnrecognizedClientException")
+    assert "the-token" not in f"{holder!r} {judge.open(carried)!r} {judge.open(carried).verify(empty)!r}"
 
 
 # ---- keys in memory

@@ -10,8 +10,9 @@ import numpy as np
 import orjson
 import xxhash
 
-from engine.reference import distance
+from engine.reference import Model, Stored, distance
 from quiver.engine.engine import (
+    MAX_TEXT_FIELDS,
     STRONG,
     Count,
     Deleted,
@@ -27,6 +28,11 @@ from quiver.engine.engine import (
     Query,
     Row,
     SourceWork,
+    TextFieldBuildingError,
+    TextFieldConflictError,
+    TextFieldStatus,
+    TooManyTextFieldsError,
+    UnknownTextFieldError,
 )
 from quiver.model.filter import matches
 from quiver.model.progress import no_progress
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from quiver.engine.engine import Decide
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import IndexSpec, TextField
 
 
 @dataclass
@@ -49,6 +55,8 @@ class Content:
     commit: int = 0
     sealed: bool = False
     asked: list[Freshness] = field(default_factory=list)
+    texts: list[TextField] | None = None
+    building: set[str] = field(default_factory=set)
 
     def check_open(self) -> None:
         if self.sealed:
@@ -69,6 +77,8 @@ class BruteIndex(Index):
         self.index_id = index_id
         self.spec = spec
         self._content = content
+        if content.texts is None:
+            content.texts = list(spec.texts)
         self.asked = content.asked
 
     async def put(self, batch: VectorBatch) -> int:
@@ -131,6 +141,8 @@ class BruteIndex(Index):
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         self._content.check_open()
         self.asked.append(freshness)
+        if query.texts:
+            return self._by_texts(query)
         ranking = sorted(
             (self._distance(query.vector, vector), key)
             for key, (vector, metadata) in self._content.rows.items()
@@ -145,7 +157,7 @@ class BruteIndex(Index):
         distances = np.array([distance for distance, _ in hits], np.float32)
         held = len(self._content.rows)
         work = SourceWork("dictionary", "rows", "scan", held, len(ranking), 1, 1, 0, held, 0)
-        return Hits([key for _, key in hits], distances, metadata, self._content.commit, [work], vectors)
+        return Hits([key for _, key in hits], distances, metadata, self._content.commit, [work], vectors=vectors)
 
     async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
         return [await self.query(query, freshness) for query in queries]
@@ -175,6 +187,48 @@ class BruteIndex(Index):
             for key, (_, metadata) in self._content.rows.items()
             if condition is None or matches(condition, orjson.loads(metadata))
         ]
+
+    def _by_texts(self, query: Query) -> Hits:
+        keys = [field.key for field in self._content.texts]
+        for text in query.texts:
+            if text.key not in keys:
+                raise UnknownTextFieldError(text.key)
+            if text.key in self._content.building:
+                raise TextFieldBuildingError(text.key)
+        rows = {key: Stored(*row) for key, row in self._content.rows.items()}
+        hits = Model(self.spec.metric, rows, self._content.texts).answer(query)[: query.limit]
+        distances = [np.nan if hit.scores.distance is None else hit.scores.distance for hit in hits]
+        held = len(rows)
+        return Hits(
+            [hit.key for hit in hits],
+            np.array(distances, np.float32),
+            [rows[hit.key].metadata for hit in hits] if query.metadata else None,
+            self._content.commit,
+            [SourceWork("dictionary", "rows", "text", held, held, 1, 1, 0, held, 0)],
+            [hit.scores for hit in hits],
+        )
+
+    async def text_fields(self, freshness: Freshness = STRONG) -> list[TextFieldStatus]:
+        self._content.check_open()
+        self.asked.append(freshness)
+        building = self._content.building
+        return [TextFieldStatus(field, field.key not in building) for field in self._content.texts]
+
+    async def configure_texts(self, add: Sequence[TextField] = (), delete: Sequence[str] = ()) -> int:
+        self._content.check_open()
+        fields = {field.key: field for field in self._content.texts}
+        for key in delete:
+            if fields.pop(key, None) is None:
+                raise UnknownTextFieldError(key)
+        for each in add:
+            if each.key in fields:
+                raise TextFieldConflictError(each.key)
+            fields[each.key] = each
+        if len(fields) > MAX_TEXT_FIELDS:
+            raise TooManyTextFieldsError
+        self._content.texts = list(fields.values())
+        self._content.commit += 1
+        return self._content.commit
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         rows: dict[str, tuple[np.ndarray, bytes]] = {}

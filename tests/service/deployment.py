@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from quiver.model.errors import QuiverError
+    from quiver.service.pace import Pace
     from service.brute_engine import Shelf
 
 HOME = Home("eu-central-1", "123456789012")
@@ -120,12 +121,18 @@ class Deployment:
         self.settings = settings
 
     async def node(
-        self, role: Role = Role.ALL, freshness: Freshness = STRONG, leniency: Leniency = STRICT
+        self,
+        role: Role = Role.ALL,
+        freshness: Freshness = STRONG,
+        pace: Pace | None = None,
+        leniency: Leniency = STRICT,
     ) -> Node:
         catalog = Catalog(self.store, self.runtime, self.settings)
         engine = BruteEngine(self.shelf)
         store_format = await open_store_format(self.store, self.runtime)
-        service = Service(catalog, engine, store_format, self.runtime, HOME, role, freshness, leniency)
+        service = Service(
+            catalog, engine, store_format, self.runtime, HOME, role, freshness, pace, leniency=leniency
+        )
         return Node(self, service, catalog, engine)
 
 

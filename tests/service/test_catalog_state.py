@@ -228,7 +228,7 @@ def test_quotas_hold_at_ten_thousand_buckets_and_indexes() -> None:
     assert state.check(create_index("b1", "one-more", "x")) is None
 
 
-def test_a_specification_stored_before_recall_was_chosen_is_read_as_it_says() -> None:
+def test_a_specification_stored_before_recall_and_texts_were_chosen_is_read_as_it_says() -> None:
     """In the log and in a checkpoint alike: what is stored counts, not what a new index would get."""
     command = create_index("a", "i", "1", spec=IndexSpec(3, DistanceMetric.COSINE, (), "single", "flat"))
     old_spec = {"dimension": 3, "metric": "cosine", "non_filterable": [], "partitioner": "single", "codec": "flat"}
@@ -237,6 +237,7 @@ def test_a_specification_stored_before_recall_was_chosen_is_read_as_it_says() ->
 
     image = msgspec.msgpack.decode(state_of(create_bucket("a"), command).encode())
     assert image["indexes"][0]["spec"].pop("recall") == DEFAULT_RECALL
+    assert image["indexes"][0]["spec"].pop("texts") == []
     assert image["indexes"][0]["spec"] == old_spec
     assert CatalogState.decode(msgspec.msgpack.encode(image)).index("a", "i").spec == command.spec
 
@@ -271,6 +272,8 @@ def test_success_raises_nothing() -> None:
 def test_an_unknown_command_is_of_a_newer_version() -> None:
     with pytest.raises(UnsupportedFormatError):
         catalog_commands.decode(msgspec.msgpack.encode({"do": "rename-bucket", "bucket": "a"}))
+    with pytest.raises(UnsupportedFormatError):
+        catalog_commands.decode(b"\x82\xa2do\xaddelete-bucket\xa6bucket\xa2\xe3\x80")  # a name not in UTF-8
 
 
 @pytest.mark.parametrize(
@@ -278,6 +281,7 @@ def test_an_unknown_command_is_of_a_newer_version() -> None:
     [
         b"",
         b"\xc1",
+        b"\x83\xa7buckets\x90\xa7indexes\x90\xa9abandoned\x91\xa1\x80",
         msgspec.msgpack.encode({"buckets": 1, "indexes": []}),
         msgspec.msgpack.encode(
             {
@@ -288,7 +292,7 @@ def test_an_unknown_command_is_of_a_newer_version() -> None:
             }
         ),
     ],
-    ids=["empty", "no msgpack", "wrong type", "index without bucket"],
+    ids=["empty", "no msgpack", "not in UTF-8", "wrong type", "index without bucket"],
 )
 def test_damaged_state_is_refused(data: bytes) -> None:
     with pytest.raises(CorruptObjectError):

@@ -79,19 +79,6 @@ def test_the_metadata_configuration_is_shown_as_given(given: dict[str, Any]) -> 
     in_bucket(scenario)
 
 
-def test_text_search_is_refused() -> None:
-    async def scenario(node: Node) -> None:
-        message = "textSearchConfigurations is not supported by this server"
-        texts = [{"metadataKey": "text"}]
-        configuration = {"textSearchConfigurations": texts}
-        await node.fails("CreateIndex", ValidationError, message, **CREATE, metadataConfiguration=configuration)
-        await node.fails("UpdateMetadataConfiguration", NotFoundError, NO_INDEX, **NAMES, add=configuration)
-        await node.call("CreateIndex", **CREATE)
-        await node.fails("UpdateMetadataConfiguration", ValidationError, message, **NAMES, add=configuration)
-
-    in_bucket(scenario)
-
-
 def test_creating_twice_conflicts_even_with_the_same_parameters() -> None:
     async def scenario(node: Node) -> None:
         await node.call("CreateIndex", **CREATE)
@@ -150,7 +137,7 @@ WITH_INDEX = {
     "GetIndex": {},
     "DeleteIndex": {},
     "UpdateIndexMode": {"indexMode": "ENHANCED"},
-    "UpdateMetadataConfiguration": {},
+    "UpdateMetadataConfiguration": {"delete": {"textSearchConfigurations": [{"metadataKey": "k"}]}},
     "PutVectors": {"vectors": [{"key": "k", "data": {"float32": [1]}}]},
     "GetVectors": {"keys": ["k"]},
     "DeleteVectors": {"keys": ["k"]},

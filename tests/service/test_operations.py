@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from pathlib import Path
 from typing import Any
 
-import botocore
 import pytest
 
-from quiver.service.operations import OPERATIONS, Operation
+from api.model import MODEL
+from quiver.service.operations import LANGUAGES, OPERATIONS, Operation
 from quiver.service.shapes import (
     Boolean,
     Document,
@@ -23,9 +20,8 @@ from quiver.service.shapes import (
     Structure,
     Union,
 )
-
-MODEL_FILE = Path(botocore.__file__).parent / "data/s3vectors/2025-07-15/service-2.json.gz"
-MODEL: dict[str, Any] = json.loads(gzip.decompress(MODEL_FILE.read_bytes()))
+from quiver.service.text_search import STANDARD_LANGUAGE
+from quiver.text import analysis
 
 TAGS_REASON = "the user guide allows 50 tags per resource; the model has no bound"
 DEVIATIONS = {
@@ -100,6 +96,10 @@ def model_facts(path: str, name: str) -> Facts:  # noqa: PLR0911 - one case per 
     for member, reference in shape["members"].items():
         facts |= model_facts(f"{path}/{member}", reference["shape"])
     return facts
+
+
+def test_every_language_of_the_model_has_an_analyzer():
+    assert (STANDARD_LANGUAGE, *LANGUAGES) == analysis.LANGUAGES
 
 
 def test_operations_are_those_of_the_model():

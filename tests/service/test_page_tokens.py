@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from quiver.engine.engine import ListPosition
 from quiver.model.errors import FieldError, ValidationError
-from quiver.service.page_tokens import QUERY_LIFETIME, PageTokens, Scope
+from quiver.service import page_tokens
+from quiver.service.page_tokens import HOLDER, QUERY_LIFETIME, PageTokens, Scope
 from service.deployment import MovableClock
 
 KEY = bytes(range(32))
@@ -39,6 +40,20 @@ def test_a_place_comes_back_as_it_was_sealed(key_hash: int, key: str) -> None:
 def test_a_distance_comes_back_with_the_same_bits(distance: float) -> None:
     found = TOKENS.open(SCOPE, TOKENS.seal(SCOPE, (distance,)), tuple[float])
     assert found[0].hex() == distance.hex()
+
+
+def test_a_token_is_its_holders_only() -> None:
+    place, sealed = ListPosition(7, "k"), {}
+    for holder in ("", "arn:aws:iam::000000000000:user/ann", "arn:aws:iam::000000000000:user/bob"):
+        reset = HOLDER.set(holder)
+        sealed[holder] = TOKENS.seal(SCOPE, place)
+        for issued_to, token in sealed.items():
+            if issued_to == holder:
+                assert TOKENS.open(SCOPE, token, ListPosition) == place
+            else:
+                assert_refused(token)
+        HOLDER.reset(reset)
+    assert TOKENS.open(SCOPE, sealed[""], ListPosition) == place
 
 
 def test_tokens_keep_to_the_lengths_of_the_contract() -> None:
@@ -123,3 +138,10 @@ def test_a_clock_that_is_behind_the_issuer_does_not_matter() -> None:
     token = tokens.seal(SCOPE, "name")
     runtime.offset = -3600
     assert tokens.open(SCOPE, token, str, QUERY_LIFETIME) == "name"
+
+
+def test_sealed_content_of_another_shape_is_refused() -> None:
+    not_text = b"\x93\x01\x00\xa2\xe3\x80"  # [1, 0, a string of two bytes that are not UTF-8]
+    for content in (not_text, b"\x93\x01\x00\x01", b"\x92\x01\x00", b"", b"\x91" * 5000):
+        token = page_tokens._to_text(TOKENS._seal_of(SCOPE, content) + content)
+        assert_refused(token, place=str)

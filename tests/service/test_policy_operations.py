@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 BUCKET = {"vectorBucketName": "bucket"}
 NO_BUCKET = "The specified vector bucket could not be found"
 NO_POLICY = "The specified vector bucket policy could not be found"
+STATEMENT = {"Effect": "Allow", "Principal": "*", "Action": "s3vectors:*", "Resource": "*"}
 POLICY = '{ "Version": "2012-10-17", "Statement": [ ] }'
 
 
@@ -25,8 +27,9 @@ def test_a_policy_is_returned_as_it_was_put() -> None:
         assert await node.call("GetVectorBucketPolicy", vectorBucketArn=f"{ARN}:bucket/bucket") == {
             "policy": POLICY
         }
-        await node.call("PutVectorBucketPolicy", **BUCKET, policy="{}")
-        assert await node.call("GetVectorBucketPolicy", **BUCKET) == {"policy": "{}"}
+        other = '{"Statement":[]}'
+        await node.call("PutVectorBucketPolicy", **BUCKET, policy=other)
+        assert await node.call("GetVectorBucketPolicy", **BUCKET) == {"policy": other}
 
     on_node(scenario)
 
@@ -66,7 +69,7 @@ def test_a_policy_has_to_be_a_json_object(policy: str) -> None:
 
 def test_a_policy_has_a_largest_size() -> None:
     def policy(size: int) -> str:
-        return '{"é":"' + "x" * (size - 9) + '"}'
+        return '{"Statement":[],"Id":"é' + "x" * (size - 26) + '"}'
 
     async def scenario(node: Node) -> None:
         await node.call("CreateVectorBucket", **BUCKET)
@@ -78,8 +81,41 @@ def test_a_policy_has_a_largest_size() -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({}, "Missing required field Statement"),
+        ({"Statement": [], "statement": []}, "Policy has an unknown member 'statement'"),
+        ({"Statement": {"Effect": "Allow"}}, "Statement[0] must have either Principal or NotPrincipal"),
+        (
+            {"Statement": STATEMENT | {"Action": "s3vectors:GetIndx"}},
+            "Action 's3vectors:GetIndx' is no action of this service",
+        ),
+        (
+            {"Statement": STATEMENT | {"Action": "s3:GetObject"}},
+            "Action 's3:GetObject' is no action of this service",
+        ),
+        (
+            {"Statement": STATEMENT | {"Condition": {"Bool": {"s3vectors:sse": "true"}}}},
+            "Condition key 's3vectors:sse' is not known to this service",
+        ),
+    ],
+)
+def test_a_policy_that_is_not_understood_is_refused(policy: dict[str, Any], message: str) -> None:
+    async def scenario(node: Node) -> None:
+        await node.call("CreateVectorBucket", **BUCKET)
+        await node.fails("PutVectorBucketPolicy", ValidationError, message, **BUCKET, policy=json.dumps(policy))
+        await node.fails("GetVectorBucketPolicy", NotFoundError, NO_POLICY, **BUCKET)
+
+    on_node(scenario)
+
+
+@pytest.mark.parametrize(
     ("operation", "params"),
-    [("PutVectorBucketPolicy", {"policy": "{}"}), ("GetVectorBucketPolicy", {}), ("DeleteVectorBucketPolicy", {})],
+    [
+        ("PutVectorBucketPolicy", {"policy": POLICY}),
+        ("GetVectorBucketPolicy", {}),
+        ("DeleteVectorBucketPolicy", {}),
+    ],
 )
 def test_an_unknown_bucket_is_reported_as_such(operation: str, params: dict[str, str]) -> None:
     on_node(lambda node: node.fails(operation, NotFoundError, NO_BUCKET, **BUCKET, **params))

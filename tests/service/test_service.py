@@ -14,7 +14,7 @@ LIFE = [
     ("CreateVectorBucket", BUCKET),
     ("GetVectorBucket", BUCKET),
     ("ListVectorBuckets", {}),
-    ("PutVectorBucketPolicy", BUCKET | {"policy": "{}"}),
+    ("PutVectorBucketPolicy", BUCKET | {"policy": '{"Statement":[]}'}),
     ("GetVectorBucketPolicy", BUCKET),
     ("DeleteVectorBucketPolicy", BUCKET),
     ("PutVectorBucketDefaultIndexMode", BUCKET | {"defaultIndexMode": "ENHANCED"}),

@@ -12,15 +12,7 @@ import pytest
 
 from simulation.scenarios import SCENARIOS
 
-CHUNKS = {
-    "registers": (2, 25),
-    "engine": (2, 25),
-    "conditional": (1, 25),
-    "upkeep": (1, 25),
-    "catalog": (1, 25),
-    "clones": (1, 25),
-}
-"""By scenario: how many chunks of how many seeds."""
+SEEDS = 20  # `make soak` has thousands
 
 KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
 CATALOG_CHECKS = {"replayed snapshots": 15, "placed creations": 8, "placed writes": 3, "dropped indexes": 0.5}
@@ -36,33 +28,25 @@ CLONE_CHECKS = {
 CHECKS = {"catalog": CATALOG_CHECKS, "clones": CLONE_CHECKS}
 
 
-@pytest.mark.parametrize(
-    ("scenario", "first", "last"),
-    [
-        (scenario, size * number, size * (number + 1))
-        for scenario, (count, size) in CHUNKS.items()
-        for number in range(count)
-    ],
-)
-def test_no_seed_is_in_violation(scenario, first, last):
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_no_seed_is_in_violation(scenario):
     checks, problems = Counter(), []
-    for seed in range(first, last):
+    for seed in range(SEEDS):
         report = SCENARIOS[scenario](seed)
         checks += report.checks
         if report.problem is not None:
             problems.append((seed, report.problem))
     assert problems == []
-    seeds = last - first
     for name, least in CHECKS.get(scenario, KEY_VALUE_CHECKS).items():
-        assert checks[name] > least * seeds, name
-    assert checks["undecided keys"] <= seeds // 20
+        assert checks[name] > least * SEEDS, name
+    assert checks["undecided keys"] <= SEEDS // 20
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_same_seed_same_run(scenario):
-    first = [SCENARIOS[scenario](seed).digest for seed in range(4)]
-    assert first == [SCENARIOS[scenario](seed).digest for seed in range(4)]
-    assert len(set(first)) == 4
+    first = [SCENARIOS[scenario](seed).digest for seed in range(2)]
+    assert first == [SCENARIOS[scenario](seed).digest for seed in range(2)]
+    assert len(set(first)) == 2
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from engine.reference import make_batch
-from quiver.engine.engine import Freshness, Query
+from quiver.engine.engine import Freshness, Query, TextQuery
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.format import paths
-from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.model.types import DistanceMetric, IndexSpec, TextField
 from quiver.storage import segment_writer
 from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.opening_store import _PIECES as PIECES
@@ -267,3 +267,65 @@ def test_a_checkpoint_that_holds_less_than_its_segments_names_say_is_no_obstacle
 
     slot, rounds, _ = run(scenario)
     assert (slot, rounds) == (6, 4)
+
+
+TEXTS = IndexSpec(64, DistanceMetric.EUCLIDEAN, texts=(TextField("title"), TextField("body")))
+
+
+async def with_texts(meter, entries=0):
+    """Two segments of partitions with text fields, on a store whose objects are large, and a fresh node."""
+    node, engine = meter.open(exact_floats=0)
+    index = await node.call(engine.open(INDEX, TEXTS))
+    rng = np.random.default_rng(5)
+    for start in (0, 1_000):
+        rows = rng.normal(size=(1_000, 64)).astype(np.float32)
+        documents = [
+            {
+                "title": f"row {start + number}",
+                "body": " ".join(f"w{word}" for word in rng.integers(0, 20_000, 90)),
+            }
+            for number in range(len(rows))
+        ]
+        names = [f"k{start + number}" for number in range(len(rows))]
+        await node.call(index.put(make_batch(names, rows, documents)))
+        await node.call(index.maintenance.flush())
+    for number in range(entries):
+        await node.call(index.put(make_batch([f"k{number}"], rng.normal(size=(1, 64)), [{"title": "row"}])))
+    await node.call(index.maintenance.wait())
+    reader, engine = meter.open()
+    return reader, await reader.call(engine.open(INDEX, TEXTS))
+
+
+@pytest.mark.parametrize(("vector", "texts", "entries", "expected"), [(False, 2, 3, 5), (True, 1, 0, 3)])
+def test_a_fresh_node_searches_texts_in_few_rounds(vector, texts, entries, expected, monkeypatch):
+    """Listing and opening; dictionaries; posting lists; where the keys of rows are; rows.
+
+    A field as small as the title has its dictionary and its lists in one block, and with a vector the partitions
+    come meanwhile, which tell where keys are.
+    """
+    monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)  # as if the index object were large
+
+    async def scenario(meter):
+        reader, index = await with_texts(meter, entries)
+        words = (TextQuery("title", "77 1077"), TextQuery("body", "w17 w2905"))[:texts]
+        target = np.ones(64, np.float32) if vector else None
+        return await meter.spent(reader, index.query(Query(target, 5, metadata=True, texts=words)))
+
+    with probing():
+        hits, rounds, kinds = run(scenario)
+    assert {"k77", "k1077"} <= set(hits.keys)
+    assert int(rounds) == expected  # beside changes of threads
+    assert kinds["get"] < 40
+
+
+def test_a_warm_text_query_makes_no_more_requests_than_a_vector_query(monkeypatch):
+    monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)
+
+    async def scenario(meter):
+        reader, index = await with_texts(meter)
+        texts = (TextQuery("body", "w17 w2905"),)
+        await reader.call(index.query(Query(None, 5, texts=texts)))
+        return await meter.spent(reader, index.query(Query(None, 5, texts=texts)))
+
+    _, rounds, kinds = run(scenario)
+    assert (rounds, kinds) == (2, {"get": 3})

@@ -30,7 +30,7 @@ BATCH_BYTES = 32 << 20
 _Members = dict[str, msgspec.Raw]
 _members = msgspec.json.Decoder(_Members)
 _Record = tuple[str | None, NDArray[Any], Any]
-_WRONG = (msgspec.MsgspecError, SerializationError, ValueError, TypeError)
+_WRONG = (msgspec.MsgspecError, SerializationError, ValueError, TypeError, RecursionError)
 
 
 class _LineError(Exception):

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from quiver.model.progress import Progress
 
 
-async def copy(source: str, target: str, *, resume: bool, verify: bool, as_json: bool) -> Exit:
+async def copy(source: str, target: str, *, resume: bool, verify: bool, decrypt: bool, as_json: bool) -> Exit:
     """Copy and say what was copied. Raises QuiverError, SettingsError."""
     with _bar(f"{source} to {target}") as progress:
-        report = await async_copy(source, target, resume=resume, verify=verify, progress=progress)
+        report = await async_copy(source, target, resume=resume, verify=verify, decrypt=decrypt, progress=progress)
     if as_json:
         show_json({"from": source, "to": target, "verified": verify, **report._asdict()})
         return Exit.OK

@@ -1,7 +1,8 @@
 """Where the server's credentials come from: the environment, else a file, else generated and shown once.
 
 The file is in the format of AWS's shared credentials file and readable by its owner only, so that
-`AWS_SHARED_CREDENTIALS_FILE` points boto3 and the AWS command line at it.
+`AWS_SHARED_CREDENTIALS_FILE` points boto3 and the AWS command line at it. One whose name ends in .toml holds
+several principals instead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.server.credentials import weakness
+from quiver.server.principals_file import SUFFIX, read_principals, read_private
 from quiver.settings import SettingsError, is_loopback, local_directory
 
 if TYPE_CHECKING:
@@ -26,11 +28,15 @@ class Source(StrEnum):
 
     ENVIRONMENT = "environment"
     FILE = "file"
+    PRINCIPALS = "principals"
     GENERATED = "generated"
 
 
 class KeyPair(NamedTuple):
-    """A principal's key pair. `file` is where it is kept, None for the environment or for memory only."""
+    """A principal's key pair. `file` is where it is kept, None for the environment or for memory only.
+
+    With several principals it is the first of them.
+    """
 
     access_key_id: str
     secret_access_key: str
@@ -50,12 +56,23 @@ def resolve(settings: Settings) -> KeyPair:
     file = credentials_file(settings)
     if settings.access_key_id:
         found = KeyPair(settings.access_key_id, settings.secret_access_key, Source.ENVIRONMENT)
+    elif file is not None and file.suffix == SUFFIX:
+        return _first_of(file, settings)
     elif file is not None and file.exists():
         found = _read(file)
     else:
         found = _generate(settings, file)
     _refuse_unfit(found, settings.host)
     return found
+
+
+def _first_of(file: Path, settings: Settings) -> KeyPair:
+    """The first key of a file of principals, after a look at all of them."""
+    keys = read_principals(file, settings.account_id).keys
+    pairs = [KeyPair(key.key_id, key.secret, Source.PRINCIPALS, file) for key in keys]
+    for pair in pairs:
+        _refuse_unfit(pair, settings.host)
+    return pairs[0]
 
 
 def credentials_file(settings: Settings) -> Path | None:
@@ -78,10 +95,15 @@ def _generate(settings: Settings, file: Path | None) -> KeyPair:
             f"listening on {settings.host} needs credentials somebody chose: set QUIVER_ACCESS_KEY_ID and "
             "QUIVER_SECRET_ACCESS_KEY, or name a file in QUIVER_CREDENTIALS_FILE"
         )
+    made = new_pair(file)
+    return made if file is None else _store(made, file)
+
+
+def new_pair(file: Path | None = None) -> KeyPair:
+    """A pair nobody has seen, to be kept in `file`."""
     letters = string.ascii_uppercase + string.digits
     access_key = "QK" + "".join(secrets.choice(letters) for _ in range(18))
-    made = KeyPair(access_key, secrets.token_urlsafe(30), Source.GENERATED, file)
-    return made if file is None else _store(made, file)
+    return KeyPair(access_key, secrets.token_urlsafe(30), Source.GENERATED, file)
 
 
 def _store(made: KeyPair, file: Path) -> KeyPair:
@@ -110,14 +132,10 @@ def _store(made: KeyPair, file: Path) -> KeyPair:
 def _read(file: Path) -> KeyPair:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        if file.stat().st_mode & 0o077:
-            raise SettingsError(f"the credentials file {file} is open to others: run chmod 600 {file}")
-        parser.read_string(file.read_text(encoding="utf-8"))
+        parser.read_string(read_private(file))
         section = parser["default"]
         pair = section["aws_access_key_id"].strip(), section["aws_secret_access_key"].strip()
-    except OSError as error:
-        raise SettingsError(f"cannot read the credentials file {file}: {error.strerror}") from error
-    except (configparser.Error, KeyError, UnicodeDecodeError):
+    except (configparser.Error, KeyError):
         # No cause: the parser's own message would quote the line.
         raise SettingsError(f"the credentials file {file} has no usable [default] section") from None
     if not all(pair):

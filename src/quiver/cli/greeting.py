@@ -49,6 +49,13 @@ def _keys(pair: KeyPair) -> tuple[str, str]:
             names = ("access_key_id", "secret_access_key")
             looked_up = (f'"aws_{name}": os.environ["QUIVER_{name.upper()}"]' for name in names)
             return ", os", f"{{{', '.join(looked_up)}}}"
+        case Source.PRINCIPALS:
+            return (
+                ", tomllib",
+                f'{{"aws_access_key_id" if name == "id" else "aws_session_token" if name == "token" else '
+                f'"aws_secret_access_key": value for name, value in '
+                f'tomllib.load(open({str(pair.file)!r}, "rb"))["principals"][0]["keys"][0].items()}}',
+            )
         case Source.FILE:
             return (
                 ", configparser",

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from quiver.cli import output, snapshot
+from quiver.cli import key, output, principals, snapshot
 from quiver.cli.arguments import AsJson, Bucket, FilterOption, IndexName, Root, RootOption, read_json
 from quiver.cli.cost import cost
 from quiver.cli.matching import count, delete
+from quiver.cli.openapi import openapi
 from quiver.cli.stats import stats
 from quiver.cli.warm import warm
 from quiver.model.structure import (
@@ -82,6 +83,14 @@ def create_index(
         list[str] | None,
         typer.Option(metavar="KEY", help="A metadata key that filters may not name. May be repeated."),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY[:LANGUAGE]",
+            help="A metadata key to search by words, in en, fr, es, pt, it, de, nl, zh, ja, ko, or standard, the "
+            "default. May be repeated.",
+        ),
+    ] = None,
     partitioner: Annotated[
         PartitionerName | None,
         typer.Option(help=f"How a segment is divided. [default: {DEFAULT_PARTITIONER}]"),
@@ -101,13 +110,18 @@ def create_index(
     root: RootOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create an index. What is chosen here is fixed. Servers may go on serving the root, and see it at once."""
+    """Create an index. What is chosen here is fixed, texts apart.
+
+    Servers may go on serving the root, and see it at once.
+    """
     from quiver.cli.create import create_index as work  # noqa: PLC0415
+    from quiver.cli.texts import read_languages  # noqa: PLC0415
 
     options = {
         "dimension": dimension,
         "metric": metric,
         "non_filterable": non_filterable or (),
+        "texts": read_languages(text or ()),
         "partitioner": partitioner,
         "codec": codec,
         "recall": recall,
@@ -119,6 +133,10 @@ Key = Annotated[str | None, typer.Option(metavar="KEY", help="Ask with the vecto
 Components = Annotated[
     str | None, typer.Option("--vector", metavar="JSON", help="Ask with this vector, a JSON array of numbers.")
 ]
+TextOption = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="KEY=WORDS", help="Look for words in a metadata key's texts. May be repeated."),
+]
 Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
 
 
@@ -128,21 +146,21 @@ def explain(
     index: IndexName,
     key: Key = None,
     vector: Components = None,
+    text: TextOption = None,
     filter_: FilterOption = None,
     top_k: Limit = 10,
     root: RootOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer one query and show how: plans, partitions probed, codes and rows scored, bytes, requests, time."""
+    from quiver.cli.insight import Asked  # noqa: PLC0415
     from quiver.cli.insight import explain as work  # noqa: PLC0415
+    from quiver.cli.texts import read_texts  # noqa: PLC0415
 
-    components, document = read_json("--vector", vector), read_json("--filter", filter_)
-    output.run(
-        lambda url: work(
-            url, bucket, index, key=key, vector=components, limit=top_k, document=document, as_json=as_json
-        ),
-        root,
+    asked = Asked(
+        key, read_json("--vector", vector), read_texts(text or ()), read_json("--filter", filter_), top_k
     )
+    output.run(lambda url: work(url, bucket, index, asked, as_json=as_json), root)
 
 
 @app.command()
@@ -307,6 +325,9 @@ def copy(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Read back and compare what was written.")
     ] = True,
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="Leave TO unencrypted, though there is a key file.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy every bucket and index to another root: migration, backup, restore. Servers may go on serving FROM.
@@ -315,13 +336,18 @@ def copy(
     """
     from quiver.cli.copy import copy as work  # noqa: PLC0415
 
-    output.run(lambda root: work(root, target, resume=resume, verify=verify, as_json=as_json), source)
+    output.run(
+        lambda root: work(root, target, resume=resume, verify=verify, decrypt=decrypt, as_json=as_json), source
+    )
 
 
 snapshot.register(app)
+key.register(app)
+principals.register(app)
 app.command()(count)
 app.command()(delete)
 app.command()(cost)
+app.command()(openapi)
 app.command()(stats)
 app.command()(warm)
 

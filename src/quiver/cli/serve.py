@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from quiver.assemble import open_service
-from quiver.cli.credentials import resolve
+from quiver.cli.credentials import Source, resolve
 from quiver.cli.greeting import greeting
 from quiver.model.runtime import SystemRuntime
 from quiver.prices import load_prices
 from quiver.settings import SettingsError
 
 if TYPE_CHECKING:
+    from quiver.cli.credentials import KeyPair
     from quiver.settings import Settings
 
 
@@ -28,15 +29,19 @@ def serve(settings: Settings) -> None:
     load_prices(settings.prices)  # what is wrong with them is said before workers start
     asyncio.run(prepare(settings))
     settings = dataclasses.replace(
-        settings,
-        access_key_id=pair.access_key_id,
-        secret_access_key=pair.secret_access_key,
-        admin_port=settings.admin_port or _port_near(settings),
+        settings, **_handed_on(pair), admin_port=settings.admin_port or _port_near(settings)
     )
     try:
         run(settings, on_ready=lambda: typer.echo(greeting(settings, pair)))
     except OSError as error:
         raise SettingsError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+
+
+def _handed_on(pair: KeyPair) -> dict[str, Any]:
+    """The settings by which workers find the credentials: the pair itself, or the file of principals."""
+    if pair.source is Source.PRINCIPALS:
+        return {"credentials_file": str(pair.file)}
+    return {"access_key_id": pair.access_key_id, "secret_access_key": pair.secret_access_key}
 
 
 async def prepare(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The engine contract: an index of vectors that stores, lists, filters and searches.
+"""The engine contract: an index of vectors that stores, lists, filters and searches, by vector and by text.
 
 Every engine promises: an acknowledged write is durable and seen by every read that starts afterwards, on any
 node; a batch is all or nothing to every reader; a read answers at one commit number and never from a part of
@@ -11,18 +11,23 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from quiver.model.errors import NotFoundError
+import numpy as np
+
+from quiver.model.errors import ConflictError, NotFoundError, ValidationError
 from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
-    from quiver.model.types import Float32Matrix, IndexSpec, VectorBatch
+    from quiver.model.types import Float32Matrix, IndexSpec, TextField, VectorBatch
+
+MAX_TEXT_FIELDS = 10
+FUSED_LISTS = 100
+"""Each list of a hybrid query is at least so long."""
 
 
 class IndexSealedError(NotFoundError):
@@ -30,6 +35,37 @@ class IndexSealedError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("The specified index could not be found")
+
+
+class UnknownTextFieldError(ValidationError):
+    """The index has no text field with this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The metadata key '{key}' is not configured for text search")
+        self.key = key
+
+
+class TextFieldBuildingError(ValidationError):
+    """The text field is being backfilled, and cannot be searched before that has ended."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The text search configuration of the metadata key '{key}' isn't yet serving queries")
+        self.key = key
+
+
+class TextFieldConflictError(ConflictError):
+    """The index has a text field with this key already."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"A text search configuration of the metadata key '{key}' already exists")
+        self.key = key
+
+
+class TooManyTextFieldsError(ValidationError):
+    """The index would have more text fields than it may."""
+
+    def __init__(self) -> None:
+        super().__init__(f"An index can have at most {MAX_TEXT_FIELDS} text search configurations")
 
 
 class Row(NamedTuple):
@@ -45,9 +81,12 @@ Decide: TypeAlias = "Callable[[Sequence[Row]], VectorBatch]"
 
 
 class Cursor(NamedTuple):
-    """A place in a ranking: results come strictly after it in the order (distance, key), `returned` hits down."""
+    """A place in a ranking: results come strictly after it in the order (place, key), `returned` hits down.
 
-    distance: float
+    `place` is what the ranking ascends by, see `Hits.places`.
+    """
+
+    place: float
     key: str
     returned: int
 
@@ -75,12 +114,24 @@ class Freshness(NamedTuple):
 STRONG = Freshness()
 
 
+class TextQuery(NamedTuple):
+    """Words to look for in a text field; any of them suffices."""
+
+    key: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A nearest-neighbour query.
+    """A query for nearest neighbours, for texts, or for both (hybrid).
+
+    Nearest neighbours are ranked by distance. Texts are ranked by their BM25 scores, those of several texts
+    added up. A hybrid query ranks by reciprocal rank fusion: a row has 1 / (60 + its rank, from 1) for the list of
+    nearest rows and for the list of each text, as far as it is among the first `max(total, 100)` rows there.
 
     Attributes:
-        vector: float32 of shape (dimension,), finite, and not zero under the cosine metric.
+        vector: float32 of shape (dimension,), finite, and not zero under the cosine metric; None to search texts
+            only.
         limit: how many hits at most, 1 or more.
         filter: only rows whose metadata match.
         after: only hits after this place in the ranking.
@@ -88,16 +139,18 @@ class Query:
         recall: the share of the true nearest to find, 1 for an exact answer; None for what the index is set to.
         total: how many hits all pages of the query may have together, so that each page looks as far as the last;
             0 for this page alone.
+        texts: at least one when there is no vector; with distinct keys.
         vectors: whether to return vectors.
     """
 
-    vector: NDArray[np.float32]
+    vector: NDArray[np.float32] | None
     limit: int
     filter: Filter | None = None
     after: Cursor | None = None
     metadata: bool = False
     recall: float | None = None
     total: int = 0
+    texts: tuple[TextQuery, ...] = ()
     vectors: bool = False
 
 
@@ -108,10 +161,10 @@ class SourceWork(NamedTuple):
         source: the segment's id, or "tail".
         structure: names of partitioner and codec.
         plan: "gather" (matching rows picked out and scored exactly), "scan" (all rows scored exactly), "probe"
-            (codes of some partitions scored, the best rows then exactly), or "none".
+            (codes of some partitions scored, the best rows then exactly), "text" (posting lists), or "none".
         rows, matches: rows held, and those of them that the query may return.
         partitions, probed: how many there are, and how many were looked into.
-        codes: codes scored.
+        codes: codes scored; postings of a text's words.
         vectors: rows scored exactly.
         nbytes: of codes and rows read, about.
     """
@@ -128,16 +181,41 @@ class SourceWork(NamedTuple):
     nbytes: int
 
 
+class Scores(NamedTuple):
+    """Why a hit of a text or hybrid query stands where it does.
+
+    Attributes:
+        fused: the sum of reciprocal ranks; None when there was no vector.
+        bm25: key and BM25 score of each text that the hit matched, of a hybrid query: in whose list it is.
+        distance: from the query's vector; None when the hit is not in the list of nearest rows.
+    """
+
+    fused: float | None
+    bm25: tuple[tuple[str, float], ...]
+    distance: float | None
+
+    @property
+    def place(self) -> float:
+        """What the ranking ascends by."""
+        if self.fused is not None:
+            return -self.fused
+        total = 0.0
+        for _, score in self.bm25:  # plainly one after the other, as the ranking adds them up
+            total += score
+        return -total
+
+
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The answer to a query, ascending by (distance, key).
+    """The answer to a query, ascending by (place, key).
 
     Attributes:
         keys: n vector keys.
-        distances: n float32 distances (cosine: 1 - cos; euclidean: the root).
+        distances: n float32 distances (cosine: 1 - cos; euclidean: the root); NaN where only texts led to the hit.
         metadata: n JSON objects as UTF-8 bytes, or None when not asked for.
         commit: the commit number the answer was computed at.
         work: what was done for it.
+        scores: n of them; None for a query without texts.
         vectors: float32 of shape (n, dimension), or None when not asked for.
     """
 
@@ -146,7 +224,22 @@ class Hits:
     metadata: list[bytes] | None
     commit: int
     work: Sequence[SourceWork]
+    scores: list[Scores] | None = None
     vectors: Float32Matrix | None = None
+
+    @property
+    def places(self) -> NDArray[np.float64]:
+        """What the ranking ascends by, shape (n,): distances, minus the BM25 scores, or minus the fused scores."""
+        if self.scores is None:
+            return self.distances.astype(np.float64)
+        return np.array([score.place for score in self.scores], np.float64)
+
+
+class TextFieldStatus(NamedTuple):
+    """A text field, and whether it can be searched; else it is being backfilled."""
+
+    field: TextField
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +334,25 @@ class Index(ABC):
 
     @abstractmethod
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
-        """The nearest rows. Never fewer than min(limit, matches)."""
+        """The best rows. Never fewer than min(limit, matches); a row with none of the words does not match a text.
+
+        Scores follow from the rows of one commit alone, however they are stored; so under concurrent writes the
+        pages of a query with texts may overlap, or leave gaps.
+
+        Raises UnknownTextFieldError, TextFieldBuildingError.
+        """
+
+    @abstractmethod
+    async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
+        """Its text fields, in the order of their configuration."""
+
+    @abstractmethod
+    async def configure_texts(self, add: Sequence[TextField] = (), delete: Sequence[str] = ()) -> int:
+        """Delete text fields by key, then add others, all or none; returns the commit number.
+
+        A field that is added where rows are already stored cannot be searched at once, see `text_fields`.
+        Raises UnknownTextFieldError, TextFieldConflictError, TooManyTextFieldsError; BusyError as `put`.
+        """
 
     @abstractmethod
     async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:

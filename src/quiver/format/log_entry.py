@@ -29,6 +29,7 @@ class PartKind(IntEnum):
     PUT = 2
     DELETE = 3
     CATALOG = 4
+    CONFIGURE = 5
 
 
 class Part(NamedTuple):

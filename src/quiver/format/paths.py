@@ -10,7 +10,9 @@
     index/<id>/opening                         copies of what a new node reads first; may go and come again
     index/<id>/segment/<generation>-<slot>-<random>/rows.parquet
     index/<id>/segment/<generation>-<slot>-<random>/index
+    index/<id>/key                             the data key of an index with a KMS key of its own, wrapped
     index/<id>/mark/<random>                   asks the store's clock; lives for a moment
+    key/<id>/<master key id>                   a data key of an encrypted root, wrapped
 
 Slots and generations are written with 16 hexadecimal digits, so that the order of names is their order.
 """
@@ -69,6 +71,11 @@ def opening_key(root: str) -> str:
     return f"{root}opening"
 
 
+def index_key_name(index_id: str) -> str:
+    """The name of the wrapped data key of an index; see `quiver.objectstore.encryption.index_keys`."""
+    return f"{index_root(index_id)}key"
+
+
 def segment_id(generation: int, slot: int, token: str) -> str:
     """The id of a segment that the checkpoint `generation`, as of `slot`, will be the first to name.
 
@@ -91,7 +98,7 @@ class ObjectName(NamedTuple):
     """What an object under a log's root is.
 
     Attributes:
-        kind: "log", "checkpoint", "segment", "opening", "published", "mark" or "unknown".
+        kind: "log", "checkpoint", "segment", "opening", "published", "key", "mark" or "unknown".
         slot: of log entries and segments, otherwise -1.
         generation: of checkpoints and segments, otherwise -1.
         segment: the id of the segment.
@@ -115,7 +122,7 @@ def classify(root: str, key: str) -> ObjectName:
         match = _SEGMENT_ID.fullmatch(segment)
         if match and part in {ROWS, SEGMENT_INDEX}:
             return ObjectName(kind, int(match[2], 16), int(match[1], 16), segment)
-    if not slash and kind in {"published", "opening"}:
+    if not slash and kind in {"published", "opening", "key"}:
         return ObjectName(kind)
     if kind == "mark" and _TOKEN.fullmatch(rest):
         return ObjectName(kind)

@@ -4,8 +4,9 @@
     | footer length u32 | footer xxh3 u64 | magic 8
 
 All arrays are little-endian. Sections carry their own checksums, verified when a section is first used;
-`partitions` is verified partition by partition. The last sections (from `blocks` on) are the small ones that a
-search begins with: together with the footer they are had in one read of the object's end.
+`partitions` is verified partition by partition, `texts` (format/text_sections.py) block by block. The last
+sections (from `blocks` on) are the small ones that a search begins with: together with the footer they are had in
+one read of the object's end.
 
     partitions       for each partition `codes | row numbers i64 | int8 rows | texts`, starting at a multiple of 8;
                      codes as the codec lays them out, in whole blocks of `code_block`;
@@ -131,14 +132,19 @@ def encode(
     position = ALIGNMENT
     placed = {}
     for name, content in sections.items():
-        raw = content.data if isinstance(content, np.ndarray) else memoryview(content)
-        view = raw.cast("B") if raw.nbytes else memoryview(b"")
+        view = bytes_of(content)
         placed[name] = Section(position, len(view), xxhash.xxh3_64_intdigest(view))
         fill = -len(view) % ALIGNMENT
         buffers += [view, bytes(fill)]
         position += len(view) + fill
     text = msgspec.msgpack.encode(msgspec.structs.replace(footer, sections=placed))
     return [*buffers, text, _TAIL.pack(len(text), xxhash.xxh3_64_intdigest(text), MAGIC)]
+
+
+def bytes_of(content: bytes | memoryview | NDArray[np.generic]) -> memoryview:
+    """The bytes of a section."""
+    raw = content.data if isinstance(content, np.ndarray) else memoryview(content)
+    return raw.cast("B") if raw.nbytes else memoryview(b"")
 
 
 def sections_before_head(sections: Iterable[str]) -> int:

@@ -20,6 +20,7 @@ from quiver.library.extended_index import ExtendedIndex
 from quiver.library.plain import to_model
 from quiver.library.structure import as_tags
 from quiver.library.sync import at_once, synchronous
+from quiver.library.texts import configurations_of, scores_of, texts_of
 from quiver.model.progress import no_progress
 from quiver.service.reading import AS_SET, Reading
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from quiver.bulk.parquet import Compression
     from quiver.engine.pinning import Pinned
     from quiver.library.caller import Caller, Root
+    from quiver.library.texts import HitScores, TextInfo
     from quiver.model.progress import Progress
     from quiver.model.types import Float32Matrix, Metadata
     from quiver.service.service import Response
@@ -50,13 +52,14 @@ class VectorRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """The answer to a query, nearest first.
+    """The answer to a query, best first.
 
     Attributes:
         keys: n vector keys.
-        distances: n float32 distances (cosine: 1 - cos; euclidean: the root).
+        distances: n float32 distances (cosine: 1 - cos; euclidean: the root); NaN for hits that only texts led to.
         metadata: n dictionaries, or None when not asked for.
         commit: the commit that the answer reflects; the earliest when it took several requests.
+        scores: n of them; None for a query without texts.
         vectors: float32 of shape (n, dimension), or None when not asked for.
     """
 
@@ -64,6 +67,7 @@ class QueryResult:
     distances: NDArray[np.float32]
     metadata: list[Metadata] | None
     commit: int
+    scores: list[HitScores] | None = None
     vectors: Float32Matrix | None = None
 
     def __len__(self) -> int:
@@ -92,12 +96,13 @@ class VectorRows:
 
 @dataclass(frozen=True, slots=True)
 class IndexInfo:
-    """What is fixed when an index is created."""
+    """What an index is. All but `texts` is fixed when it is created."""
 
     arn: str
     dimension: int
     metric: str
     non_filterable: tuple[str, ...]
+    texts: tuple[TextInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +133,30 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         return f"<Quiver index {self.bucket_name}/{self.name}>"
 
     async def info(self) -> IndexInfo:
-        """Dimension, metric and non-filterable keys. Raises NotFoundError."""
+        """What the index is. Raises NotFoundError, UnavailableError, DataError."""
         index = (await self._call("GetIndex"))["index"]
-        non_filterable = index.get("metadataConfiguration", {}).get("nonFilterableMetadataKeys", ())
-        return IndexInfo(index["indexArn"], index["dimension"], index["distanceMetric"], tuple(non_filterable))
+        configuration = index.get("metadataConfiguration", {})
+        non_filterable = tuple(configuration.get("nonFilterableMetadataKeys", ()))
+        texts = texts_of(configuration)
+        return IndexInfo(index["indexArn"], index["dimension"], index["distanceMetric"], non_filterable, texts)
+
+    async def add_texts(self, texts: Mapping[str, str]) -> None:
+        """Make metadata keys searchable by words, all or none; `texts` maps each to a language.
+
+        Languages are en, fr, es, pt, it, de, nl, zh, ja, ko, or "standard". Rows stored before are indexed in the
+        background; until that is done, queries of the key are refused (`info().texts`).
+        Raises: ConflictError when a key is searchable already, ValidationError, NotFoundError, UnavailableError.
+        """
+        change = {"textSearchConfigurations": configurations_of(texts)}
+        await self._call("UpdateMetadataConfiguration", add=change)
+
+    async def delete_texts(self, keys: Iterable[str]) -> None:
+        """Make metadata keys searchable by words no more, all or none; the metadata stay as they are.
+
+        Raises: ValidationError when one is not searchable, NotFoundError, UnavailableError.
+        """
+        change = {"textSearchConfigurations": [{"metadataKey": key} for key in keys]}
+        await self._call("UpdateMetadataConfiguration", delete=change)
 
     async def put(
         self, keys: Sequence[str], vectors: ArrayLike, metadata: Sequence[Mapping[str, Any] | None] | None = None
@@ -251,9 +276,10 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
     @at_once
     async def query(
         self,
-        vector: ArrayLike,
+        vector: ArrayLike | None = None,
         k: int = 10,
         *,
+        texts: Mapping[str, str] | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word of S3 Vectors
         metadata: bool = True,
         vectors: bool = False,
@@ -261,9 +287,13 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         consistency: str | None = None,
         at_least: int = 0,
     ) -> QueryResult:
-        """The k nearest vectors (k up to 10,000) whose metadata match the filter, in S3 Vectors' filter language.
+        """The k best vectors (k up to 10,000) whose metadata match the filter, in S3 Vectors' filter language.
+
+        With a vector these are the nearest; with texts those with the words, by BM25; with both, those that stand
+        high in either ranking.
 
         Args:
+            texts: words to look for, by the metadata key to look in; any of them suffices.
             metadata, vectors: what to return of the hits.
             recall: the part of the true nearest to find, 0.5..1; by default what the index is set to.
             consistency: "strong", the answer reflects every write acknowledged before, by whatever process; or
@@ -274,10 +304,14 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         """
         asked: dict[str, Any] = {
             "topK": k,
-            "queryVector": {"float32": np.asarray(vector)},
             "returnDistance": True,
             "returnMetadata": metadata,
         }
+        if vector is not None:
+            asked["queryVector"] = {"float32": np.asarray(vector)}
+        if texts is not None:
+            asked["queryTexts"] = [{"metadataKey": key, "text": text} for key, text in texts.items()]
+            asked["returnScores"] = True
         if filter is not None:
             asked["filter"] = dict(filter)
         operation = "QueryVectors"
@@ -289,16 +323,23 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         async for page in self._pages(operation, asked, Reading(consistency, at_least)):
             hits += page.body["vectors"]
             commits.append(page.commit or 0)
-        return self._result(hits, min(commits), metadata=metadata, vectors=vectors)
+        return self._result(hits, min(commits), metadata=metadata, vectors=vectors, scores=texts is not None)
 
     def _result(
-        self, hits: Sequence[dict[str, Any]], commit: int, *, metadata: bool, vectors: bool
+        self,
+        hits: Sequence[dict[str, Any]],
+        commit: int,
+        *,
+        metadata: bool,
+        vectors: bool,
+        scores: bool = False,
     ) -> QueryResult:
         return QueryResult(
             [hit["key"] for hit in hits],
-            np.array([hit["distance"] for hit in hits], dtype=np.float32),
+            np.array([hit.get("distance", np.nan) for hit in hits], dtype=np.float32),
             [_decoded(hit.get("metadata")) for hit in hits] if metadata else None,
             commit,
+            [scores_of(hit["scores"]) for hit in hits] if scores else None,
             np.array([hit["data"]["float32"] for hit in hits], np.float32) if vectors else None,
         )
 
@@ -398,6 +439,7 @@ class AsyncBucket:
         dimension: int,
         metric: str = "cosine",
         non_filterable: Iterable[str] = (),
+        texts: Mapping[str, str] | None = None,
         partitioner: str | None = None,
         codec: str | None = None,
         recall: float | None = None,
@@ -409,6 +451,7 @@ class AsyncBucket:
             dimension: components of each vector, 1..4096.
             metric: cosine or euclidean.
             non_filterable: metadata keys that may hold long text but cannot be used in filters.
+            texts: metadata keys to search by words, each with its language as in `AsyncIndex.add_texts`.
             partitioner: kmeans, kdtree or single.
             codec: rabitq, sq8, pq, lsh or flat.
             recall: the part of the true nearest neighbours that a query should find, 0.5..1.
@@ -417,8 +460,13 @@ class AsyncBucket:
         Raises: ConflictError when it exists, NotFoundError without the bucket, ValidationError.
         """
         asked: dict[str, Any] = {"dataType": "float32", "dimension": dimension, "distanceMetric": metric}
+        configuration: dict[str, Any] = {}
         if keys := list(non_filterable):
-            asked["metadataConfiguration"] = {"nonFilterableMetadataKeys": keys}
+            configuration["nonFilterableMetadataKeys"] = keys
+        if texts:
+            configuration["textSearchConfigurations"] = configurations_of(texts)
+        if configuration:
+            asked["metadataConfiguration"] = configuration
         structure = as_tags({"partitioner": partitioner, "codec": codec, "recall": recall})
         await self._root.call(
             "CreateIndex", {"vectorBucketName": self.name, "indexName": name, **asked, **structure}

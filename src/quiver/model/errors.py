@@ -10,6 +10,7 @@
     |   `-- QuotaExceededError        402
     |-- RetryError                    send the same request again later
     |   |-- BusyError                 429: the index takes no more writes for the moment
+    |   |   `-- ThrottledError          429: a configured rate is exceeded
     |   |-- RequestTimeoutError       408
     |   `-- UnavailableError          503
     |       |-- OutcomeUnknownError   the write may or may not have been applied; sending it again is safe
@@ -118,6 +119,21 @@ class BusyError(RetryError):
 
     code = "TooManyRequestsException"
     status = 429
+
+
+class ThrottledError(BusyError):
+    """A configured rate is exceeded.
+
+    Args:
+        message: what there was too much of.
+        limit: the name of the rate.
+        seconds: after so long the request can be let in, if nothing else comes before.
+    """
+
+    def __init__(self, message: str, limit: str = "", seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.seconds = seconds
 
 
 class RequestTimeoutError(RetryError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,13 @@ class DistanceMetric(StrEnum):
     EUCLIDEAN = "euclidean"
 
 
+class TextField(NamedTuple):
+    """A metadata key that full-text search may ask for, and the language its texts are analysed in."""
+
+    key: str
+    language: str = "standard"
+
+
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
     """What is fixed when an index is created.
@@ -40,6 +47,7 @@ class IndexSpec:
         codec: name of the vector codec of its segments.
         recall: the part of the true nearest neighbours that a query should find, 0.5..1; at 1 every segment is
             searched exactly.
+        texts: the text fields that it begins with; its log may change them.
     """
 
     dimension: int
@@ -48,6 +56,7 @@ class IndexSpec:
     partitioner: str = DEFAULT_PARTITIONER
     codec: str = DEFAULT_CODEC
     recall: float = DEFAULT_RECALL
+    texts: tuple[TextField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

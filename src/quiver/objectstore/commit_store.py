@@ -26,6 +26,7 @@ from quiver.objectstore.store import (
     ObjectStore,
     StoreRefusedError,
     StoreUnavailableError,
+    nbytes_of,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class CommitStore(ObjectStore):
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         check_key(key)
-        size = sum(memoryview(part).nbytes for part in parts)
+        size = nbytes_of(parts)
         token = self._runtime.new_id()
         if size <= INLINE_BYTES:
             item = Item(key, token, size, await self._table.now(), b"".join(parts))

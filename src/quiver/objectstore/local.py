@@ -26,6 +26,7 @@ from quiver.objectstore.filesystem import Filesystem
 from quiver.objectstore.keys import SEGMENT, check_key, check_keys, check_prefix, check_range, range_end
 from quiver.objectstore.store import (
     Buffer,
+    MadeParts,
     ObjectExistsError,
     ObjectInfo,
     ObjectNotFoundError,
@@ -160,9 +161,12 @@ class LocalStore(ObjectStore):
     def _write(self, path: str, parts: Sequence[Buffer]) -> None:
         fd = self._filesystem.create(path)
         try:
-            views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
-            while views:
-                _drop(views, self._filesystem.write(fd, views[:_BUFFERS_PER_WRITE]))
+            together = 1 if isinstance(parts, MadeParts) else _BUFFERS_PER_WRITE
+            rest = iter(parts)
+            while taken := list(islice(rest, together)):
+                views = [view.cast("B") for part in taken if (view := memoryview(part)).nbytes]
+                while views:
+                    _drop(views, self._filesystem.write(fd, views))
             self._filesystem.sync(fd)
         except BaseException:
             with suppress(OSError):

@@ -12,6 +12,7 @@ from quiver.objectstore.store import (
     ObjectInfo,
     ObjectNotFoundError,
     ObjectStore,
+    nbytes_of,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class MeteredStore(ObjectStore):
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         with _Count(self._counts.put_new) as counts:
-            nbytes = sum(memoryview(part).nbytes for part in parts)
+            nbytes = nbytes_of(parts)
             counts.bytes_in += nbytes
             if (spent := self._account()) is not None:
                 spent.puts += 1
@@ -121,7 +122,7 @@ class MeteredStore(ObjectStore):
                 finally:
                     if not told.requests:  # a store that takes any size at once tells nothing
                         told.puts = 1
-                    told.sent = sum(memoryview(part).nbytes for part in parts) if told.puts else 0
+                    told.sent = nbytes_of(parts) if told.puts else 0
                     counts.requests += told.puts - 1
                     counts.bytes_in += told.sent
                     now.get.requests += told.gets

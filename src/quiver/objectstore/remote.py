@@ -45,6 +45,7 @@ from quiver.objectstore.store import (
     ObjectNotFoundError,
     ObjectStore,
     StoreRefusedError,
+    nbytes_of,
 )
 from quiver.objectstore.upload_parts import LargePuts, pieces, slice_of
 
@@ -142,7 +143,7 @@ class RemoteStore(ObjectStore):
 
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         check_key(key)
-        body = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+        body = [view.cast("B") for part in parts if (view := memoryview(part)).nbytes]
         try:
             await obstore.put_async(self._writer, key, body, mode=self._mode, use_multipart=False)
         except AlreadyExistsError as error:
@@ -152,7 +153,7 @@ class RemoteStore(ObjectStore):
 
     async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
         check_key(key)
-        nbytes = sum(memoryview(part).nbytes for part in parts)
+        nbytes = nbytes_of(parts)
         if nbytes <= self._large.threshold:
             await self.put_new(key, parts)
             return

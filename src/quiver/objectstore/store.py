@@ -14,12 +14,10 @@ Quiver needs none of these (docs/decisions/0002-put-if-absent-only.md).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 from quiver.model.errors import QuiverError, StoreUnavailableError, UnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -48,6 +46,22 @@ class ObjectInfo(NamedTuple):
     modified: float
 
 
+class MadeParts(Sequence[Buffer]):
+    """Parts of a body that are made when they are asked for, the same each time; all of them may be more than
+    memory holds. Stores take them one after the other.
+
+    Attributes:
+        nbytes: of all parts together.
+    """
+
+    nbytes: int
+
+
+def nbytes_of(parts: Sequence[Buffer]) -> int:
+    """The length of the concatenated parts."""
+    return parts.nbytes if isinstance(parts, MadeParts) else sum(memoryview(part).nbytes for part in parts)
+
+
 class ObjectStore(ABC):
     """Keys are non-empty relative paths of `[a-z0-9/._-]`; see `quiver.format.paths`."""
 
@@ -59,6 +73,11 @@ class ObjectStore(ABC):
 
     large_bytes: int | None = None
     """Bodies larger than this need `put_large`; None: `put_new` takes any size."""
+
+    @property
+    def near(self) -> bool:
+        """Whether requests are answered so soon that several, one after the other, cost less than at once."""
+        return self.resident
 
     @abstractmethod
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
@@ -103,6 +122,13 @@ class ObjectStore(ABC):
         Raises: StoreUnavailableError.
         """
 
+    async def is_current(self, key: str) -> bool:  # noqa: ARG002 - for stores that write differently over time
+        """Whether an object is stored as it would be if it were written now; for who would write it again if not.
+
+        Raises: ObjectNotFoundError, StoreUnavailableError.
+        """
+        return True
+
     async def close(self) -> None:
         """Release connections and file descriptors."""
         return
@@ -110,13 +136,13 @@ class ObjectStore(ABC):
 
 async def put_of_any_size(store: ObjectStore, key: str, parts: Sequence[Buffer]) -> None:
     """Create an object under a name that nobody else can mean, as its size needs. Raises as `put_large`."""
-    nbytes = sum(memoryview(part).nbytes for part in parts)
-    large = store.large_bytes is not None and nbytes > store.large_bytes
+    large = store.large_bytes is not None and nbytes_of(parts) > store.large_bytes
     await (store.put_large if large else store.put_new)(key, parts)
 
 
 __all__ = [
     "Buffer",
+    "MadeParts",
     "ObjectExistsError",
     "ObjectInfo",
     "ObjectNotFoundError",
@@ -124,5 +150,6 @@ __all__ = [
     "StoreMisconfiguredError",
     "StoreRefusedError",
     "StoreUnavailableError",
+    "nbytes_of",
     "put_of_any_size",
 ]

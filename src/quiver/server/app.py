@@ -7,10 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quiver.model.errors import UnavailableError
+from quiver.model.errors import ThrottledError, UnavailableError
 from quiver.objectstore.metered_store import metered
 from quiver.server import loading
 from quiver.server.admission import ByteBudget
+from quiver.server.audit import EVENT, describe_change
 from quiver.server.body import discard_body, read_body
 from quiver.server.errors import Reply, dump_json, error_reply, is_foreseen
 from quiver.server.framing import check_content, read_head
@@ -20,8 +21,11 @@ from quiver.server.logs import describe
 from quiver.server.metrics import Metrics
 from quiver.server.reading import read_reading
 from quiver.server.routes import HEALTH, Routes, query_values, unprefixed
+from quiver.server.throttle import Throttle
 from quiver.server.wire import read_fast, read_params
 from quiver.server.work_header import WORK, describe_cost, describe_work
+from quiver.service.caller import Caller
+from quiver.service.rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -60,7 +64,7 @@ class Answer(Protocol):
 class OpenService(Protocol):
     """The service as the HTTP face uses it."""
 
-    async def call(self, operation: str, params: dict[str, Any], reading: Reading, /) -> Answer:
+    async def call(self, operation: str, params: dict[str, Any], reading: Reading, caller: Caller, /) -> Answer:
         """Validate, authorize, do. Raises the errors of `quiver.model.errors`."""
         ...
 
@@ -91,6 +95,17 @@ class Exchange:
     key_id: str = ""
     received: int = 0
     work: Sequence[SourceWork] = ()
+    caller: Caller | None = None
+    audit: dict[str, Any] | None = None
+
+    def identify(self, principal: Principal, scope: Mapping[str, Any]) -> Caller:
+        """Note who sent the request, once that is proved."""
+        client = scope.get("client")
+        self.key_id = principal.key_id
+        self.caller = Caller(
+            principal.holder.principal, client[0] if client else None, scope.get("scheme") == "https"
+        )
+        return self.caller
 
 
 class Application:
@@ -105,6 +120,7 @@ class Application:
         limits: what a request may cost.
         metrics: where requests are counted.
         prices: of the object store; None when they are not known.
+        rates: how much may be asked of this process per second; None for no limits.
     """
 
     def __init__(
@@ -117,6 +133,7 @@ class Application:
         limits: ServerLimits | None = None,
         metrics: Metrics | None = None,
         prices: StorePrices | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self.limits = limits or ServerLimits()
         self.metrics = metrics or Metrics()
@@ -127,8 +144,11 @@ class Application:
         self._log = log
         self._prices = prices
         self._service: OpenService | None = None
-        self._admission = ByteBudget(self.limits.admission_bytes, self.limits.admission_seconds)
-        self._loading = Loading(authenticator, runtime, self.limits)
+        rates = rates or Rates()
+        of_one_key = int(rates.key_held_bytes) or None
+        self._throttle = Throttle(rates, runtime)
+        self._admission = ByteBudget(self.limits.admission_bytes, self.limits.admission_seconds, of_one_key)
+        self._loading = Loading(authenticator, runtime, self.limits, self._throttle)
         self._strict_reading = ByteBudget(self.limits.max_body, self.limits.admission_seconds)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -161,6 +181,8 @@ class Application:
                 reply = await self._answer(scope, receive, exchange)
             except Exception as error:  # noqa: BLE001 - the last line of defence: a 500 that says nothing
                 reply = error_reply(error)
+                if isinstance(error, ThrottledError):
+                    self.metrics.throttled.labels(error.limit).inc()
                 if not is_foreseen(error):
                     self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
         if exchange.key_id:  # who is not known learns nothing
@@ -184,43 +206,46 @@ class Application:
                     await discard_body(receive, head.length, self.limits)
                     return Reply(200, "OK", (), b'{"status":"ok"}')
                 claim = self._authenticator.open(head.parts)
-                await held.enter_async_context(self._admitted(weight))
+                self._throttle.foresee(claim.key_id, head.length or 0)
+                await held.enter_async_context(self._admitted(claim.key_id, weight))
             except Exception:
                 await discard_body(receive, head.length, self.limits)
                 raise
             body = await read_body(receive, head.length, self.limits)
             exchange.received = len(body)
             principal = claim.verify(await self._run(len(body), _sha256, body))
-            return await self._perform(principal, route, head, body, exchange)
+            caller = exchange.identify(principal, scope)
+            self._throttle.admit(principal.key_id, len(body))
+            return await self._perform(caller, route, head, body, exchange)
 
     @asynccontextmanager
-    async def _admitted(self, weight: int) -> AsyncIterator[None]:
-        async with self._admission.share(weight):
+    async def _admitted(self, key_id: str, weight: int) -> AsyncIterator[None]:
+        async with self._admission.share(weight, key_id):
             self.metrics.admitted_bytes.inc(weight)
             try:
                 yield
             finally:
                 self.metrics.admitted_bytes.dec(weight)
 
-    async def _perform(
-        self, principal: Principal, route: Route, head: Head, body: bytes, exchange: Exchange
-    ) -> Reply:
-        exchange.key_id = principal.key_id
+    async def _perform(self, caller: Caller, route: Route, head: Head, body: bytes, exchange: Exchange) -> Reply:
         if not route.has_body:
-            return await self._call(route, head, {}, exchange)
+            return await self._call(caller, route, head, {}, exchange)
         params = await self._run(len(body), read_fast, route.operation, body)
         if params is not None:
-            return await self._call(route, head, params, exchange)
-        async with self._strict_reading.share(len(body)):
+            return await self._call(caller, route, head, params, exchange)
+        async with self._strict_reading.share(len(body), exchange.key_id):
             params = await self._run(len(body), read_params, route.operation, body, self.limits)
-            return await self._call(route, head, params, exchange)
+            return await self._call(caller, route, head, params, exchange)
 
-    async def _call(self, route: Route, head: Head, params: dict[str, Any], exchange: Exchange) -> Reply:
+    async def _call(
+        self, caller: Caller, route: Route, head: Head, params: dict[str, Any], exchange: Exchange
+    ) -> Reply:
         params.update(route.labels)
         for member in route.query:
             if values := query_values(head.parts.raw_query, member):
                 params[member] = values
-        answer = await self._ready().call(route.operation, params, read_reading(head.parts))
+        exchange.audit = describe_change(route.operation, params)
+        answer = await self._ready().call(route.operation, params, read_reading(head.parts), caller)
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
         exchange.work = answer.work
         return Reply(200, "OK", commit, dump_json(answer.body))
@@ -243,6 +268,18 @@ class Application:
             self.metrics.observe_cache(self._service.cache_counts())
         if exchange.operation == HEALTH:
             return
+        if exchange.audit is not None and exchange.caller is not None:
+            self._log.warning(
+                EVENT,
+                request_id=exchange.request_id,
+                operation=exchange.operation,
+                key_id=exchange.key_id,
+                principal=exchange.caller.principal.arn,
+                source_ip=exchange.caller.source_ip,
+                status=reply.status,
+                code=reply.code,
+                **exchange.audit,
+            )
         self._log.info(
             "request",
             request_id=exchange.request_id,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from quiver.model.errors import QuiverError, ValidationError
+from quiver.model.errors import QuiverError, ThrottledError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +60,18 @@ def error_reply(error: Exception) -> Reply:
     if isinstance(error, Refusal):
         return _reply(error.status, error.code, {"message": error.message}, error.headers, close=error.close)
     if isinstance(error, QuiverError):
-        retry = ((b"retry-after", b"1"),) if error.status in RETRY_STATUSES else ()
-        return _reply(error.status, error.code, _body(error), retry)
+        return _reply(error.status, error.code, _body(error), _retry(error))
     return _reply(500, "InternalServerException", {"message": "Internal server error"}, ())
+
+
+def _retry(error: QuiverError) -> tuple[Header, ...]:
+    """When to come back: in whole seconds, and in milliseconds in the header that the AWS SDKs heed."""
+    if isinstance(error, ThrottledError):
+        return (
+            (b"retry-after", b"%d" % max(1, math.ceil(error.seconds))),
+            (b"x-amz-retry-after", b"%d" % math.ceil(error.seconds * 1000)),
+        )
+    return ((b"retry-after", b"1"),) if error.status in RETRY_STATUSES else ()
 
 
 def is_foreseen(error: Exception) -> bool:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from quiver.server.framing import Head
     from quiver.server.limits import ServerLimits
     from quiver.server.sigv4 import Authenticator
+    from quiver.server.throttle import Throttle
     from quiver.service.bulk_rows import Source
+    from quiver.service.caller import Caller
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -54,8 +56,10 @@ IN_MEMORY = 1 << 20
 class Loader(Protocol):
     """What loads rows; see `BulkOperations`."""
 
-    def check_loading(self) -> None: ...
-    def load(self, params: dict[str, Any], source: Source, progress: Progress, /) -> Awaitable[Answer]: ...
+    def check_loading(self, params: dict[str, Any], caller: Caller, /) -> Awaitable[None]: ...
+    def load(
+        self, params: dict[str, Any], source: Source, progress: Progress, caller: Caller, /
+    ) -> Awaitable[Answer]: ...
 
 
 class Loading:
@@ -65,11 +69,15 @@ class Loading:
         authenticator: who may call.
         runtime: worker threads.
         limits: what a request may cost.
+        throttle: how much may be sent per second.
     """
 
-    def __init__(self, authenticator: Authenticator, runtime: Runtime, limits: ServerLimits) -> None:
+    def __init__(
+        self, authenticator: Authenticator, runtime: Runtime, limits: ServerLimits, throttle: Throttle
+    ) -> None:
         self._authenticator = authenticator
         self._runtime = runtime
+        self._throttle = throttle
         self._limits = replace(limits, max_body=limits.max_load)
         self._drained = limits.max_body
         self._room = ByteBudget(limits.max_load, limits.admission_seconds)
@@ -84,31 +92,37 @@ class Loading:
         weight = self._limits.max_body if head.length is None else head.length
         async with AsyncExitStack() as held:
             try:
-                params, columns, digest = self._judge(head, exchange)
+                params, columns, digest, caller = self._judge(head, scope, exchange)
                 ready = loader()
-                ready.check_loading()
-                await held.enter_async_context(self._room.share(weight))
+                await ready.check_loading(params, caller)
+                judge = self._throttle.foresee if head.length is None else self._throttle.admit
+                judge(exchange.key_id, head.length or 0)
+                await held.enter_async_context(self._room.share(weight, exchange.key_id))
             except (Refusal, QuiverError) as error:
                 if weight > self._drained:
                     return error_reply(error)._replace(close=True)
                 await discard_body(receive, head.length, self._limits)
                 raise
             data = await self._receive(receive, head, weight, exchange, digest)
+            if head.length is None:
+                self._throttle.admit(exchange.key_id, exchange.received)
             source = await self._runtime.offload(open_arrow_stream, data, columns)
-            answer = await ready.load(params, source, no_progress)
+            answer = await ready.load(params, source, no_progress, caller)
         commit = () if answer.commit is None else ((b"x-quiver-commit", b"%d" % answer.commit),)
         return Reply(200, "OK", commit, dump_json({**answer.body, "commit": answer.commit}))
 
-    def _judge(self, head: Head, exchange: Exchange) -> tuple[dict[str, str], Columns, str]:
-        """All that can be judged before the body is there: the index, the columns, and the body's hash."""
+    def _judge(
+        self, head: Head, scope: dict[str, Any], exchange: Exchange
+    ) -> tuple[dict[str, str], Columns, str, Caller]:
+        """All that can be judged before the body is there: the index, the columns, the body's hash, the caller."""
         if head.parts.method != "POST":
             message = "The specified method is not allowed against this resource"
             raise Refusal(405, "MethodNotAllowedException", message, headers=[(b"allow", b"POST")])
         check_content(head.parts, ARROW)
         principal, digest = self._authenticator.open(head.parts).verify_declared()
-        exchange.key_id = principal.key_id
+        caller = exchange.identify(principal, scope)
         params, columns = _read_query(head.parts.raw_query)
-        return params, columns, digest
+        return params, columns, digest, caller
 
     async def _receive(
         self, receive: Receive, head: Head, weight: int, exchange: Exchange, expected: str

@@ -48,6 +48,12 @@ class Metrics:
         self.response_bytes = Histogram(
             "quiver_response_body_bytes", "Answers.", ["operation"], buckets=BYTES, registry=self.registry
         )
+        self.throttled = Counter(
+            "quiver_throttled_requests",
+            "Requests refused because a rate was exceeded.",
+            ["limit"],
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "quiver_requests_in_flight",
             "Requests being answered.",

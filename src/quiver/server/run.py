@@ -18,7 +18,7 @@ def run(settings: Settings, on_ready: Callable[[], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was accepted. Worker processes load equal settings.
 
     Args:
-        settings: with both keys of the first principal filled in.
+        settings: with both keys of the owner filled in, or a file of principals named.
         on_ready: called once when the server answers.
 
     Raises:

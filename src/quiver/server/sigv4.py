@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from quiver.server.credentials import OWNER, Holder
 from quiver.server.errors import Refusal
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Principal:
     """The holder of an access key, proved by a signature."""
 
     key_id: str
+    holder: Holder = OWNER
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -73,6 +75,7 @@ class Claim:
     """A request that names a known key and a sane time; its signature is still to be checked."""
 
     key_id: str
+    _holder: Holder
     _key: bytes
     _timestamp: str
     _scope: str
@@ -96,7 +99,7 @@ class Claim:
                 "The request signature we calculated does not match the signature you provided. "
                 "Check your AWS Secret Access Key and signing method."
             )
-        return Principal(self.key_id)
+        return Principal(self.key_id, self._holder)
 
     def verify_declared(self) -> tuple[Principal, str]:
         """Check the signature before the body is there: against the hash that x-amz-content-sha256 declares.
@@ -155,19 +158,17 @@ class Authenticator:
         key = self._signing_key(key_id, day)
         self._check_scope(day, region, service, terminator, timestamp)
         self._check_time(timestamp)
-        if parts.values(b"x-amz-security-token"):
-            raise Refusal(403, "ExpiredTokenException", "The security token included in the request is expired")
+        holder = self._credentials.holder(key_id)
+        _check_token(parts, holder.token)
         signature = bytes.fromhex(fields["signature"])
-        return Claim(key_id, key, timestamp, "/".join(scope.groups()[1:]), signed, signature, parts)
+        return Claim(key_id, holder, key, timestamp, "/".join(scope.groups()[1:]), signed, signature, parts)
 
     def _signing_key(self, key_id: str, day: str) -> bytes:
         secret = self._credentials.secret(key_id)
         if secret is None:
             key = derive_key(DUMMY_SECRET, day, self._region, self._service)
             hmac.compare_digest(sign(key, ALGORITHM), bytes(32))
-            raise Refusal(
-                403, "UnrecognizedClientException", "The security token included in the request is invalid."
-            )
+            raise _unrecognized()
         key = self._keys.get((key_id, day)) or derive_key(secret, day, self._region, self._service)
         if len(self._keys) >= CACHED_KEYS:
             self._keys.clear()
@@ -291,6 +292,21 @@ def _signed_headers(text: str, parts: RequestParts) -> tuple[str, ...]:
     if not set(signed) <= set(present):
         raise invalid_signature("SignedHeaders names headers that the request does not have.")
     return signed
+
+
+def _check_token(parts: RequestParts, token: str) -> None:
+    """A key has one token, and every request carries it, or has none."""
+    given = parts.values(b"x-amz-security-token")
+    if not token:
+        if given:
+            raise Refusal(403, "ExpiredTokenException", "The security token included in the request is expired")
+        return
+    if not hmac.compare_digest(b",".join(given), token.encode()):
+        raise _unrecognized()
+
+
+def _unrecognized() -> Refusal:
+    return Refusal(403, "UnrecognizedClientException", "The security token included in the request is invalid.")
 
 
 def _unsigned(name: str) -> Refusal:

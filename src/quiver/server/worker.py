@@ -8,6 +8,7 @@ import resource
 import sys
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiver.assemble import open_service
@@ -15,17 +16,23 @@ from quiver.model.errors import QuiverError
 from quiver.model.runtime import SystemRuntime
 from quiver.prices import load_prices, store_of
 from quiver.server.app import Application, OpenService
-from quiver.server.credentials import Credentials
+from quiver.server.credentials import Credentials, Holder
 from quiver.server.lifeline import stop_with_parent
 from quiver.server.limits import ServerLimits
 from quiver.server.logs import describe, make_logger
 from quiver.server.metrics import Metrics
+from quiver.server.principals_file import read_principals
 from quiver.server.sigv4 import Authenticator
 from quiver.service.extensions import SERVED
+from quiver.service.pace import Pace
+from quiver.service.policy.principals import root_of
+from quiver.service.rates import parse_rates
 from quiver.settings import load
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
+
+    from quiver.settings import Settings
 
 SWITCH_SECONDS = 0.001
 """How long a worker thread may keep the interpreter from the event loop while it parses a large body."""
@@ -41,27 +48,40 @@ def create() -> Application:
     settings = load(os.environ)
     prices = load_prices(settings.prices).stores.get(store_of(settings.root, os.environ))
     runtime, metrics, log = SystemRuntime(), Metrics(), make_logger(settings.log_level)
+    rates = parse_rates(settings.throttle).divided(settings.workers)
 
     async def start() -> OpenService:
         stop_with_parent()
         service = await open_service(
-            settings, runtime, watcher=metrics.maintenance, on_patrol_failure=partial(_log_patrol, log)
+            settings,
+            runtime,
+            watcher=metrics.maintenance,
+            on_patrol_failure=partial(_log_patrol, log),
+            pace=Pace(rates, runtime),
         )
         gc.freeze()  # modules and tables live as long as the process: full collections need not visit them
         return service
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    credentials = Credentials({settings.access_key_id: settings.secret_access_key})
     return Application(
         start,
         SERVED,
-        Authenticator(credentials, settings.region, runtime.time),
+        Authenticator(_credentials(settings), settings.region, runtime.time),
         runtime,
         log,
         ServerLimits(admission_bytes=settings.buffered_bytes, max_load=settings.load_bytes),
         metrics,
         prices,
+        rates,
     )
+
+
+def _credentials(settings: Settings) -> Credentials:
+    """The pair in the settings is the owner's; without one there is a file of principals."""
+    if settings.access_key_id:
+        owner = Holder(root_of(settings.account_id))
+        return Credentials({settings.access_key_id: settings.secret_access_key}, {settings.access_key_id: owner})
+    return read_principals(Path(settings.credentials_file), settings.account_id).credentials()
 
 
 def _log_patrol(log: FilteringBoundLogger, index_id: str, error: Exception) -> None:

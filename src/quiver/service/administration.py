@@ -10,6 +10,7 @@ from quiver.format import paths
 from quiver.model.errors import ConflictError, DataError, NotFoundError
 from quiver.model.filter_parser import parse_filter
 from quiver.model.progress import no_progress
+from quiver.objectstore.encryption.provider import KmsError
 from quiver.service.catalog import CatalogMachine
 from quiver.service.catalog_commands import AbandonIndex
 from quiver.service.snapshot_operations import SnapshotOperations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
+    from quiver.service.encryption import Encryption
 
 
 class Stored(NamedTuple):
@@ -49,12 +51,19 @@ class Administration:
         snapshots: snapshots and clones of single indexes.
     """
 
-    def __init__(self, store: ObjectStore, runtime: Runtime, catalog: Catalog, upkeep: Upkeep) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        runtime: Runtime,
+        catalog: Catalog,
+        upkeep: Upkeep,
+        encryption: Encryption | None = None,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._catalog = catalog
         self._upkeep = upkeep
-        self.snapshots = SnapshotOperations(catalog, upkeep, runtime)
+        self.snapshots = SnapshotOperations(catalog, upkeep, runtime, encryption)
 
     async def indexes(self) -> list[Index]:
         """Every index that the catalog names, by bucket and name."""
@@ -109,7 +118,11 @@ class Administration:
         except DataError:
             return  # of what the audit found
         for index in indexes:
-            yield f"{index.bucket}/{index.name}", await self._upkeep.check(index.index_id, index.spec)
+            try:
+                findings = await self._upkeep.check(index.index_id, index.spec)
+            except KmsError as error:
+                findings = [Finding(paths.index_key_name(index.index_id), error.message)]
+            yield f"{index.bucket}/{index.name}", findings
 
     async def rebuild(self) -> AsyncIterator[tuple[str, list[str]]]:
         """For each index: the segments that were rebuilt from their rows.
@@ -123,14 +136,23 @@ class Administration:
             yield f"{index.bucket}/{index.name}", rebuilt
 
     async def compact(self) -> AsyncIterator[Index]:
-        """Flush and merge each index; yields those done. One that is deleted meanwhile is passed over."""
+        """Flush and merge each index; yields those done.
+
+        One that is deleted meanwhile is passed over, and so is one whose KMS key cannot be used.
+        """
         for index in await self.indexes():
-            with suppress(NotFoundError):  # deleted meanwhile
-                await self._upkeep.compact(index.index_id, index.spec)
+            try:
+                with suppress(NotFoundError):  # deleted meanwhile
+                    await self._upkeep.compact(index.index_id, index.spec)
+            except KmsError:
+                continue
             yield index
 
     async def collect(self, age: float) -> AsyncIterator[tuple[str, Collected]]:
-        """Remove garbage older than `age` seconds (by the store's clock) from the catalog and every index."""
+        """Remove garbage older than `age` seconds (by the store's clock) from the catalog and every index.
+
+        An index whose KMS key cannot be used is passed over, and keeps what it holds of others.
+        """
         checkpoints = CheckpointStore(self._store, self._runtime, paths.CATALOG_ROOT, paths.CATALOG_OWNER)
         removed = await collect(
             self._store, self._runtime, paths.CATALOG_ROOT, checkpoints, age, lambda _: frozenset()
@@ -139,7 +161,11 @@ class Administration:
         await self._release(age)
         for stored in await self.stored():
             clean = self._upkeep.collect if stored.named else self._upkeep.discard
-            yield stored.title, await clean(stored.index_id, age)
+            try:
+                removed_here = await clean(stored.index_id, age)
+            except KmsError:
+                continue
+            yield stored.title, removed_here
 
     async def _release(self, age: float) -> None:
         """Give up clones whose makers went away, then let go of what clones do not read any more.
@@ -148,9 +174,16 @@ class Administration:
         """
         stored = await self.stored()
         for each in stored:
-            if each.named is None and await self._upkeep.unborn(each.index_id, age):
-                with suppress(ConflictError):  # its maker gave it a name after all
+            with suppress(ConflictError, KmsError):  # its maker gave it a name after all
+                if each.named is None and await self._upkeep.unborn(each.index_id, age):
                     await self._catalog.execute(AbandonIndex(each.index_id))
                     await self._upkeep.abandon(each.index_id)
-        while any([await self._upkeep.release(each.index_id, age) for each in stored]):
+        while any([await self._let_go(each.index_id, age) for each in stored]):
             pass
+
+    async def _let_go(self, index_id: str, age: float) -> bool:
+        """Whether an index let go of something; what cannot be read for want of a KMS key is kept."""
+        try:
+            return await self._upkeep.release(index_id, age)
+        except KmsError:
+            return False

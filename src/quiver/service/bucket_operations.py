@@ -9,7 +9,6 @@ from quiver.service.arn import BucketRef
 from quiver.service.catalog_commands import CreateBucket, DeleteBucket
 from quiver.service.catalog_state import NO_BUCKET
 from quiver.service.context import Response
-from quiver.service.encryption import choose_encryption
 from quiver.service.names import check_bucket_name, resolve_bucket
 from quiver.service.page_tokens import Scope
 from quiver.service.tag_rules import check_tags
@@ -36,7 +35,7 @@ class BucketOperations:
         name, tags = params["vectorBucketName"], params.get("tags") or {}
         check_bucket_name(name)
         check_tags(tags)
-        encryption = choose_encryption(params.get("encryptionConfiguration"), self._context.runtime)
+        encryption = await self._context.encryption.of_bucket(name, params.get("encryptionConfiguration"))
         created = int(self._context.runtime.time())
         await self._context.catalog.execute(CreateBucket(name, created, encryption, tags))
         return Response({"vectorBucketArn": self._arn(name)})

@@ -16,6 +16,7 @@ from quiver.model.types import VectorBatch
 from quiver.service.bulk_rows import check_rows
 from quiver.service.context import Response
 from quiver.service.names import resolve_index
+from quiver.service.permissions import LOAD
 from quiver.service.vector_rules import last_of_each_key
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from quiver.engine.engine import Index as OpenIndex
     from quiver.model.progress import Progress
     from quiver.model.types import IndexSpec
+    from quiver.service.authorization import Authorizer
     from quiver.service.bulk_rows import Source
+    from quiver.service.caller import Caller
     from quiver.service.catalog_state import Index
     from quiver.service.context import Context
 
@@ -56,21 +59,29 @@ class Sink(Protocol):
 class BulkOperations:
     """Loading and export. `params` name the index as those of every operation do."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, authorizer: Authorizer) -> None:
         self._context = context
+        self._authorizer = authorizer
 
-    def check_loading(self) -> None:
-        """Raises AccessDeniedError where the process does not load."""
+    async def check_loading(self, params: dict[str, Any], caller: Caller | None = None) -> None:
+        """Return when `load` may begin.
+
+        Raises: AccessDeniedError where the process does not load, or the caller may not; what the names of an
+        index can raise; StoreUnavailableError.
+        """
         self._context.role.check(write=True)
+        await self._authorizer.check(LOAD, params, caller)
 
-    async def load(self, params: dict[str, Any], source: Source, progress: Progress) -> Response:
+    async def load(
+        self, params: dict[str, Any], source: Source, progress: Progress, caller: Caller | None = None
+    ) -> Response:
         """Insert or replace every row of a source; body `rows`: how many distinct keys.
 
         Of several rows with one key the last one counts. Stages reported: "read", then those of the engine.
         Raises: ValidationError, SerializationError, NotFoundError, BusyError, UnavailableError, DataError; no row
-        is visible then. AccessDeniedError where the process only reads.
+        is visible then. AccessDeniedError where the process only reads, or the caller may not load.
         """
-        self.check_loading()
+        await self.check_loading(params, caller)
 
         async def load(index: Index) -> Response:
             opened = await self._context.engine.open(index.index_id, index.spec)

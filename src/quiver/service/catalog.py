@@ -10,6 +10,7 @@ from quiver.format import paths
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.errors import NotFoundError, UnavailableError
 from quiver.service import catalog_commands
+from quiver.service.arn import IndexRef
 from quiver.service.catalog_state import NO_INDEX, CatalogState, raise_failure
 from quiver.storage.commit_log import CommitLog, LogSettings, Machine
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
-    from quiver.service.arn import IndexRef
+    from quiver.service.arn import BucketRef
     from quiver.service.catalog_commands import Command
-    from quiver.service.catalog_state import Failure, Index
+    from quiver.service.catalog_state import Bucket, Failure, Index
 
 T = TypeVar("T")
 
@@ -81,6 +82,13 @@ class Catalog:
         """
         return await self._log.observe(lambda: capture(self._machine.state))
 
+    def known(self, seconds: float) -> CatalogState | None:
+        """The state as it stands, when it holds every change acknowledged more than `seconds` ago; else None.
+
+        For looking at, here and now: it changes with the next replay.
+        """
+        return self._machine.state if self._log.is_known(seconds) else None
+
     async def execute(self, command: Command) -> int:
         """Change the catalog; the log slot of the change.
 
@@ -107,13 +115,31 @@ class Catalog:
         index that was never created (see `CommitLog.observe`), and a write to that would be lost.
         """
         found = await self.read(lambda state: state.index(ref.bucket, ref.index))
-        self._names.pop(ref, None)
+        self._remember(ref, found)
         if found is None:
             raise NotFoundError(NO_INDEX)
+        return found
+
+    async def look_up(self, ref: BucketRef | IndexRef) -> tuple[Bucket | None, Index | None]:
+        """The bucket and, for the name of an index, the index, as far as they exist now.
+
+        Remembers the index, so that an operation that looks up both does so with one read.
+        """
+        if not isinstance(ref, IndexRef):
+            return await self.read(lambda state: state.bucket(ref.bucket)), None
+        bucket, index = await self.read(
+            lambda state: (state.bucket(ref.bucket), state.index(ref.bucket, ref.index))
+        )
+        self._remember(ref, index)
+        return bucket, index
+
+    def _remember(self, ref: IndexRef, found: Index | None) -> None:
+        self._names.pop(ref, None)
+        if found is None:
+            return
         if len(self._names) >= self._settings.cached_names:
             self._names.pop(next(iter(self._names)))
         self._names[ref] = found
-        return found
 
     # ---------------------------------------------------------------- checkpoints
 

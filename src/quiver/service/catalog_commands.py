@@ -114,5 +114,5 @@ def decode(body: bytes | memoryview) -> Command:
     """
     try:
         return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # a string that is not UTF-8 is no error of msgspec's own
         raise UnsupportedFormatError(f"The catalog holds a command this Quiver does not know: {error}") from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from quiver.format.msgpack import unpack
 from quiver.model.errors import (
     ConflictError,
     CorruptObjectError,
@@ -238,11 +239,11 @@ class CatalogState:
     @classmethod
     def decode(cls, data: bytes) -> CatalogState:
         """The state that `encode` wrote. Raises CorruptObjectError."""
+        image = unpack(data, _Image, "the catalog's checkpoint")
         try:
-            image = msgspec.msgpack.decode(data, type=_Image)
             return cls(image.buckets, image.indexes, image.abandoned)
-        except (msgspec.MsgspecError, KeyError) as error:
-            raise CorruptObjectError("The catalog's checkpoint is unreadable") from error
+        except KeyError as error:
+            raise CorruptObjectError("the catalog's checkpoint has an index without a bucket") from error
 
 
 def raise_failure(failure: Failure | list[str] | None) -> None:

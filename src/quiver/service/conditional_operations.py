@@ -40,6 +40,7 @@ class ConditionalOperations:
         existing: set[str] = set()
 
         async def put(index: Index) -> Response:
+            self._context.pace.write(index.index_id, len(keys))
             limit = self._context.leniency.filterable_bytes
             batch = await self._context.runtime.offload(build_batch, params["vectors"], index.spec, limit)
 
@@ -67,6 +68,8 @@ class ConditionalOperations:
         missing: list[str] = []
 
         async def update(index: Index) -> Response:
+            self._context.pace.write(index.index_id, len(keys))
+
             def decide(rows: Sequence[Row]) -> VectorBatch:
                 found = {row.key: row for row in rows}
                 missing[:] = [key for key in keys if key not in found]

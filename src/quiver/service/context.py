@@ -11,7 +11,6 @@ from quiver.model.errors import NotFoundError, ValidationError
 from quiver.model.filter_parser import parse_filter
 from quiver.service.catalog_commands import DropIndex
 from quiver.service.leniency import STRICT
-from quiver.service.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -23,8 +22,11 @@ if TYPE_CHECKING:
     from quiver.service.arn import Home, IndexRef
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
+    from quiver.service.encryption import Encryption
     from quiver.service.leniency import Leniency
+    from quiver.service.pace import Pace
     from quiver.service.page_tokens import PageTokens
+    from quiver.service.roles import Role
 
 T = TypeVar("T")
 
@@ -54,7 +56,9 @@ class Context:
     tokens: PageTokens
     runtime: Runtime
     home: Home
-    role: Role = Role.ALL
+    pace: Pace
+    role: Role
+    encryption: Encryption
     leniency: Leniency = STRICT
 
     def condition(self, document: Any, spec: IndexSpec) -> Filter:

@@ -14,7 +14,7 @@ from quiver.service.query_operation import QueryOperation, show_hits
 from quiver.service.vector_rules import check_query_vector
 
 if TYPE_CHECKING:
-    from quiver.engine.engine import Freshness
+    from quiver.engine.engine import Freshness, TextQuery
     from quiver.model.types import IndexSpec
     from quiver.service.catalog_state import Index
     from quiver.service.context import Context
@@ -27,8 +27,8 @@ class QueryWithData(QueryOperation):
 
     operation = "QueryVectorsWithData"
 
-    def fixed(self, params: dict[str, Any]) -> list[Any]:
-        return [*super().fixed(params), params.get("recall")]
+    def fixed(self, params: dict[str, Any], texts: tuple[TextQuery, ...]) -> list[Any]:
+        return [*super().fixed(params, texts), params.get("recall")]
 
     def extend(self, query: Query, params: dict[str, Any]) -> Query:
         return replace(query, vectors=_data_wanted(params, default=True), recall=params.get("recall"))
@@ -46,11 +46,11 @@ class BatchQuery:
             raise ValidationError.at("queries", _TOO_MUCH)
 
         async def query(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             queries = [self._built(query, params, index.spec) for query in params["queries"]]
             opened = await self._context.engine.open(index.index_id, index.spec)
             answers = await opened.query_many(queries, freshness)
-            distances = bool(params.get("returnDistance"))
-            results = [{"vectors": show_hits(hits, len(hits.keys), distances=distances)} for hits in answers]
+            results = [{"vectors": show_hits(hits, len(hits.keys), params)} for hits in answers]
             body = {"results": results, "distanceMetric": index.spec.metric.value}
             return Response(body, answers[0].commit, [work for hits in answers for work in hits.work])
 

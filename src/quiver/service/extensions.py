@@ -13,6 +13,7 @@ from quiver.service.operations import (
     INDEX_MEMBERS,
     MAX_TOP_K,
     OPERATIONS,
+    QUERY_TEXT,
     RECORD,
     VECTOR_DATA,
     VECTOR_KEY,
@@ -55,6 +56,7 @@ _QUERY: dict[str, Shape] = {
     "filter": Document(),
     "recall": Number(0.5, 1.0),
 }
+_TEXTS: dict[str, Shape] = {"queryTexts": ListOf(QUERY_TEXT, 1, 10), "returnScores": Boolean()}
 _QUERIES: dict[str, Shape] = {"queries": ListOf(Structure(_QUERY, ("topK", "queryVector")), 1, MAX_QUERIES)}
 _SHOWN: dict[str, Shape] = _RETURN | {"returnDistance": Boolean()}
 
@@ -93,9 +95,8 @@ _ALL = (
     ),
     _extension(
         "QueryVectorsWithData",
-        _QUERY | _SHOWN | {"nextToken": String(1, 4096)},
+        _QUERY | _SHOWN | _TEXTS | {"nextToken": String(1, 4096)},
         "topK",
-        "queryVector",
         touches=("QueryVectors", "GetVectors"),
     ),
     _extension(

@@ -32,6 +32,7 @@ class FilterOperations:
         document = params.get("filter")
 
         async def count(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             condition = None if document is None else self._context.condition(document, index.spec)
             opened = await self._context.engine.open(index.index_id, index.spec)
             found = await opened.count(condition, freshness)
@@ -45,6 +46,7 @@ class FilterOperations:
         token, tokens = params.get("nextToken"), self._context.tokens
 
         async def page(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             condition = self._context.condition(params["filter"], index.spec)
             scope = Scope("ListVectorsByFilter", index.index_id, _digest(params["filter"]))
             opened = await self._context.engine.open(index.index_id, index.spec)
@@ -75,6 +77,7 @@ class FilterOperations:
             return Response({"matchingCount": counted.body["count"], "deletedCount": 0}, counted.commit)
 
         async def delete(index: Index) -> Response:
+            self._context.pace.write(index.index_id, 1)  # how many vectors it deletes is not known before
             condition = self._context.condition(params["filter"], index.spec)
             opened = await self._context.engine.open(index.index_id, index.spec)
             rows, after = 0, None

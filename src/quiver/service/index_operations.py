@@ -5,24 +5,29 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from quiver.engine.engine import UnknownTextFieldError
 from quiver.model.errors import NotFoundError, ValidationError
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.service.arn import IndexRef
 from quiver.service.bucket_operations import INDEX_MODE, MAX_RESULTS
 from quiver.service.catalog_commands import CreateIndex, DropIndex
-from quiver.service.catalog_state import NO_BUCKET
+from quiver.service.catalog_state import NO_BUCKET, raise_failure
 from quiver.service.context import Response
 from quiver.service.encryption import choose_encryption
 from quiver.service.names import check_index_name, resolve_bucket, resolve_index
 from quiver.service.page_tokens import Scope
 from quiver.service.structure_tags import choose
 from quiver.service.tag_rules import check_tags
+from quiver.service.text_search import TEXTS_TO_DELETE, change_of_index, fields_of_index, refusal_of, shown_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quiver.engine.engine import TextFieldStatus
+    from quiver.model.types import TextField
     from quiver.service.catalog_state import CatalogState, Index
     from quiver.service.context import Context
 
-NO_TEXT_SEARCH = "textSearchConfigurations is not supported by this server"
 _NO_CLASSIC = "indexMode cannot be set to CLASSIC because the vector bucket does not support CLASSIC mode"
 
 
@@ -38,23 +43,45 @@ class IndexOperations:
         tags = params.get("tags") or {}
         check_index_name(name)
         check_tags(tags)
-        configuration = _metadata_configuration(params.get("metadataConfiguration"))
+        given = params.get("metadataConfiguration")
+        configuration, texts = _fixed_configuration(given), fields_of_index(given)
         command = CreateIndex(
             bucket,
             name,
             self._context.runtime.new_id(),
-            choose(_spec(params, configuration), tags),
+            choose(_spec(params, configuration, texts), tags),
             int(self._context.runtime.time()),
-            choose_encryption(params.get("encryptionConfiguration"), self._context.runtime),
+            await self._encryption(bucket, params.get("encryptionConfiguration")),
             configuration,
             tags,
         )
+        await self._give_key(command)
         await self._context.catalog.execute(command)
         return Response({"indexArn": self._context.home.arn(IndexRef(bucket, name))})
 
+    async def _encryption(self, bucket: str, given: dict[str, Any] | None) -> dict[str, str]:
+        """What was asked for, else what the bucket has."""
+        chosen = choose_encryption(given)
+        found = None if given is not None else await self._context.catalog.read(lambda state: state.bucket(bucket))
+        return chosen if found is None else found.encryption
+
+    async def _give_key(self, command: CreateIndex) -> None:
+        """Before anybody can write to the index; not for one that cannot be created."""
+        if "kmsKeyArn" in command.encryption:
+            raise_failure(await self._context.catalog.read(lambda state: state.check(command)))
+            ref = IndexRef(command.bucket, command.index)
+            await self._context.encryption.give(command.index_id, ref, command.encryption)
+
     async def get(self, params: dict[str, Any]) -> Response:
-        """GetIndex."""
-        index = await self._find(params)
+        """GetIndex. Which text fields there are is for the index itself to say."""
+
+        async def show(index: Index) -> Response:
+            opened = await self._context.engine.open(index.index_id, index.spec)
+            return Response({"index": self._details(index, await opened.text_fields())})
+
+        return await self._context.on_index_now(resolve_index(params, self._context.home), show)
+
+    def _details(self, index: Index, texts: Sequence[TextFieldStatus]) -> dict[str, Any]:
         shown = self._summary(index) | {
             "dataType": "float32",
             "dimension": index.spec.dimension,
@@ -62,9 +89,12 @@ class IndexOperations:
             "encryptionConfiguration": index.encryption,
             "indexMode": INDEX_MODE,
         }
-        if index.metadata_configuration is not None:
-            shown["metadataConfiguration"] = index.metadata_configuration
-        return Response({"index": shown})
+        configuration: dict[str, Any] | None = index.metadata_configuration
+        if texts:
+            configuration = (configuration or {}) | {"textSearchConfigurations": shown_fields(texts)}
+        if configuration is not None:
+            shown["metadataConfiguration"] = configuration
+        return shown
 
     async def list(self, params: dict[str, Any]) -> Response:
         """ListIndexes, in the order of names."""
@@ -105,9 +135,22 @@ class IndexOperations:
         return Response()
 
     async def update_metadata_configuration(self, params: dict[str, Any]) -> Response:
-        """UpdateMetadataConfiguration, which only ever changes text search configurations."""
-        await self._find(params)
-        raise ValidationError(NO_TEXT_SEARCH)
+        """UpdateMetadataConfiguration, which only ever changes text search configurations.
+
+        A key added is searchable when the vectors stored before are, too: until then GetIndex calls it BUILDING.
+        """
+        ref = resolve_index(params, self._context.home)
+        add, delete = change_of_index(params)
+
+        async def change(index: Index) -> Response:
+            opened = await self._context.engine.open(index.index_id, index.spec)
+            try:
+                commit = await opened.configure_texts(add, delete) if add or delete else None
+            except UnknownTextFieldError as error:
+                raise refusal_of(error, TEXTS_TO_DELETE, delete) from error
+            return Response({"indexArn": self._context.home.arn(ref)}, commit)
+
+        return await self._context.on_index_now(ref, change)
 
     async def _find(self, params: dict[str, Any]) -> Index:
         return await self._context.catalog.index(resolve_index(params, self._context.home))
@@ -121,16 +164,19 @@ class IndexOperations:
         }
 
 
-def _metadata_configuration(given: dict[str, Any] | None) -> dict[str, list[str]] | None:
-    """The configuration to keep and to show."""
+def _fixed_configuration(given: dict[str, Any] | None) -> dict[str, list[str]] | None:
+    """The part of a metadata configuration that never changes, to keep and to show; None when it is not there."""
     if given is None:
         return None
-    if given.get("textSearchConfigurations"):
-        raise ValidationError.at("metadataConfiguration.textSearchConfigurations", NO_TEXT_SEARCH)
     keys = given.get("nonFilterableMetadataKeys")
-    return {} if keys is None else {"nonFilterableMetadataKeys": list(keys)}
+    if keys is None:
+        return None if given.get("textSearchConfigurations") else {}
+    return {"nonFilterableMetadataKeys": list(keys)}
 
 
-def _spec(params: dict[str, Any], configuration: dict[str, list[str]] | None) -> IndexSpec:
+def _spec(
+    params: dict[str, Any], configuration: dict[str, list[str]] | None, texts: tuple[TextField, ...]
+) -> IndexSpec:
     keys = (configuration or {}).get("nonFilterableMetadataKeys", ())
-    return IndexSpec(params["dimension"], DistanceMetric(params["distanceMetric"]), tuple(dict.fromkeys(keys)))
+    metric = DistanceMetric(params["distanceMetric"])
+    return IndexSpec(params["dimension"], metric, tuple(dict.fromkeys(keys)), texts=texts)

@@ -61,6 +61,9 @@ class Operation:
         return len(self.input.members) > len(self.uri) + len(self.query)
 
 
+LANGUAGES = ("en", "fr", "es", "pt", "it", "de", "nl", "zh", "ja", "ko")
+"""Languages of text search; without one the standard analyzer is used."""
+
 _INDEX_MODE = String(enum=("CLASSIC", "ENHANCED"))
 _METADATA_KEY = String(1, 63)
 VECTOR_KEY = String(1, 1024)
@@ -80,7 +83,7 @@ _ENCRYPTION = Structure(
 _TEXT_SEARCH = Structure(
     {
         "metadataKey": _METADATA_KEY,
-        "language": String(enum=("en", "fr", "es", "pt", "it", "de", "nl", "zh", "ja", "ko")),
+        "language": String(enum=LANGUAGES),
         "status": String(enum=("ACTIVE", "BUILDING")),
     },
     required=("metadataKey",),
@@ -96,7 +99,7 @@ RECORD = Structure(
     {"key": VECTOR_KEY, "data": VECTOR_DATA, "metadata": Document()},
     required=("key", "data"),
 )
-_QUERY_TEXT = Structure(
+QUERY_TEXT = Structure(
     {"text": String(1, 1024), "metadataKey": _METADATA_KEY},
     required=("text", "metadataKey"),
 )
@@ -183,7 +186,7 @@ _ALL = (
             "queryMode": _INDEX_MODE,
             "returnMetadata": Boolean(),
             "returnDistance": Boolean(),
-            "queryTexts": ListOf(_QUERY_TEXT, 1, 10),
+            "queryTexts": ListOf(QUERY_TEXT, 1, 10),
             "returnScores": Boolean(),
             "nextToken": String(1, 4096),
         },

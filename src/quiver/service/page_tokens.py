@@ -3,8 +3,8 @@
     base64url, unpadded, of: HMAC-SHA256 truncated to 16 bytes | msgpack [version, issued, place]
 
 The seal also covers what the token does not carry: the operation, the resource and the parameters that have to
-stay the same from page to page. So a token opens only where it was issued. The longest one holds a vector key of
-1,024 bytes and has about 1,440 characters.
+stay the same from page to page, and to whom it was issued. So a token opens only where it was issued. The longest
+one holds a vector key of 1,024 bytes and has about 1,440 characters.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -28,6 +29,9 @@ INVALID = "Invalid page token"
 QUERY_LIFETIME = 15 * 60
 """Seconds a query token is good for. Tokens of listings do not expire: a place in an order of names or hashes
 keeps its meaning however long the listing takes."""
+
+HOLDER: ContextVar[str] = ContextVar("page token holder", default="")
+"""The ARN of the principal whose tokens are made and opened; empty for the owner of the deployment."""
 
 _VERSION = 1
 _SEAL_BYTES = 16
@@ -79,12 +83,13 @@ class PageTokens:
             expired = lifetime is not None and self._runtime.time() - found.issued > lifetime
             if found.version == _VERSION and not expired:
                 return msgspec.msgpack.decode(found.place, type=place)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # a string that is not UTF-8 is no error of msgspec's own
             pass
         raise _refusal()
 
     def _seal_of(self, scope: Scope, content: bytes) -> bytes:
-        sealed = msgspec.msgpack.encode((*scope, content))
+        holder = HOLDER.get()
+        sealed = msgspec.msgpack.encode((*scope, content, holder) if holder else (*scope, content))
         return hmac.digest(self._key, sealed, hashlib.sha256)[:_SEAL_BYTES]
 
 

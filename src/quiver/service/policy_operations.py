@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from quiver.model.errors import NotFoundError, ValidationError
 from quiver.service.catalog_commands import DeletePolicy, PutPolicy
 from quiver.service.catalog_state import NO_BUCKET, NO_POLICY
 from quiver.service.context import Response
 from quiver.service.names import resolve_bucket
+from quiver.service.permissions import ACTIONS
+from quiver.service.policy.document import Kind, check_names, read_policy
+from quiver.service.policy.errors import PolicyError
 
 if TYPE_CHECKING:
     from quiver.service.context import Context
-
-MAX_POLICY_BYTES = 20_480
-"""The limit of S3 bucket policies; none is documented for vector buckets, and the catalog needs one."""
 
 
 class PolicyOperations:
@@ -50,11 +48,8 @@ class PolicyOperations:
 
 
 def _check_policy(text: str) -> None:
-    if len(text.encode()) > MAX_POLICY_BYTES:
-        raise ValidationError.at("policy", f"Policy exceeds the maximum size of {MAX_POLICY_BYTES} bytes")
+    """Raises ValidationError: the model of the service has no error of its own for a malformed policy."""
     try:
-        sound = isinstance(orjson.loads(text), dict)
-    except orjson.JSONDecodeError:
-        sound = False
-    if not sound:
-        raise ValidationError.at("policy", "Policy must be a JSON object")
+        check_names(read_policy(text, Kind.BUCKET), ACTIONS, Kind.BUCKET)
+    except PolicyError as error:
+        raise ValidationError.at("policy", str(error)) from None

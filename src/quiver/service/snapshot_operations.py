@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
+    from quiver.service.encryption import Encryption
 
 
 class SnapshotOperations:
     """Every method raises ValidationError for an illegal name, NotFoundError, UnavailableError, DataError."""
 
-    def __init__(self, catalog: Catalog, engine: Pinning, runtime: Runtime) -> None:
+    def __init__(
+        self, catalog: Catalog, engine: Pinning, runtime: Runtime, encryption: Encryption | None = None
+    ) -> None:
         self._catalog = catalog
+        self._encryption = encryption
         self._engine = engine
         self._runtime = runtime
 
@@ -71,6 +75,8 @@ class SnapshotOperations:
             source.tags,
         )
         raise_failure(await self._catalog.read(lambda state: state.check(command)))
+        if self._encryption is not None:
+            await self._encryption.give(command.index_id, IndexRef(new_bucket, new_index), command.encryption)
         pinned = await self._engine.clone(source.index_id, source.spec, command.index_id, snapshot)
         await self._name(command)
         return pinned

@@ -40,6 +40,7 @@ class VectorOperations:
         ref = resolve_index(params, self._context.home)
 
         async def put(index: Index) -> Response:
+            self._context.pace.write(index.index_id, len(params["vectors"]))
             batch = await self._context.runtime.offload(
                 build_batch, params["vectors"], index.spec, self._context.leniency.filterable_bytes
             )
@@ -54,6 +55,7 @@ class VectorOperations:
         vectors, metadata = wanted(params)
 
         async def get(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             opened = await self._context.engine.open(index.index_id, index.spec)
             found = await opened.get(keys, vectors=vectors, metadata=metadata, freshness=freshness)
             return Response({"vectors": [show_row(row) for row in found.rows]}, found.commit)
@@ -65,6 +67,7 @@ class VectorOperations:
         ref, keys = resolve_index(params, self._context.home), _distinct_keys(params)
 
         async def delete(index: Index) -> Response:
+            self._context.pace.write(index.index_id, len(keys))
             opened = await self._context.engine.open(index.index_id, index.spec)
             return Response(commit=await opened.delete(keys))
 
@@ -77,6 +80,7 @@ class VectorOperations:
         token, tokens = params.get("nextToken"), self._context.tokens
 
         async def page(index: Index) -> Response:
+            self._context.pace.read(index.index_id)
             scope = Scope("ListVectors", index.index_id, b"%d of %d" % (segment, segment_count))
             after = None if token is None else tokens.open(scope, token, ListPosition)
             opened = await self._context.engine.open(index.index_id, index.spec)

@@ -268,7 +268,7 @@ class CommitLog:
         That none does is asked no earlier than when the last entry had been read: who sees an entry must not miss
         a load that was published before it.
         """
-        if self._store.resident:  # asking one after the other is quicker than asking at once
+        if self._store.near:  # asking one after the other is quicker than asking at once
             while not self.sealed and (entry := await self._read(self.slot + 1)) is not None:
                 self._apply_all([entry])
             return await self._is_followed()
@@ -529,7 +529,7 @@ class CommitLog:
         if not self._proven:
             return not await self._restore_newer()
         held = self.checkpoints.holds(self.base, self._base_head)
-        if self._store.resident:
+        if self._store.near:
             return await held and not await self._is_followed()
         there, followed = await asyncio.gather(held, self._is_followed())
         return there and not followed

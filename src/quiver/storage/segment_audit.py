@@ -11,6 +11,9 @@ from quiver.ann.space import to_space
 from quiver.format.keys import key_hashes
 from quiver.format.metadata_columns import MetadataColumnsBuilder
 from quiver.model.errors import CorruptObjectError
+from quiver.storage.spool import Spool
+from quiver.storage.text_builder import TextsBuilder
+from quiver.text.analysis import ANALYSIS_VERSION, LANGUAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,11 +47,15 @@ class _Audit:
         self._codes = reader.codes
         self._hashes = np.empty(reader.rows, np.uint64)
         self._columns = MetadataColumnsBuilder(spec.non_filterable)
+        fields = reader.texts.fields
+        self._require(all(field.language in LANGUAGES for field in fields), "a text field of an unknown language")
+        self._texts = TextsBuilder(fields, Spool())
 
     def run(self) -> None:
         for start in range(0, self._reader.rows, _STEP):
             self._check_rows(np.arange(start, min(start + _STEP, self._reader.rows)))
         self._check_keys()
+        self._check_texts()
         same = self._columns.encode() == self._reader.columns.encode()
         self._require(same, "metadata columns do not follow from the rows")
         approximate = self._codes.codec is not None or len(self._codes.ends) > 1
@@ -70,7 +77,9 @@ class _Audit:
         close = np.allclose(reader.norms[rows], norms(vectors), rtol=_NORM_TOLERANCE, atol=0)
         self._require(close, "norms do not follow from the rows")
         self._hashes[rows] = key_hashes(reader.keys_of(rows))
-        self._columns.add(reader.metadata_of(rows))
+        metadata = reader.metadata_of(rows)
+        self._columns.add(metadata)
+        self._texts.add(metadata)
 
     def _check_keys(self) -> None:
         """Hashes are sorted and name each row once, the filter knows them all, and no key comes twice."""
@@ -80,6 +89,12 @@ class _Audit:
         self._require(bool((hashes[1:] >= hashes[:-1]).all()), "key hashes are not sorted")
         self._require(key_filter is None or bool(key_filter.may_hold(hashes).all()), "the key filter denies a key")
         self._require(not repeated_keys(self._reader, hashes, rows), "a key comes twice")
+
+    def _check_texts(self) -> None:
+        """Posting lists follow from the rows; those of another version's analysis may be any."""
+        texts = self._reader.texts
+        if texts.stored.analysis == ANALYSIS_VERSION:
+            self._require(texts.are(self._texts.finish()), "text fields do not follow from the rows")
 
     # ---------------------------------------------------------------- partitions
 

@@ -27,6 +27,7 @@ from quiver.format.rows_parquet import RowsWriter, rows_per_group
 from quiver.model.progress import Progress, no_progress
 from quiver.model.threads import every_core, on_every_core
 from quiver.storage.spool import Spool, release
+from quiver.storage.text_builder import TextsBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from quiver.ann.codec import Codec
     from quiver.ann.partitioner import Partitioner
-    from quiver.model.types import Float32Matrix, IndexSpec
+    from quiver.model.types import Float32Matrix, IndexSpec, TextField
     from quiver.storage.row_source import RowSource
 
 Kind = TypeVar("Kind", np.float32, np.int64)
@@ -62,12 +63,14 @@ class BuildOptions:
         exact_floats: a segment with fewer vector components in all is scanned whole.
         start: origins of segments with much of the same rows; they warm the partitioner's training up.
         progress: told about the rows done.
+        texts: the text fields to make posting lists of.
     """
 
     spool: Spool = field(default_factory=Spool)
     exact_floats: int = EXACT_FLOATS
     start: Float32Matrix | None = None
     progress: Progress = no_progress
+    texts: tuple[TextField, ...] = ()
 
 
 class BuiltSegment(NamedTuple):
@@ -77,6 +80,7 @@ class BuiltSegment(NamedTuple):
         rows_file: rows.parquet.
         order: for each row of the segment, its row in the source. Shape (rows,).
         nbytes: size of both objects, about.
+        texts: the text fields it has posting lists of.
     """
 
     rows_file: memoryview
@@ -84,6 +88,7 @@ class BuiltSegment(NamedTuple):
     sections: dict[str, bytes | memoryview | NDArray[np.generic]]
     order: NDArray[np.int64]
     nbytes: int
+    texts: tuple[TextField, ...] = ()
 
 
 def build_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | None = None) -> BuiltSegment:
@@ -129,7 +134,9 @@ class _Builder:
         rows_file = emitted.rows_file.view()
         blocks = segment_index.block_digests(rows_file)
         release(rows_file)
+        texts = emitted.texts.finish()
         sections: dict[str, bytes | memoryview | NDArray[np.generic]] = {
+            **texts.large,
             "partitions": lists.buffer,
             "key_hashes": hashes[by_hash],
             "key_rows": by_hash.astype(np.uint32),
@@ -141,6 +148,7 @@ class _Builder:
             "norms": self._norms[order],
             "columns": emitted.columns.encode(),
             "blocks": blocks,
+            **texts.small,
             "key_filter": key_filter.build(hashes),
             "digests": _digests(lists.buffer, offsets) if codec else np.zeros(0, np.uint64),
             "radii": emitted.radii,
@@ -169,7 +177,8 @@ class _Builder:
             code_block=code_block,
         )
         sizes = (part.nbytes if isinstance(part, np.ndarray) else len(part) for part in sections.values())
-        return BuiltSegment(rows_file, footer, sections, order, len(rows_file) + sum(sizes))
+        nbytes = len(rows_file) + sum(sizes)
+        return BuiltSegment(rows_file, footer, sections, order, nbytes, self._options.texts)
 
     # ---------------------------------------------------------------- sample
 
@@ -326,6 +335,7 @@ class _Emitter:
         self.rows_file = builder._options.spool.open(4 * source.rows * spec.dimension)
         self._writer = RowsWriter(self.rows_file, spec.dimension)
         self.columns = MetadataColumnsBuilder(spec.non_filterable)
+        self.texts = TextsBuilder(builder._options.texts, builder._options.spool)
         self.hashes = np.empty(source.rows, np.uint64)
         self._squares = np.zeros(len(lists.ends), np.float64)
 
@@ -344,6 +354,7 @@ class _Emitter:
             keys, metadata = builder._source.texts(rows)
             self._writer.write(keys, self._encoded(start, rows), metadata)
             self.columns.add(metadata)
+            self.texts.add(metadata)
             self.hashes[start : start + len(rows)] = key_hashes(keys)
             builder._options.progress("write", start + len(rows), len(order))
         self.layout = self._writer.finish()

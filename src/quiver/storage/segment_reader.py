@@ -20,6 +20,7 @@ from quiver.model.errors import CorruptObjectError
 from quiver.storage.cache.view import BLOCK, Missing, WholeView, covering
 from quiver.storage.index_sections import IndexSections
 from quiver.storage.segment_codes import SegmentCodes
+from quiver.storage.segment_texts import SegmentTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,7 @@ class SegmentReader:
         structure: names of its partitioner and codec.
         structure_name: both in one.
         codes: its partitions.
+        texts: its text fields.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SegmentReader:
         self.structure = (footer.partitioner, footer.codec)
         self.structure_name = "+".join(self.structure)
         self.codes = SegmentCodes(sections)
+        self.texts = SegmentTexts(sections)
         self._view = rows(self._rows_key, footer.rows_size)
         self._data = self._view.data
         if len(self._data) != footer.rows_size:

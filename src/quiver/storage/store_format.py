@@ -16,6 +16,8 @@ from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, decode, encode, make_payload
 from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError, DataError, UnsupportedFormatError
+from quiver.objectstore.encryption.layout import is_encrypted
+from quiver.objectstore.encryption.root_keys import refuse_encrypted
 from quiver.objectstore.store import ObjectExistsError, ObjectNotFoundError
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ async def open_store_format(
     Raises:
         UnsupportedFormatError: a newer Quiver made this root.
         CorruptObjectError: the object is damaged.
+        MissingKeyError: the root is encrypted, and this process has no key for it.
         UnfinishedCopyError: the root is being filled by `quiver copy`, or was when that was interrupted.
         StoreUnavailableError: it is not known whether the object exists; opening again is safe.
     """
@@ -141,6 +144,14 @@ async def read_format(store: ObjectStore) -> StoreFormat:
     return found
 
 
+async def is_encrypted_root(store: ObjectStore) -> bool:
+    """Whether a root, given in clear, is encrypted; one that is not there is not. Raises StoreUnavailableError."""
+    try:
+        return is_encrypted(await store.get(paths.STORE_FORMAT))
+    except ObjectNotFoundError:
+        return False
+
+
 async def create_format(store: ObjectStore, runtime: Runtime, fresh: StoreFormat) -> None:
     """Raises ObjectExistsError, StoreRefusedError, StoreUnavailableError."""
     fields: dict[str, object] = {
@@ -171,7 +182,9 @@ async def create_copied(store: ObjectStore, runtime: Runtime, copied: Copied) ->
 
 
 async def _read(store: ObjectStore, key: str, kind: Kind) -> memoryview:
-    _, payload = decode(kind, key, _OWNER, await store.get(key))
+    data = await store.get(key)
+    await refuse_encrypted(store, key, data)
+    _, payload = decode(kind, key, _OWNER, data)
     return payload
 
 

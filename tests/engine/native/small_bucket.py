@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
 import xxhash
 
+from quiver.engine.engine import Query, TextQuery
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.format import paths
 from quiver.model.errors import QuiverError
 from quiver.model.runtime import SystemRuntime
+from quiver.model.types import TextField
 from quiver.objectstore.memory import MemoryStore
 from quiver.service.administration import Administration
 from quiver.service.arn import Home
@@ -87,10 +90,20 @@ class Node:
     async def ask(self, question: Question) -> bytes | int:
         """The answer in JSON, or the status of the error; what was not raised on purpose is not caught."""
         try:
-            body = await self.call(question.operation, **question.params)
+            work = self.search if question.operation == "search" else partial(self.call, question.operation)
+            body = await work(**question.params)
         except QuiverError as error:
             return error.status
         return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    async def search(self, indexName: str, text: str) -> dict[str, Any]:  # noqa: N803
+        """A hybrid query, past the service."""
+        found = await self.administration.index("bucket", indexName)
+        index = await self.engine.open(found.index_id, found.spec)
+        target, texts = np.array(TARGET, np.float32), (TextQuery("words", text),)
+        hits = await index.query(Query(target, 100, metadata=True, texts=texts))
+        metadata = [text.decode() for text in hits.metadata]
+        return {"keys": hits.keys, "scores": list(map(tuple, hits.scores)), "metadata": metadata}
 
     async def check(self, names: Collection[str]) -> list[Finding]:
         """What fsck finds in the catalog and in the indexes with these names, which it is spared to look for."""
@@ -117,6 +130,8 @@ def questions(names: Iterable[str]) -> list[Question]:
                 ("ListVectors", whole),
             )
         ]
+        if name in ("old", "young", "clone"):
+            asked.append(Question(name, "search", {"indexName": name, "text": "red sky at night"}))
     return asked
 
 
@@ -172,7 +187,7 @@ class SmallBucket(NamedTuple):
 
 
 async def make(runtime: Runtime) -> SmallBucket:
-    """Four indexes, through the service.
+    """Four indexes, through the service; all but `fresh` with a text field.
 
     `old`: collected; a segment of partitions and a flat one, with tombstones; a tail. `young`: the same, not
     collected, with a snapshot. `clone`: of that, with a tail. `fresh`: never flushed. The catalog is collected.
@@ -206,6 +221,7 @@ async def _fill(node: Node, name: str, rng: np.random.Generator) -> None:
     """Two segments, the first of partitions."""
     found = await node.administration.index("bucket", name)
     index = await node.engine.open(found.index_id, found.spec)
+    await index.configure_texts([TextField("words")])
     await _put(node, name, KEYS[:22], rng)
     await index.maintenance.flush()
     await node.call("DeleteVectors", indexName=name, keys=["k3", "k4"])
@@ -229,7 +245,11 @@ async def _put(node: Node, name: str, keys: Sequence[str], rng: np.random.Genera
         {
             "key": key,
             "data": {"float32": row.tolist()},
-            "metadata": {"colour": "red" if number % 2 else "blue", "n": number},
+            "metadata": {
+                "colour": "red" if number % 2 else "blue",
+                "n": number,
+                "words": f"sky {'night ' * (number % 3)}{'red' if number % 2 else 'seen'} {key}",
+            },
         }
         for number, (key, row) in enumerate(zip(keys, rows, strict=True))
     ]

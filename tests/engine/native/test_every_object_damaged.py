@@ -232,9 +232,8 @@ async def test_without_the_last_entry_a_log_ends_before_it(case: Case, runtime: 
             assert [each["indexName"] for each in listed["indexes"]] == sorted({*case.bucket.ids} - {"clone"})
             continue
         (name,) = (name for name, id_ in case.bucket.ids.items() if id_ == index_id)
-        lost = {
-            f"{name} {what}" for what in ("QueryVectors ", "QueryVectors filtered", "GetVectors ", "ListVectors ")
-        }
+        reads = ("QueryVectors ", "QueryVectors filtered", "search ", "GetVectors ", "ListVectors ")
+        lost = {f"{name} {what}" for what in reads}
         found = await ask(node, [name])
         assert {question for question, answer in found.items() if answer != case.exact[question]} <= lost
         held = await node.call("GetVectors", indexName=name, keys=KEYS)

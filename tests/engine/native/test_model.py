@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -13,9 +15,18 @@ from engine.conditional_contract import absent, chosen, counted, list_matching
 from engine.contract import all_pages, as_ranking, assert_holds, list_all
 from engine.native.nodes import SPEC, open_index
 from engine.reference import Model, make_batch
-from quiver.engine.engine import Query, Row
+from engine.text_contract import all_text_pages, assert_answers
+from quiver.engine.engine import (
+    Query,
+    Row,
+    TextFieldBuildingError,
+    TextFieldConflictError,
+    TextQuery,
+    UnknownTextFieldError,
+)
 from quiver.model.filter_parser import parse_filter
 from quiver.model.runtime import SystemRuntime
+from quiver.model.types import TextField
 from quiver.objectstore.memory import MemoryStore
 
 KEYS = [f"key{number}" for number in range(14)]
@@ -32,7 +43,18 @@ FILTERS = st.sampled_from(
         {"$or": [{"g": 2}, {"h": "x"}]},
     ]
 )
-METADATA = st.sampled_from([{}, {"g": 0}, {"g": 1, "h": "x"}, {"g": 2}, {"g": [0, 2], "h": "y"}])
+METADATA = st.sampled_from(
+    [
+        {},
+        {"g": 0},
+        {"g": 1, "h": "x", "t": "one two two"},
+        {"g": 2, "t": ["three", "one"]},
+        {"g": [0, 2], "h": "y x", "t": "two"},
+        {"t": "four one one one", "u": "y"},
+    ]
+)
+FIELDS = st.sampled_from([TextField("t"), TextField("t", "en"), TextField("h"), TextField("u", "fr")])
+WORDS = st.sampled_from(["one", "two", "two one one", "three x", "y", "x four", "nowhere"])
 
 
 class TwoNodes(RuleBasedStateMachine):
@@ -58,6 +80,7 @@ class TwoNodes(RuleBasedStateMachine):
         for node in self.nodes:
             await assert_holds(node, self.model)
             await node.maintenance.compact_all()
+            assert all(status.active for status in await node.text_fields())
             await node.maintenance.collect()
             await assert_holds(node, self.model)
 
@@ -122,6 +145,50 @@ class TwoNodes(RuleBasedStateMachine):
         deleted = self.loop.run(self.nodes[node].delete_matching(parsed, limit=limit))
         assert deleted.rows == min(limit, len(page))
         self.model.delete([row.key for row in page[:limit]])
+
+    @rule(node=NODE, field=FIELDS)
+    def add_text_field(self, node, field):
+        if field.key in {each.key for each in self.model.texts}:
+            with pytest.raises(TextFieldConflictError):
+                self.loop.run(self.nodes[node].configure_texts(add=[field]))
+        else:
+            self.loop.run(self.nodes[node].configure_texts(add=[field]))
+            self.model.texts.append(field)
+
+    @rule(node=NODE, key=st.sampled_from("thu"))
+    def delete_text_field(self, node, key):
+        if key in {each.key for each in self.model.texts}:
+            self.loop.run(self.nodes[node].configure_texts(delete=[key]))
+            self.model.texts[:] = [each for each in self.model.texts if each.key != key]
+        else:
+            with pytest.raises(UnknownTextFieldError):
+                self.loop.run(self.nodes[node].configure_texts(delete=[key]))
+
+    @rule(
+        node=NODE,
+        keys=st.lists(st.sampled_from("thu"), min_size=1, max_size=3, unique=True),
+        words=st.lists(WORDS, min_size=3, max_size=3),
+        point=st.none() | POINT,
+        limit=st.integers(1, 20),
+        condition=FILTERS,
+    )
+    def search(self, node, keys, words, point, limit, condition):
+        """What the model finds, or the refusal that the state of the text fields calls for."""
+        index = self.nodes[node]
+        texts = tuple(map(TextQuery, keys, words))
+        target = None if point is None else np.array(point, np.float32)
+        parsed = parse_filter(condition) if condition else None
+        query = Query(target, limit, parsed, metadata=True, texts=texts)
+        fields = self.loop.run(index.text_fields())
+        assert [status.field for status in fields] == self.model.texts
+        active = {status.field.key for status in fields if status.active}
+        if active.issuperset(keys):
+            assert_answers(self.loop.run(index.query(query)), self.model.answer(query)[:limit], self.model)
+            pages = self.loop.run(all_text_pages(index, replace(query, total=1000)))
+            assert pages == [hit[:2] for hit in self.model.answer(replace(query, limit=1000))]
+        else:
+            with pytest.raises((UnknownTextFieldError, TextFieldBuildingError)):
+                self.loop.run(index.query(query))
 
     @rule(node=NODE)
     def flush(self, node):

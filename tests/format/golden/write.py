@@ -1,4 +1,4 @@
-"""Writes a golden root in today's format: `python tests/format/golden/write.py tests/format/golden/v3`.
+"""Writes a golden root in today's format: `python tests/format/golden/write.py tests/format/golden/v4`.
 
 Run it once, when a format version is released, and never again: the point of a golden root is that it is old.
 A root is named after the newest version of the segment index.
@@ -17,13 +17,13 @@ import orjson
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.model.runtime import SystemRuntime
-from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+from quiver.model.types import DistanceMetric, IndexSpec, TextField, VectorBatch
 from quiver.objectstore.memory import MemoryStore
 
 if TYPE_CHECKING:
     from quiver.objectstore.store import ObjectStore
 
-INDEX_ID = "90" * 16
+INDEX_ID, TEXTS_ID = "90" * 16, "b0" * 16
 SPEC = IndexSpec(4, DistanceMetric.EUCLIDEAN, ("note",))
 PAIRS = [("kmeans", "rabitq"), ("kdtree", "lsh"), ("kmeans", "sq8"), ("single", "pq"), ("kdtree", "flat")]
 STRUCTURES = {
@@ -64,12 +64,26 @@ async def write_structures(store: ObjectStore, runtime: SystemRuntime) -> None:
         await index.maintenance.collect()
 
 
+async def write_texts(store: ObjectStore, runtime: SystemRuntime) -> None:
+    """An index with two text fields, of which one came later and one went: a segment, a tombstone and a tail."""
+    engine = NativeEngine(store, runtime, NativeSettings(background=False, garbage_age=0))
+    index = await engine.open(TEXTS_ID, SPEC)
+    await index.configure_texts([TextField("note", "en"), TextField("gone")])
+    await index.put(batch(1, ["a", "b", "c"]))
+    await index.maintenance.flush()
+    await index.delete(["a"])
+    await index.maintenance.flush()
+    await index.configure_texts([TextField("tags")], ["gone"])
+    await index.put(batch(2, ["b", "d"]))
+
+
 async def write(root: Path) -> None:
-    """One collected generation, two segments with tombstones, and a tail of three entries; then structures."""
+    """One collected generation, two segments with tombstones, and a tail of three entries; then the others."""
     runtime = SystemRuntime(threads=1)
     store = MemoryStore(runtime)
     engine = NativeEngine(store, runtime, NativeSettings(background=False, garbage_age=0))
     await write_structures(store, runtime)
+    await write_texts(store, runtime)
     index = await engine.open(INDEX_ID, SPEC)
     await index.put(batch(1, ["a", "b", "c", "\u00e9", "nul\x00"]))
     await index.maintenance.flush()

@@ -35,7 +35,7 @@ async def clone(index: NativeIndex, clone_id: str, snapshot: str | None) -> Pin:
     pin = await pins.add(index, "", clone_id, snapshot)
     index.runtime.reach("clone:pinned")
     segments = [ref.seen_from_elsewhere(index.index_id) for ref in pin.segments]
-    contents = IndexCheckpoint(index.spec, segments, origin=index.index_id)
+    contents = IndexCheckpoint(index.spec, segments, origin=index.index_id, texts=pin.texts)
     first = Checkpoint(1, 0, False, {}, 0, encode_checkpoint(contents))
     checkpoints = CheckpointStore(index.store, index.runtime, paths.index_root(clone_id), clone_id)
     if not await checkpoints.create(first, index.runtime.new_id()):

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pyroaring import BitMap
 
-from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
+from quiver.engine.native.flush import (
+    TextsChangedError,
+    begin,
+    build_options,
+    bury,
+    publish,
+    store_segment,
+    store_tail,
+)
 from quiver.engine.native.reservation import check_reserved, is_there, release, reserve, without
 from quiver.engine.native.snapshot import row_numbers
 from quiver.model.errors import MissingObjectError
@@ -29,7 +37,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import OpenSegment
     from quiver.engine.native.state import SegmentRef
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import IndexSpec, TextField
     from quiver.storage.segment_builder import BuildOptions, BuiltSegment
 
 _SMALLEST_TIER = 1 << 20  # bytes: everything below is one tier
@@ -46,8 +54,13 @@ class Merge(NamedTuple):
     rows: dict[str, NDArray[np.int64]]
 
 
-def choose(segments: Sequence[SegmentRef], settings: NativeSettings) -> list[SegmentRef]:
-    """The segments to merge next by size tier; [] when none need it. Mostly dead segments are rewritten alone."""
+def choose(
+    segments: Sequence[SegmentRef], settings: NativeSettings, texts: Sequence[TextField] = ()
+) -> list[SegmentRef]:
+    """The segments to merge next by size tier; [] when none need it.
+
+    Mostly dead segments are rewritten alone; so are in the end those without one of `texts`, the smallest first.
+    """
     tiers: dict[int, list[SegmentRef]] = {}
     for ref in segments:
         if 2 * len(ref.dead()) > ref.rows:
@@ -59,7 +72,8 @@ def choose(segments: Sequence[SegmentRef], settings: NativeSettings) -> list[Seg
         largest = max(groups(refs, settings.merge_bytes), key=len)
         if len(refs) >= settings.tier_fanout and len(largest) > 1:
             return largest
-    return []
+    lacking = [ref for ref in segments if ref.lacks(texts)]
+    return [min(lacking, key=lambda ref: ref.nbytes)] if lacking else []
 
 
 def groups(segments: Sequence[SegmentRef], nbytes: int) -> list[list[SegmentRef]]:
@@ -80,6 +94,15 @@ async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
 
     Raises IndexSealedError, StoreRefusedError, StoreUnavailableError, ReservationLostError, DataError.
     """
+    while True:
+        try:
+            return await _compact(index, inputs)
+        except TextsChangedError:
+            continue
+
+
+async def _compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
+    """The same, but for TextsChangedError."""
     wanted = set(inputs)
     snapshot = await index.snapshots.take()
     chosen = [segment for segment in snapshot.segments if segment.reader.segment in wanted]
@@ -97,8 +120,13 @@ async def compact(index: NativeIndex, inputs: Sequence[str]) -> bool:
     merged = None
     if merge.built is not None:
         merged = await store_segment(index, await reserve(index), merge.built)
-    while (outcome := await _publish(index, merge, merged)) is None:
-        pass
+    try:
+        while (outcome := await _publish(index, merge, merged)) is None:
+            pass
+    except TextsChangedError:
+        if merged is not None:
+            await release(index, merged.id)
+        raise
     if merged is not None and not outcome:
         await release(index, merged.id)
     return outcome
@@ -131,6 +159,7 @@ async def _publish(index: NativeIndex, merge: Merge, merged: SegmentRef | None) 
         added = []
         if merged is not None:
             check_reserved(reserved, merged.id)
+            draft.check_texts(merged)
             reserved = without(reserved, merged.id)
             added.append(merged.with_dead(_moved_tombstones(merge, draft.snapshot.segments)))
         added += await store_tail(index, draft)

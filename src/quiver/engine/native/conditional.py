@@ -90,7 +90,7 @@ async def _append(index: NativeIndex, change: Change, tail: TailView) -> int:
         kind, body = PartKind.PUT, rows.encode_put(change.put)
     else:
         kind, body = PartKind.DELETE, rows.encode_delete(change.delete)
-    return await index.append(kind, body, condition=lambda: holds(index.state, tail, keys))
+    return (await index.append(kind, body, condition=lambda: holds(index.state, tail, keys))).slot
 
 
 def holds(state: IndexState, since: TailView, keys: frozenset[str]) -> bool:

@@ -16,6 +16,7 @@ from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, build_segment
 from quiver.storage.segment_writer import write_segment
+from quiver.text.analysis import ANALYSIS_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.state import IndexCheckpoint, Reservation
     from quiver.format.checkpoint import Checkpoint
     from quiver.model.progress import Progress
-    from quiver.model.types import Float32Matrix
+    from quiver.model.types import Float32Matrix, TextField
     from quiver.storage.segment_builder import BuiltSegment
 
 
@@ -39,12 +40,23 @@ class Draft(NamedTuple):
         contents: what the checkpoint underneath holds.
         snapshot: the index at the slot of `checkpoint`.
         tail_bytes: of the tail, about.
+        active: text fields that can be searched now.
     """
 
     checkpoint: Checkpoint
     contents: IndexCheckpoint
     snapshot: Snapshot
     tail_bytes: int
+    active: list[TextField]
+
+    def check_texts(self, ref: SegmentRef) -> None:
+        """Raises TextsChangedError when a text field could not be searched any more with this segment."""
+        if ref.lacks(self.active):
+            raise TextsChangedError
+
+
+class TextsChangedError(Exception):
+    """A text field came to be searchable while a segment without it was being built: build it again."""
 
 
 async def flush(index: NativeIndex) -> bool:
@@ -63,14 +75,16 @@ async def flush(index: NativeIndex) -> bool:
 
 async def begin(index: NativeIndex) -> Draft:
     """Draft a checkpoint as of the newest commit. Raises StoreUnavailableError, DataError."""
-    drafts: list[tuple[Checkpoint, IndexCheckpoint, int]] = []
+    drafts: list[tuple[Checkpoint, IndexCheckpoint, int, list[TextField]]] = []
 
     def capture() -> None:
-        drafts[:] = [(index.log.draft_checkpoint(b""), index.state.contents, index.state.tail.nbytes)]
+        state = index.state
+        active = [field for field in state.texts if state.is_active(field)]
+        drafts[:] = [(index.log.draft_checkpoint(b""), state.contents, state.tail.nbytes, active)]
 
     snapshot = await index.snapshots.take(capture)
-    checkpoint, contents, nbytes = drafts[0]
-    return Draft(checkpoint, contents, snapshot, nbytes)
+    checkpoint, contents, nbytes, active = drafts[0]
+    return Draft(checkpoint, contents, snapshot, nbytes, active)
 
 
 async def store_tail(
@@ -106,7 +120,7 @@ async def build_options(index: NativeIndex, snapshot: Snapshot, progress: Progre
     start = None
     with suppress(ObjectNotFoundError):  # merged away and collected meanwhile: then they start from nothing
         start = await index.snapshots.complete(partial(_largest_origins, snapshot, index.spec.partitioner))
-    return BuildOptions(index.settings.spool, index.settings.exact_floats, start, progress)
+    return BuildOptions(index.settings.spool, index.settings.exact_floats, start, progress, snapshot.texts)
 
 
 def _largest_origins(snapshot: Snapshot, partitioner: str) -> Float32Matrix | None:
@@ -150,6 +164,8 @@ async def store_segment(index: NativeIndex, segment: str, built: BuiltSegment) -
         built.nbytes,
         index_bytes=written.index_bytes,
         head_bytes=written.head_bytes,
+        texts=list(built.texts),
+        analysis=ANALYSIS_VERSION,
     )
     await index.snapshots.adopt(ref, written.head)
     return ref
@@ -174,7 +190,10 @@ async def publish(
     written = draft.tail_bytes + sum(ref.nbytes for ref in added)
     volume: Volume = draft.contents.volume.plus(draft.tail_bytes + loaded_bytes, written)
     kept = draft.contents.reserved if reserved is None else reserved
-    contents = msgspec.structs.replace(draft.contents, segments=segments, reserved=kept, volume=volume)
+    texts = list(draft.snapshot.texts)
+    contents = msgspec.structs.replace(
+        draft.contents, segments=segments, reserved=kept, volume=volume, texts=texts
+    )
     return await _create(index, msgspec.structs.replace(draft.checkpoint, state=encode_checkpoint(contents)))
 
 

@@ -144,6 +144,9 @@ def _verify(reader: SegmentReader, refs: Sequence[SegmentRef], spec: IndexSpec) 
     for ref in refs:
         if reader.rows != ref.rows:
             raise CorruptObjectError(f"segment {ref.id}: {reader.rows} rows, its checkpoint says {ref.rows}")
+        stored = reader.texts.stored
+        if ref.texts and (ref.analysis, ref.texts) != (stored.analysis, [each.field for each in stored.fields]):
+            raise CorruptObjectError(f"segment {ref.id}: not the text fields that its checkpoint says")
         ref.dead()
 
 

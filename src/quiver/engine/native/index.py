@@ -19,6 +19,7 @@ from quiver.engine.engine import (
     Loaded,
     Lookup,
     Query,
+    TextFieldStatus,
 )
 from quiver.engine.native.burial import bury
 from quiver.engine.native.conditional import Basis, Change, write_if_unchanged
@@ -32,7 +33,9 @@ from quiver.engine.native.searcher import search, search_all
 from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
-from quiver.format import paths, rows
+from quiver.engine.native.text_fields import refusal
+from quiver.engine.native.text_search import search_texts
+from quiver.format import paths, rows, text_change
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.progress import no_progress
 from quiver.storage.commit_log import CommitLog, LogSealedError
@@ -50,10 +53,11 @@ if TYPE_CHECKING:
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
-    from quiver.model.types import IndexSpec, VectorBatch
+    from quiver.model.types import IndexSpec, TextField, VectorBatch
     from quiver.objectstore.store import ObjectStore
-    from quiver.storage.group_commit import Condition
+    from quiver.storage.group_commit import Commit, Condition
 
+_INLINE_TEXTS = 32  # rows
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
 
 
@@ -86,7 +90,7 @@ class NativeIndex(Index):
             index_id,
             self.state,
             settings.log,
-            None if store.resident else self.opening,
+            None if store.near else self.opening,
         )
         self.snapshots = SnapshotSource(
             self.log,
@@ -95,7 +99,7 @@ class NativeIndex(Index):
             index_id,
             spec,
             runtime,
-            ahead=not store.resident,
+            ahead=not store.near,
             opening=self.opening,
             staleness=settings.staleness,
             patience=settings.patience,
@@ -112,10 +116,10 @@ class NativeIndex(Index):
     # ---------------------------------------------------------------- writes
 
     async def put(self, batch: VectorBatch) -> int:
-        return await self.append(PartKind.PUT, rows.encode_put(batch))
+        return (await self.append(PartKind.PUT, rows.encode_put(batch))).slot
 
     async def delete(self, keys: Sequence[str]) -> int:
-        return await self.append(PartKind.DELETE, rows.encode_delete(keys))
+        return (await self.append(PartKind.DELETE, rows.encode_delete(keys))).slot
 
     async def amend(
         self, keys: Sequence[str], decide: Decide, *, vectors: bool = False, metadata: bool = False
@@ -152,6 +156,14 @@ class NativeIndex(Index):
         page, commit = await write_if_unchanged(self, read, decide)
         return Deleted(len(page.rows), page.position, commit)
 
+    async def configure_texts(self, add: Sequence[TextField] = (), delete: Sequence[str] = ()) -> int:
+        commit = await self.append(PartKind.CONFIGURE, text_change.encode(add, delete))
+        if commit.result:
+            raise refusal(*commit.result)
+        if add:
+            self.maintenance.backfill()
+        return commit.slot
+
     async def seal(self) -> None:
         """Append the last entry; its checkpoint names no segment, so that garbage collection takes them all."""
         await self.log.refresh()
@@ -162,8 +174,8 @@ class NativeIndex(Index):
 
     async def append(
         self, kind: PartKind, body: memoryview | bytes, *, check: bool = True, condition: Condition | None = None
-    ) -> int:
-        """Append a part; the commit. Raises as `put`, and ConditionFailedError (see CommitLog.append)."""
+    ) -> Commit:
+        """Append a part. Raises as `put`, and ConditionFailedError (see CommitLog.append)."""
         if check:
             self.maintenance.admit()
         try:
@@ -171,7 +183,7 @@ class NativeIndex(Index):
         except LogSealedError:
             raise IndexSealedError from None
         self.maintenance.after_commit()
-        return commit.slot
+        return commit
 
     # ---------------------------------------------------------------- reads
 
@@ -222,9 +234,19 @@ class NativeIndex(Index):
 
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         def work(snapshot: Snapshot, _: None) -> Hits:
-            return search(snapshot, self.spec, query)
+            return search_texts(snapshot, self.spec, query) if query.texts else search(snapshot, self.spec, query)
 
-        return await self.snapshots.read(work, _nothing, self.runtime.offload, self._is_heavy, freshness)
+        heavy = _is_heavy_text if query.texts else self._is_heavy
+        return await self.snapshots.read(work, _nothing, self.runtime.offload, heavy, freshness)
+
+    async def text_fields(self, freshness: Freshness = STRONG) -> Sequence[TextFieldStatus]:
+        state = self.state
+        found = await self.snapshots.see(
+            lambda: [TextFieldStatus(field, state.is_active(field)) for field in state.texts], freshness
+        )
+        if not all(status.active for status in found):
+            self.maintenance.notice_building()
+        return found
 
     async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
         def work(snapshot: Snapshot, _: None) -> Sequence[Hits]:
@@ -251,6 +273,11 @@ class NativeIndex(Index):
             rows = sum(expected_rows(segment.reader, self.spec.recall) for segment in snapshot.segments)
             self._weighed = names, rows
         return (self._weighed[1] + snapshot.tail.rows) * self.spec.dimension >= _INLINE_WORK
+
+
+def _is_heavy_text(snapshot: Snapshot) -> bool:
+    """The same for a query with texts, by the rows that there are."""
+    return snapshot.tail.rows + sum(segment.reader.rows for segment in snapshot.segments) >= _INLINE_TEXTS
 
 
 def _nothing() -> None:

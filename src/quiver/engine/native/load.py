@@ -18,7 +18,15 @@ import numpy as np
 from pyroaring import BitMap
 
 from quiver.engine.engine import Loaded
-from quiver.engine.native.flush import begin, build_options, bury, publish, store_segment, store_tail
+from quiver.engine.native.flush import (
+    TextsChangedError,
+    begin,
+    build_options,
+    bury,
+    publish,
+    store_segment,
+    store_tail,
+)
 from quiver.engine.native.reservation import check_reserved, close, is_reserved, published, release, reserve
 from quiver.format.keys import key_hashes
 from quiver.format.log_entry import Part, PartKind
@@ -50,16 +58,20 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
     if not spooled.rows:
         return Loaded(0, snapshot.commit)
     source = await index.runtime.offload(spooled.source)
-    options = await build_options(index, snapshot, progress)
-    built = await index.runtime.offload(build_segment, source, index.spec, options)
-    loaded = await store_segment(index, await reserve(index), built)
-    index.runtime.reach("load:written")
-    try:
-        return Loaded(loaded.rows, await _bring_in(index, loaded, spooled.nbytes))
-    except QuiverError:
-        with suppress(QuiverError):  # else it is given up when nobody has heard of it for long
+    while True:
+        options = await build_options(index, snapshot, progress)
+        built = await index.runtime.offload(build_segment, source, index.spec, options)
+        loaded = await store_segment(index, await reserve(index), built)
+        index.runtime.reach("load:written")
+        try:
+            return Loaded(loaded.rows, await _bring_in(index, loaded, spooled.nbytes))
+        except TextsChangedError:
             await release(index, loaded.id)
-        raise
+            snapshot = await index.snapshots.take()
+        except QuiverError:
+            with suppress(QuiverError):  # else it is given up when nobody has heard of it for long
+                await release(index, loaded.id)
+            raise
 
 
 async def _bring_in(index: NativeIndex, loaded: SegmentRef, nbytes: int) -> int:
@@ -79,6 +91,7 @@ async def _publish(index: NativeIndex, loaded: SegmentRef, reader: SegmentReader
     async with index.maintenance.publishing:
         draft = await begin(index)
         check_reserved(draft.contents.reserved, loaded.id)
+        draft.check_texts(loaded)
         supersede = partial(_supersede, draft.snapshot.segments, reader)
         try:
             segments = await index.snapshots.complete(supersede, index.runtime.offload)

@@ -17,16 +17,19 @@ from quiver.engine.native.workshop import Job
 from quiver.engine.upkeep import Collected
 from quiver.format import paths
 from quiver.model.errors import BusyError, QuiverError
+from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.garbage import collect
 
 if TYPE_CHECKING:
     from quiver.engine.native.index import NativeIndex
+    from quiver.engine.native.state import SegmentRef
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectStore
 
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds
+_STALLED = 300.0  # seconds after which a backfill that published nothing is taken to be nobody's
 
 
 class Maintenance:
@@ -51,6 +54,7 @@ class Maintenance:
         self._renewed = 0  # generation of the last checkpoint that the opening was seen to
         self._retry = _FIRST_RETRY
         self._untidy = False
+        self._building: tuple[int, float] | None = None  # generation, and since when fields were seen being built
         self._stopped = False
         self._stage = 0
         self.failures = 0
@@ -91,6 +95,28 @@ class Maintenance:
             self._start(Job.FLUSH)
         self._stage = stage
 
+    def backfill(self) -> None:
+        """Make text fields searchable that are not, aside, unless that is left to other nodes.
+
+        A checkpoint that knows of them, then segments written anew that lack them.
+        """
+        if not self._index.settings.reluctant:
+            self._start(Job.FLUSH)
+
+    def notice_building(self) -> None:
+        """Somebody met a text field that is being built. After minutes without a new checkpoint begin here, too:
+        whoever was at it may have died."""
+        base, now = self._index.log.base, self._index.runtime.monotonic()
+        if self._building is None or self._building[0] != base:
+            self._building = base, now
+        elif now - self._building[1] >= _STALLED:
+            self._building = base, now
+            self.backfill()
+
+    def _is_due(self) -> bool:
+        """Whether the tail is long, or has changes of text fields that wait for a checkpoint."""
+        return self.fullness() >= 1 or bool(self._index.state.fresh)
+
     def _start(self, job: Job) -> None:
         if job not in self._running and not self._stopped and self._index.settings.background:
             work = self._flushing if job is Job.FLUSH else self._tidying
@@ -100,7 +126,7 @@ class Maintenance:
         """Flush until the tail is short, then have merged what that made."""
         try:
             before = -1
-            while before < index.log.base and (before < 0 or self.fullness() >= 1):
+            while before < index.log.base and (before < 0 or self._is_due()):
                 before = index.log.base
                 if not await self._do(Job.FLUSH, index):
                     self._try_again_later(index)
@@ -147,7 +173,7 @@ class Maintenance:
         await runtime.sleep(self._retry)
         self._retry = min(2 * self._retry, _LONGEST_RETRY)
         self._waiting = None
-        if self._reference() is not None and self.fullness() >= 1:
+        if self._reference() is not None and self._is_due():
             self._start(Job.FLUSH)
 
     def published(self) -> None:
@@ -156,7 +182,7 @@ class Maintenance:
         A store at hand needs none.
         """
         index = self._index
-        if self._renewing is None and not index.store.resident and self._renewed != index.log.base:
+        if self._renewing is None and not index.store.near and self._renewed != index.log.base:
             self._renewing = index.runtime.spawn(self._renew(index), "opening")
 
     async def _renew(self, index: NativeIndex) -> None:
@@ -191,9 +217,9 @@ class Maintenance:
         index = self._index
         await index.log.refresh()
         well = True
-        if self.fullness() >= 1:
+        if self._is_due():
             well = await self._do(Job.FLUSH, index)
-        if choose(index.state.segments, index.settings) and not await announced(index):
+        if self._choose() and not await announced(index):
             well = await self._do(Job.TIDY, index) and well
         self.published()  # whoever did may have died before it came to the opening
         return well
@@ -214,17 +240,37 @@ class Maintenance:
     async def compact_tier(self) -> bool:
         """Merge one tier that needs it; whether it did."""
         async with self._merging:
-            chosen = choose(self._index.state.segments, self._index.settings)
+            chosen = self._choose()
             return bool(chosen) and await compact(self._index, [ref.id for ref in chosen])
 
+    def _choose(self) -> list[SegmentRef]:
+        state = self._index.state
+        return choose(state.segments, self._index.settings, state.texts)
+
     async def compact_all(self) -> None:
-        """Flush, then merge everything, in groups that fit in memory, and leave no tombstones."""
+        """Flush, merge everything in groups that fit in memory, and leave no tombstones and no backfill to do.
+
+        A segment that the store would write differently now, under another key, is written again.
+        """
         await self.flush()
         async with self._merging:
-            for group in groups(self._index.state.segments, self._index.settings.merge_bytes):
-                if len(group) > 1 or group[0].tombstones:
+            state = self._index.state
+            for group in groups(state.segments, self._index.settings.merge_bytes):
+                stale = group[0].tombstones or group[0].lacks(state.texts)
+                if len(group) > 1 or stale or not await self._is_current(group[0]):
                     await compact(self._index, [ref.id for ref in group])
         self.published()  # a root that was copied has no openings
+
+    async def _is_current(self, ref: SegmentRef) -> bool:
+        """What clones read of others is left to these; what another node has just merged is not ours to write."""
+        index = self._index
+        if ref.home:
+            return True
+        try:
+            rows = paths.segment_key(paths.index_root(index.index_id), ref.id, paths.ROWS)
+            return await index.store.is_current(rows)
+        except ObjectNotFoundError:
+            return True
 
     async def collect(self) -> Collected:
         """Remove what nothing needs any more."""

@@ -57,11 +57,11 @@ async def add(index: NativeIndex, name: str, holder: str = "", of: str | None = 
         if any(pin.id == pin_id for pin in contents.pins):
             return contents.pins
         _check_room(contents.pins, name)
-        slot, segments = newest.slot, contents.segments
+        slot, segments, texts = newest.slot, contents.segments, contents.texts
         if of is not None:
             snapshot = snapshot_of(contents, of)
-            slot, segments = snapshot.slot, snapshot.segments
-        return [*contents.pins, Pin(pin_id, name, created, slot, segments, holder)]
+            slot, segments, texts = snapshot.slot, snapshot.segments, snapshot.texts
+        return [*contents.pins, Pin(pin_id, name, created, slot, segments, holder, texts)]
 
     pins = await _amend(index.store, index.runtime, index.index_id, index.spec, change)
     await _adopt(index)

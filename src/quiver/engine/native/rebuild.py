@@ -101,7 +101,8 @@ def _salvage(
 async def _replace(index: NativeIndex, old: SegmentRef, rows: SegmentReader) -> bool:
     """Whether the segment was replaced; not when it was merged away meanwhile."""
     source = SegmentsSource([rows], [np.arange(rows.rows)], index.spec.dimension)
-    options = BuildOptions(index.settings.spool, index.settings.exact_floats, progress=index.progress)
+    texts = tuple(dict.fromkeys([*index.state.texts, *old.texts]))  # those of a snapshot may be others
+    options = BuildOptions(index.settings.spool, index.settings.exact_floats, progress=index.progress, texts=texts)
     built = await index.runtime.offload(build_segment, source, index.spec, options)
     new = await store_segment(index, await reserve(index), built)
     while (outcome := await _publish(index, old.id, new, built)) is None:

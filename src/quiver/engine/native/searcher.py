@@ -8,7 +8,7 @@ So distances are always exact, and the answer is that of a brute-force search wh
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,11 +34,28 @@ _PLACE = itemgetter(0, 1)  # in the ranking: by distance, then by key
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
 
 
+class Nearest(NamedTuple):
+    """The nearest rows, ascending: of each its distance, key, source and row number there; and what it took."""
+
+    ranked: list[tuple[float, str, Source, int]]
+    work: list[SourceWork]
+
+
 def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
-    """Answer a query at the snapshot's commit. CPU and page-ins only. Raises DataError."""
+    """Answer a query that has only a vector at the snapshot's commit. CPU and page-ins only. Raises DataError."""
+    if query.vector is None:
+        raise ValueError("a query without a vector")
+    ranked, work = find_nearest(snapshot, spec, query, query.vector)
+    found = np.array([entry[0] for entry in ranked], np.float32)
+    metadata, vectors = details_of([entry[2:] for entry in ranked], spec, query)
+    return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, work, None, vectors)
+
+
+def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDArray[np.float32]) -> Nearest:
+    """The nearest rows to the query's vector. Raises DataError."""
     limit = max(query.limit + (query.after.returned if query.after is not None else 0), query.total)
     recall = spec.recall if query.recall is None else query.recall
-    target = make_target(query.vector, spec, limit, recall, query.filter, metadata=query.metadata)
+    target = make_target(vector, spec, limit, recall, query.filter, metadata=query.metadata)
     found = _search_segments(snapshot.segments, target)
     found += [
         _search_block(view, target)
@@ -49,7 +66,7 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     candidates = [one.candidates for one in found]
     if any(one.exact is None for one in candidates):
         candidates = _survivors(candidates, spec, query)
-    return _rank(candidates, spec, query, snapshot.commit, work)
+    return Nearest(_rank(candidates, spec, query, vector), work)
 
 
 def search_all(snapshot: Snapshot, spec: IndexSpec, queries: Sequence[Query]) -> list[Hits]:
@@ -87,7 +104,7 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
     """Rows that may be among the `limit` nearest after the cursor."""
     after = -np.inf
     if query.after is not None:
-        score = min(score_of(max(query.after.distance, 0.0), spec.metric), FLOAT32_MAX)
+        score = min(score_of(max(query.after.place, 0.0), spec.metric), FLOAT32_MAX)
         floor, after = score * (1 - _SLACK), min(score * (1 + _SLACK), FLOAT32_MAX)
         found = [candidates.keep(candidates.high >= floor) for candidates in found]
     highs = [candidates.high[candidates.low > after] for candidates in found]
@@ -99,18 +116,15 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
 
 
 def _rank(
-    survivors: Sequence[Candidates], spec: IndexSpec, query: Query, commit: int, work: Sequence[SourceWork]
-) -> Hits:
-    exact = [candidates.distances(query.vector, spec.metric) for candidates in survivors]
+    survivors: Sequence[Candidates], spec: IndexSpec, query: Query, vector: NDArray[np.float32]
+) -> list[tuple[float, str, Source, int]]:
+    exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
     merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
     order = _nearest(merged, query)
     ranked = sorted(zip(merged[order].tolist(), *_keyed(survivors, order), strict=True), key=_PLACE)
     if query.after is not None:
         ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
-    ranked = ranked[: query.limit]
-    found = np.array([entry[0] for entry in ranked], np.float32)
-    metadata, vectors = _details(ranked, spec, query)
-    return Hits([entry[1] for entry in ranked], found, metadata, commit, work, vectors)
+    return ranked[: query.limit]
 
 
 def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
@@ -132,37 +146,37 @@ def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[
     return keys, sources, rows
 
 
-def _metadata(ranked: Sequence[tuple[float, str, Source, int]]) -> list[bytes]:
-    """Of every entry, read source by source."""
+def metadata_of(places: Sequence[tuple[Source, int]]) -> list[bytes]:
+    """Of every row, read source by source."""
     texts: dict[tuple[int, int], bytes] = {}
-    for source in {id(entry[2]): entry[2] for entry in ranked}.values():
-        rows = [entry[3] for entry in ranked if entry[2] is source]
+    for source in {id(place[0]): place[0] for place in places}.values():
+        rows = [row for theirs, row in places if theirs is source]
         texts.update(zip(((id(source), row) for row in rows), source.metadata_of(rows), strict=True))
-    return [texts[id(source), row] for _, _, source, row in ranked]
+    return [texts[id(source), row] for source, row in places]
 
 
-def _details(
-    ranked: Sequence[tuple[float, str, Source, int]], spec: IndexSpec, query: Query
+def details_of(
+    places: Sequence[tuple[Source, int]], spec: IndexSpec, query: Query
 ) -> tuple[list[bytes] | None, Float32Matrix | None]:
-    """Metadata and vectors of every entry, where they are asked for."""
+    """Metadata and vectors of every row, where the query asks for them."""
     if not query.vectors:
-        return (_metadata(ranked) if query.metadata else None), None
+        return (metadata_of(places) if query.metadata else None), None
     metadata, vectors, missing = None, None, Missing()
     with missing:
-        metadata = _metadata(ranked) if query.metadata else None
+        metadata = metadata_of(places) if query.metadata else None
     with missing:
-        vectors = _vectors(ranked, spec.dimension)
+        vectors = _vectors_of(places, spec.dimension)
     missing.raise_any()
     return metadata, vectors
 
 
-def _vectors(ranked: Sequence[tuple[float, str, Source, int]], dimension: int) -> Float32Matrix:
-    """Of every entry, shape (len(ranked), dimension), read source by source."""
-    vectors, missing = np.empty((len(ranked), dimension), np.float32), Missing()
-    for source in {id(entry[2]): entry[2] for entry in ranked}.values():
-        places = [place for place, entry in enumerate(ranked) if entry[2] is source]
+def _vectors_of(places: Sequence[tuple[Source, int]], dimension: int) -> Float32Matrix:
+    """Of every row, shape (len(places), dimension), read source by source."""
+    vectors, missing = np.empty((len(places), dimension), np.float32), Missing()
+    for source in {id(place[0]): place[0] for place in places}.values():
+        numbers = [number for number, place in enumerate(places) if place[0] is source]
         with missing:
-            vectors[places] = source.take_vectors(np.array([ranked[place][3] for place in places]))
+            vectors[numbers] = source.take_vectors(np.array([places[number][1] for number in numbers]))
     missing.raise_any()
     return vectors
 
@@ -171,7 +185,7 @@ def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:
     """Numbers, ascending, of the `limit` nearest past the cursor, and of all that tie with it or with the last."""
     wanted, eligible = query.limit, merged
     if query.after is not None:
-        cursor = np.float32(query.after.distance)
+        cursor = np.float32(query.after.place)
         wanted += int((merged == cursor).sum())
         eligible = merged[merged >= cursor]
     worst = FLOAT32_MAX

@@ -106,7 +106,7 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
     shape = Shape(reader.rows, len(codes.ends), calibration, coded, refined, not reader.stable)
     chosen = plan(shape, matches, target.limit, target.recall, filtered=allowed is not None)
     if chosen.method is Method.PROBE and calibration is not None and target.point is not None:
-        mask = _row_mask(reader.rows, allowed, dead)
+        mask = row_mask(reader.rows, allowed, dead)
         probe = _Probe(
             reader, target, target.point, chosen, calibration, mask, matches, filtered=allowed is not None
         )
@@ -115,7 +115,7 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
         candidates = _gather(reader, segment.live() if allowed is None else row_numbers(allowed), target)
     elif chosen.method is Method.SCAN:
         reader.require_all()
-        candidates = Candidates.join(_scan(reader, _row_mask(reader.rows, allowed, dead), target))
+        candidates = Candidates.join(_scan(reader, row_mask(reader.rows, allowed, dead), target))
     else:
         candidates = _gather(reader, np.zeros(0, np.int64), target)
     read = reader.rows if chosen.method is Method.SCAN else len(candidates.rows)
@@ -141,7 +141,7 @@ def _work(
     )
 
 
-def _row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.bool_] | None:
+def row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.bool_] | None:
     """Which rows may be returned, shape (rows,); None for all of them."""
     if allowed is None and not dead:
         return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.state import IndexState, SegmentRef, View
     from quiver.engine.native.tail import SegmentMask, TailView
     from quiver.model.runtime import Runtime
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import IndexSpec, TextField
     from quiver.storage.commit_log import CommitLog
     from quiver.storage.opening_store import OpeningStore
     from quiver.storage.segment_reader import SegmentReader
@@ -55,12 +55,17 @@ def row_numbers(rows: BitMap) -> NDArray[np.int64]:
 
 
 class Snapshot(NamedTuple):
-    """Everything a read needs, fixed at one commit; `base_slot` is that of the checkpoint underneath."""
+    """Everything a read needs, fixed at one commit; `base_slot` is that of the checkpoint underneath.
+
+    `texts` and `fresh` as in `View`.
+    """
 
     commit: int
     base_slot: int
     segments: list[OpenSegment]
     tail: TailView
+    texts: tuple[TextField, ...] = ()
+    fresh: frozenset[TextField] = frozenset()
 
 
 class Seen(NamedTuple, Generic[N]):
@@ -175,6 +180,15 @@ class SnapshotSource:
             finally:
                 self._opening.heads.clear()  # what nobody took is of segments that are no more
         return await self._insist(attempt, sight, await self._see(sight, freshness.at_least))
+
+    async def see(self, note: Callable[[], N], freshness: Freshness = STRONG) -> N:
+        """What `note` says of the state when it is fresh enough. Raises as `take`, and RequestTimeoutError."""
+        sight = self._sight(note)
+        if freshness.eventual and self._log.is_known(self._staleness):
+            seen = sight()
+            if seen.view.commit >= freshness.at_least:
+                return seen.noted
+        return (await self._see(sight, freshness.at_least)).noted
 
     async def complete(
         self, work: Callable[[], T], run: Run[T] | None = None, urgency: Urgency = Urgency.QUERY
@@ -311,7 +325,7 @@ class SnapshotSource:
             mask = view.masks[ref.id]
             mask.extend(view.tail, reader.find)
             segments.append(OpenSegment(reader, mask.dead(view.commit)))
-        return Snapshot(view.commit, view.base_slot, segments, view.tail)
+        return Snapshot(view.commit, view.base_slot, segments, view.tail, view.texts, view.fresh)
 
 
 def _look_up(behind: Sequence[tuple[SegmentMask, SegmentReader]], tail: TailView) -> None:

@@ -7,18 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from pyroaring import BitMap
 
+from quiver.engine.engine import MAX_TEXT_FIELDS
 from quiver.engine.native.tail import SegmentMask, Tail, TailView
-from quiver.format import rows
+from quiver.format import rows, text_change
 from quiver.format.log_entry import Part, PartKind
 from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError
-from quiver.model.types import IndexSpec
+from quiver.model.types import IndexSpec, TextField
 from quiver.storage.commit_log import Machine
+from quiver.text.analysis import ANALYSIS_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from quiver.format.checkpoint import Checkpoint
+    from quiver.format.text_change import TextChange
+
+
+UNKNOWN, CONFIGURED, TOO_MANY = "unknown", "configured", "too many"
+"""Why a change of text fields was refused. They stay in session tables, so they never change."""
 
 
 IndexId = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{32})?\Z")]
@@ -40,6 +47,8 @@ class SegmentRef(msgspec.Struct, frozen=True):
         home: id of the index that it is stored under and belongs to, when that is another than names it.
         index_bytes: size of its index object; 0 where an older Quiver did not say.
         head_bytes: of those, the last ones, which every search begins with.
+        texts: the text fields that it has posting lists of.
+        analysis: version of the analysis that they were made with.
     """
 
     id: str
@@ -49,6 +58,16 @@ class SegmentRef(msgspec.Struct, frozen=True):
     home: IndexId = ""
     index_bytes: ObjectSize = 0
     head_bytes: ObjectSize = 0
+    texts: list[TextField] = []
+    analysis: int = 0
+
+    def holds(self, field: TextField) -> bool:
+        """Whether a text field can be searched in it."""
+        return self.analysis == ANALYSIS_VERSION and field in self.texts
+
+    def lacks(self, texts: Iterable[TextField]) -> bool:
+        """Whether it has to be written anew for the text fields of the index; not what a newer Quiver wrote."""
+        return self.analysis <= ANALYSIS_VERSION and not all(map(self.holds, texts))
 
     def owner(self, index_id: str) -> str:
         """Id of the index that it is stored under, when the index with this id names it."""
@@ -118,6 +137,7 @@ class Pin(msgspec.Struct, frozen=True):
         slot: the commit.
         segments: with their tombstones as of then; of a clone's pin only those that the clone still names.
         holder: id of the clone that reads the segments; "" for a snapshot.
+        texts: the text fields as of then; None as in IndexCheckpoint.
     """
 
     id: str
@@ -126,6 +146,7 @@ class Pin(msgspec.Struct, frozen=True):
     slot: int
     segments: list[SegmentRef]
     holder: IndexId = ""
+    texts: list[TextField] | None = None
 
 
 class IndexCheckpoint(msgspec.Struct, frozen=True):
@@ -138,6 +159,7 @@ class IndexCheckpoint(msgspec.Struct, frozen=True):
         volume: what was accepted and written up to here.
         pins: of snapshots, and of clones made from this index.
         origin: id of the index that this one was cloned from; it has the pin for every segment that is another's.
+        texts: its text fields; None for those of the specification.
     """
 
     spec: IndexSpec
@@ -146,6 +168,7 @@ class IndexCheckpoint(msgspec.Struct, frozen=True):
     volume: Volume = Volume()
     pins: list[Pin] = []
     origin: IndexId = ""
+    texts: list[TextField] | None = None
 
 
 def encode_checkpoint(checkpoint: IndexCheckpoint) -> bytes:
@@ -183,6 +206,7 @@ class View:
         base: generation of the checkpoint that names the segments.
         base_slot: its slot.
         masks: by segment id; filled in when the segment's reader is at hand.
+        texts, fresh: the text fields; those of them that cannot be searched yet whatever the segments hold.
     """
 
     def __init__(
@@ -192,12 +216,16 @@ class View:
         segments: Sequence[SegmentRef],
         masks: dict[str, SegmentMask],
         tail: TailView,
+        texts: tuple[TextField, ...] = (),
+        fresh: frozenset[TextField] = frozenset(),
     ) -> None:
         self.base = base
         self.base_slot = base_slot
         self.segments = segments
         self.masks = masks
         self.tail = tail
+        self.texts = texts
+        self.fresh = fresh
 
     @property
     def commit(self) -> int:
@@ -210,16 +238,21 @@ class View:
 
 
 class IndexState(Machine):
-    """Applies puts, deletes and seals in slot order.
+    """Applies puts, deletes, changes of the text fields and seals in slot order.
 
     Attributes:
         contents: what the checkpoint underneath holds; empty without one.
         tail: what came since.
+        texts: the text fields, in the order of their configuration.
+        fresh: those added since the checkpoint. A flush under way may know nothing of them yet, and publish a
+            segment without.
     """
 
     def __init__(self, spec: IndexSpec) -> None:
         self.spec = spec
         self.tail = Tail(spec.dimension, 1)
+        self.texts = spec.texts
+        self.fresh: frozenset[TextField] = frozenset()
         self._base = 0
         self._base_slot = 0
         self.contents = IndexCheckpoint(spec, [])
@@ -251,13 +284,47 @@ class IndexState(Machine):
         self._base_slot = checkpoint.slot if checkpoint else 0
         self._masks = {segment.id: SegmentMask(segment.dead) for segment in self.segments}
         self.tail = Tail(self.spec.dimension, self._base_slot + 1)
+        kept = self.contents.texts
+        self.texts = self.spec.texts if kept is None else tuple(kept)
+        self.fresh = frozenset()
 
     def apply(self, slot: int, part: Part) -> Any:
         if part.kind == PartKind.PUT:
             self.tail.put(slot, rows.decode_put(part.body, self.spec.dimension))
         elif part.kind == PartKind.DELETE:
             self.tail.delete(slot, rows.decode_delete(part.body))
+        elif part.kind == PartKind.CONFIGURE:
+            return self._configure(text_change.decode(part.body))
+        return None
+
+    def _configure(self, change: TextChange) -> list[str]:
+        """Change the text fields, or not at all; the refusal, if any, and the key it is about."""
+        fields = {field.key: field for field in self.texts}
+        for key in change.delete:
+            if fields.pop(key, None) is None:
+                return [UNKNOWN, key]
+        for field in change.add:
+            if field.key in fields:
+                return [CONFIGURED, field.key]
+            fields[field.key] = field
+        if len(fields) > MAX_TEXT_FIELDS:
+            return [TOO_MANY, ""]
+        self.texts = tuple(fields.values())
+        self.fresh = self.fresh.union(change.add).intersection(self.texts)
+        return []
+
+    def is_active(self, field: TextField) -> bool:
+        """Whether every segment there is, and any that is being flushed, can be searched for a text field."""
+        return field not in self.fresh and all(ref.holds(field) for ref in self.segments)
 
     def view(self, commit: int) -> View:
         """The state as it stands; `commit` is the log's slot (an entry applied before may be repeated there)."""
-        return View(self._base, self._base_slot, self.segments, self._masks, self.tail.view(commit))
+        return View(
+            self._base,
+            self._base_slot,
+            self.segments,
+            self._masks,
+            self.tail.view(commit),
+            self.texts,
+            self.fresh,
+        )

@@ -13,6 +13,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from quiver.ann.distance import distances, norms
+from quiver.engine.native.tail_texts import TailTexts
 from quiver.format.keys import key_hashes
 from quiver.format.metadata_columns import MetadataColumns, decode_metadata
 from quiver.model.filter import matches
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.model.filter import Filter
-    from quiver.model.types import DistanceMetric, VectorBatch
+    from quiver.model.types import DistanceMetric, TextField, VectorBatch
 
 NEVER = np.iinfo(np.int64).max
 _FIRST_CAPACITY = 64
@@ -121,6 +122,7 @@ class Tail:
         # Where each key's newest version stands: block * _CAPACITY + row, or _DELETED. Plain numbers, because the
         # garbage collector visits every other kind of object, and a node holds millions of these.
         self._newest: dict[str, int] = {}
+        self._texts: dict[TextField, TailTexts] = {}
         self._touched: list[str] = []
         self._touched_slots: list[int] = []
         self._touched_hashes: list[NDArray[np.uint64]] = []
@@ -164,7 +166,12 @@ class Tail:
     @property
     def resident(self) -> int:
         """Bytes of memory, about: blocks are allocated whole."""
-        return self.nbytes + 150 * len(self._touched)
+        texts = sum(each.nbytes for each in list(self._texts.values()))
+        return self.nbytes + 150 * len(self._touched) + texts
+
+    def texts_of(self, field: TextField) -> TailTexts:
+        """The terms of its rows in a text field, as far as they were asked for."""
+        return self._texts.get(field) or self._texts.setdefault(field, TailTexts(field))
 
     def _room(self, wanted: int) -> TailBlock:
         if not self.blocks or self.blocks[-1].count == self.blocks[-1].capacity:

@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from quiver.storage.cache.block_cipher import BlockCipher
     from quiver.storage.cache.block_index import Shelved
 
     _Found = tuple[int, memoryview, int]
+
+SMALLEST = 16
+"""Bytes of the shortest block that can be encrypted."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 256, 1 << 16  # offered blocks that are refused after the disk failed
 
@@ -52,8 +56,11 @@ class Held(NamedTuple):
 class DiskTier:
     """Synchronous and thread-safe. `drop` touches memory only."""
 
-    def __init__(self, folder: SlabFolder, budget: int, block_bytes: int) -> None:
+    def __init__(
+        self, folder: SlabFolder, budget: int, block_bytes: int, cipher: BlockCipher | None = None
+    ) -> None:
         """The tier of an open folder, which it closes."""
+        self._cipher = cipher
         self._counts: Counter[str] = Counter()
         self._budget = budget
         self._block_bytes = block_bytes
@@ -67,7 +74,9 @@ class DiskTier:
         self._weigh()
 
     @classmethod
-    def open(cls, folder: Path, budget: int, token: str, block_bytes: int = BLOCK) -> DiskTier:
+    def open(
+        cls, folder: Path, budget: int, token: str, block_bytes: int = BLOCK, cipher: BlockCipher | None = None
+    ) -> DiskTier:
         """Take the first numbered folder in `folder` that no other process has, with the blocks in it.
 
         Args:
@@ -75,12 +84,13 @@ class DiskTier:
             budget: bytes that the files of this process may have; too few for eight blocks, and none are kept.
             token: 1 to 64 letters and digits, different each time; part of the names of new files.
             block_bytes: of a block; the last of an object is shorter.
+            cipher: what the blocks in the folder are encrypted with, None for not at all.
 
         Raises: OSError when the folder cannot be used.
         """
         taken = SlabFolder.take(folder, token)
         try:
-            return cls(taken, budget, block_bytes)
+            return cls(taken, budget, block_bytes, cipher)
         except BaseException:
             taken.close()
             raise
@@ -103,6 +113,7 @@ class DiskTier:
             size: of the object, in bytes.
             into: where the blocks go, of the size that `room` tells; memory that was used before is quicker.
         """
+        object_id = self._name(object_id)
         free = memoryview(bytearray(self.room(len(blocks))) if into is None else into)
         with self._lock:
             shelved = self._index.pin(object_id, blocks)
@@ -130,7 +141,10 @@ class DiskTier:
             source: as long as the object; the bytes of the blocks stay as they are during the call.
         """
         source = source.cast("B")
+        object_id = self._name(object_id)
         blocks = np.unique(blocks[(blocks >= 0) & (blocks < -(-len(source) // self._block_bytes))])
+        if self._cipher is not None:
+            blocks = blocks[len(source) - blocks * self._block_bytes >= SMALLEST]
         with self._writing:
             with self._lock:
                 chosen = self._admit(object_id, blocks)
@@ -149,7 +163,7 @@ class DiskTier:
     def drop(self, object_id: bytes) -> None:
         """Forget the blocks of an object."""
         with self._lock:
-            self._index.forget_object(object_id)
+            self._index.forget_object(self._name(object_id))
 
     def close(self) -> None:
         """Write what makes the next opening quick, and let go of the folder. Nothing is found afterwards."""
@@ -180,7 +194,17 @@ class DiskTier:
         for place, block, held in zip(np.flatnonzero(fits).tolist(), blocks[fits].tolist(), read, strict=True):
             if held is not None:
                 right[place] = True
-                yield block, *held
+                yield block, *self._opened(object_id, block, *held)
+
+    def _name(self, object_id: bytes) -> bytes:
+        return object_id if self._cipher is None else self._cipher.name(object_id)
+
+    def _opened(self, name: bytes, block: int, data: memoryview, checksum: int) -> tuple[memoryview, int]:
+        """A block that was read, and its xxh3; decrypted where it stands."""
+        if self._cipher is None:
+            return data, checksum
+        self._cipher.open(name, block * self._block_bytes, data)
+        return data, xxh3_64_intdigest(data)
 
     def _admit(self, object_id: bytes, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of the offered blocks to write."""
@@ -202,6 +226,8 @@ class DiskTier:
     ) -> tuple[NDArray[np.void], list[memoryview]]:
         offsets = (blocks * self._block_bytes).tolist()
         data = [source[offset : offset + self._block_bytes] for offset in offsets]
+        if self._cipher is not None:
+            data = [self._cipher.seal(object_id, *each) for each in zip(offsets, data, strict=True)]
         entries = np.zeros(len(blocks), ENTRY)
         entries["object"] = words(object_id)
         entries["offset"] = offsets

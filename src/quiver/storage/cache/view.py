@@ -106,6 +106,11 @@ class Missing:
         self._wanted += error.wanted
         return True
 
+    @property
+    def any(self) -> bool:
+        """Whether anything was missing."""
+        return bool(self._wanted)
+
     def raise_any(self) -> None:
         """Raises MissingBytesError when anything was missing."""
         if self._wanted:

@@ -14,6 +14,7 @@ The source may be written to, flushed, merged and collected meanwhile. What is c
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from quiver.format import paths
@@ -109,6 +110,7 @@ class LogCopy:
             CorruptObjectError, UnsupportedFormatError, MissingObjectError: the source is damaged.
             RetryError: a store failed, or the log changes too fast.
         """
+        await self._copy_key()
         for _ in range(_ATTEMPTS):
             captured = await self.capture(self._transfer.place)
             try:
@@ -161,6 +163,12 @@ class LogCopy:
             if later:
                 where = self._transfer.target.url
                 raise ConflictError(f"{where} holds {info.key}, which the source does not: copy to an empty place")
+
+    async def _copy_key(self) -> None:
+        """First of all what the rest is encrypted under, where the index has a data key of its own."""
+        with suppress(ObjectNotFoundError):
+            key = paths.index_key_name(self._owner)
+            await self._transfer.place(key, await self._transfer.fetch_small(key))
 
     async def _load(self, generation: int, *, published: bool) -> tuple[memoryview | None, Checkpoint | None]:
         """The checkpoint; none where none was `published`, either. Raises ObjectNotFoundError, DataError."""

@@ -1,0 +1,1 @@
+"""Encryption at rest: data keys, master keys, and a store that encrypts every object."""

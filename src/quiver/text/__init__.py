@@ -1,0 +1,1 @@
+"""Text to terms, terms to postings, postings to scores. No I/O."""

@@ -1,0 +1,1 @@
+"""Tests of analysis, postings and BM25."""
