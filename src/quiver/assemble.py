@@ -31,6 +31,7 @@ from quiver.service.administration import Administration
 from quiver.service.arn import Home
 from quiver.service.catalog import Catalog
 from quiver.service.encryption import Encryption
+from quiver.service.leniency import read_leniency
 from quiver.service.patrol import Patrol
 from quiver.service.reading import AS_SET
 from quiver.service.roles import Role
@@ -172,6 +173,7 @@ async def open_service(
         Freshness(eventual=settings.consistency == "eventual"),
         pace,
         encryption,
+        read_leniency(settings.lenient),
     )
     administration = Administration(store, runtime, catalog, engine, encryption)
     patrol = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from quiver.service.leniency import read_leniency
 from quiver.service.rates import parse_rates
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class Settings:
         "", "a file of keys, made by `quiver key new`: the root is encrypted under them; not encrypted if empty"
     )
     kms: str = _setting("file", "where KMS keys of indexes are: file, among the keys above, or aws")
+    lenient: str = _setting(
+        "", "what is accepted beyond S3 Vectors: 1, or a list of filters and metadata or metadata:<bytes>"
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
     credentials_file: str = _setting("", "a file of credentials, used when the two below are not set")
     access_key_id: str = _setting("", "access key id of the owner")
@@ -178,6 +182,14 @@ def _number(name: str, raw: str | float) -> float:
 _READERS: dict[type, Callable[[str, str | float], str | float]] = {str: _text, int: _integer, float: _number}
 
 
+def _leniency_problem(text: str) -> str:
+    try:
+        read_leniency(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _throttle(text: str) -> tuple[bool, str]:
     try:
         parse_rates(text)
@@ -222,6 +234,7 @@ def _problems(s: Settings) -> list[tuple[str, str]]:
         ("garbage_age_seconds", s.garbage_age_seconds >= 1, "must be at least 1"),
         ("kms", s.kms in KEY_PROVIDERS, f"must be one of {', '.join(KEY_PROVIDERS)}"),
         ("kms", s.kms == "file" or s.encryption_key_file, "other than file needs QUIVER_ENCRYPTION_KEY_FILE"),
+        ("lenient", not (wrong := _leniency_problem(s.lenient)), wrong),
         ("log_level", s.log_level in LOG_LEVELS, f"must be one of {', '.join(LOG_LEVELS)}"),
         ("access_key_id", access_key, "must be 3 to 128 letters, digits or underscores"),
         ("secret_access_key", pair, "and QUIVER_ACCESS_KEY_ID go together"),

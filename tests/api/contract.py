@@ -7,6 +7,7 @@ the library's, which has the same methods, results and errors.
 from __future__ import annotations
 
 from api.buckets import BucketContract, PolicyContract, TagContract
+from api.extensions import ExtensionContract
 from api.indexes import IndexContract
 from api.queries import FilterContract, QueryContract
 from api.structure import StructureContract
@@ -27,5 +28,6 @@ class ApiContract(
     FilterContract,
     QueryContract,
     TextContract,
+    ExtensionContract,
 ):
     """Every behaviour of the API that does not depend on HTTP."""

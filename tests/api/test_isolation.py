@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from api.raw import Answer, Raw
 from cli.running import RunningServer
 from quiver.server.loading import ARROW, PATH
-from quiver.service.operations import OPERATIONS
+from quiver.service.extensions import SERVED
 from quiver.service.permissions import LOAD, RULES
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def body_of(operation: str, named: Named) -> dict[str, Any]:
     """A valid request of any operation."""
     bucket, index = named.of_bucket(), named.of_index()
     vector = {"float32": [1, 2]}
-    members = OPERATIONS[operation].input.members
+    members = SERVED[operation].input.members
     more: dict[str, dict[str, Any]] = {
         "CreateVectorBucket": {"vectorBucketName": named.bucket, "tags": {"a": "b"}},
         "CreateIndex": {"indexName": INDEX, "dataType": "float32", "dimension": 2, "distanceMetric": "cosine"},
@@ -103,6 +103,12 @@ def body_of(operation: str, named: Named) -> dict[str, Any]:
         "QueryVectors": {"topK": 3, "queryVector": vector},
         "TagResource": {"tags": {"intruder": "x"}},
         "UntagResource": {"tagKeys": ["a"]},
+        "ListVectorsByFilter": {"filter": {"of": "red"}},
+        "DeleteVectorsByFilter": {"filter": {"of": {"$exists": True}}},
+        "UpdateMetadata": {"updates": [{"key": "k1", "metadata": {"of": "intruder"}}]},
+        "PutVectorsIfAbsent": {"vectors": [{"key": "intruder", "data": vector}]},
+        "QueryVectorsWithData": {"topK": 3, "queryVector": vector},
+        "BatchQueryVectors": {"queries": [{"topK": 3, "queryVector": vector}]},
     }
     own = index if "indexArn" in members else bucket if "vectorBucketArn" in members else {}
     if "resourceArn" in members:
@@ -127,9 +133,9 @@ def send(raw: Raw, who: str, operation: str, body: dict[str, Any]) -> Answer:
         headers = {"Content-Type": ARROW.name, "X-Amz-Content-SHA256": hashlib.sha256(data).hexdigest()}
         target = f"{PATH.decode()}?{urlencode(body)}"
         return raw.send("POST", target, data, raw.signed("POST", target, data, headers, **signer))
-    found = OPERATIONS[operation]
+    found = SERVED[operation]
     if not found.uri:
-        return raw.post(operation, body, **signer)
+        return raw.post(found.path.removeprefix("/"), body, **signer)
     members = dict(body)
     target = "/tags/" + quote(members.pop("resourceArn"), safe="")
     if found.query:
@@ -186,7 +192,7 @@ def everything(raw: Raw) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("operation", [*OPERATIONS, LOAD])
+@pytest.mark.parametrize("operation", [*SERVED, LOAD])
 def test_what_is_not_yours_is_the_same_403_whether_it_exists_or_not(raw: Raw, operation: str) -> None:
     before = everything(raw)
     for who in STRANGERS:
@@ -200,7 +206,7 @@ def test_what_is_not_yours_is_the_same_403_whether_it_exists_or_not(raw: Raw, op
     assert everything(raw) == before
 
 
-@pytest.mark.parametrize("operation", [name for name in [*OPERATIONS, LOAD] if name not in ACCOUNT_LEVEL])
+@pytest.mark.parametrize("operation", [name for name in [*SERVED, LOAD] if name not in ACCOUNT_LEVEL])
 def test_names_of_other_accounts_and_regions_are_nobodys(raw: Raw, operation: str) -> None:
     if operation == "CreateVectorBucket":
         return  # which has no ARN in its request
@@ -256,7 +262,7 @@ def test_a_bucket_policy_lets_in_whom_it_names_and_as_far_as_it_says(raw: Raw) -
     policy = {"policy": json.dumps({"Statement": statement})}
     assert send(raw, OWN, "PutVectorBucketPolicy", named.of_bucket() | policy).status == 200
     for who in ("nobody", "guest"):
-        allowed = {name for name in OPERATIONS if request(raw, who, name, named).status != 403}
+        allowed = {name for name in SERVED if request(raw, who, name, named).status != 403}
         assert allowed == {"GetIndex"}
     assert request(raw, "blue", "GetIndex", named).status == 403
     assert request(raw, OWN, "DeleteVectorBucketPolicy", named).status == 200
@@ -282,12 +288,12 @@ def test_a_session_token_goes_with_its_key_and_conditions_see_the_connection(raw
 
 
 def test_the_matrix_covers_every_operation_and_route_there_is() -> None:
-    assert set(RULES) == {*OPERATIONS, LOAD}
+    assert set(RULES) == {*SERVED, LOAD}
 
 
 def test_each_tenant_may_do_to_his_own_what_others_may_not(raw: Raw) -> None:
     """The requests of the matrix are good ones: where they are allowed, they do what they say."""
-    own = {name: request(raw, OWN, name, Named("red-own")).status for name in OPERATIONS}
+    own = {name: request(raw, OWN, name, Named("red-own")).status for name in SERVED}
     refused = {name: status for name, status in own.items() if status == 403}
     assert refused == {"ListVectorBuckets": 403}
     order = ["CreateVectorBucket", "CreateIndex", LOAD, "QueryVectors", "DeleteIndex", "DeleteVectorBucket"]

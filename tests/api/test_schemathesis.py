@@ -28,13 +28,13 @@ from schemathesis.specs.openapi.checks import (
 from api.workbench import REGION, Workbench, record
 from cli.running import KEYS
 from quiver.server.openapi import describe
-from quiver.service.operations import OPERATIONS
+from quiver.service.extensions import SERVED
 
 if TYPE_CHECKING:
     from cluster.processes import Server
 
 EXAMPLES = int(os.environ.get("QUIVER_TEST_SCHEMATHESIS", "5"))
-SCHEMA = schemathesis.openapi.from_dict(describe(OPERATIONS.values()))
+SCHEMA = schemathesis.openapi.from_dict(describe(SERVED.values()))
 CHECKS = [
     not_a_server_error,
     content_type_conformance,
@@ -74,12 +74,12 @@ def names(local_client: Any) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", SERVED)
 def test_every_answer_is_one_that_the_document_names(
     name: str, local_server: Server, session: Any, names: dict[str, str]
 ) -> None:
     """Half of the requests keep to their schemas, half do not; half of them are about an index that exists."""
-    described = SCHEMA[OPERATIONS[name].path][OPERATIONS[name].method]
+    described = SCHEMA[SERVED[name].path][SERVED[name].method]
     made = st.one_of(described.as_strategy(generation_mode=mode) for mode in MODES)
     statuses: Counter[int] = Counter()
 
@@ -88,7 +88,7 @@ def test_every_answer_is_one_that_the_document_names(
     def send(case: schemathesis.Case, existing: bool) -> None:
         if existing and isinstance(case.body, dict) and not name.startswith("Delete"):
             rest = {member: value for member, value in case.body.items() if not member.endswith("Arn")}
-            known = {member: names[member] for member in names if member in OPERATIONS[name].input.members}
+            known = {member: names[member] for member in names if member in SERVED[name].input.members}
             case.body = rest | known
         answer = case.call(base_url=local_server.url, session=session)
         statuses[answer.status_code] += 1

@@ -15,6 +15,7 @@ CRASH_POINTS = (
     "segment:rows_written",
     "segment:written",
     "load:written",
+    "load:closing",
     "load:published",
     "checkpoint:published",
     "gc:chosen",

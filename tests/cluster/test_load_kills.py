@@ -25,6 +25,7 @@ POINTS = {
     "segment:rows_written": False,
     "segment:written": False,
     "load:written": False,
+    "load:closing": False,
     "load:published": True,
 }
 """Where the loading process dies, and whether its rows are visible then."""

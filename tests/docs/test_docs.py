@@ -1,5 +1,6 @@
 """The prose is true: what it names exists, and what exists and users need is named."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -10,12 +11,14 @@ import typer.main
 
 from cli.running import KEYS, RunningServer
 from quiver.cli.main import app
+from quiver.service.extensions import EXTENSIONS
 from quiver.service.operations import OPERATIONS
 from quiver.service.rates import AWS_RATES, Rates
 from quiver.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS_PAGE = ROOT / "docs" / "operations.md"
+EXTENSIONS_PAGE = ROOT / "docs" / "extensions.md"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 COMMANDS: dict[str, set[str]] = {
     name: {
@@ -260,3 +263,57 @@ def test_the_bulk_example_over_http_runs(
         example = bulk_example("LoadVectors").replace("http://127.0.0.1:8080", server.url)
         exec(compile(example, "operations.md", "exec"), {})
     assert re.fullmatch(r"\{'rows': 1000, 'commit': \d+\}\n", capsys.readouterr().out)
+
+
+def extension_example(name: str) -> str:
+    """The Python example of the page on extensions that mentions `name`."""
+    blocks = re.findall(r"^```python\n(.*?)^```", EXTENSIONS_PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (example,) = [block for block in blocks if name in block]
+    return example
+
+
+def test_every_extension_is_documented_with_its_members() -> None:
+    text = EXTENSIONS_PAGE.read_text()
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")][2 : 2 + len(EXTENSIONS)]
+    documented = {name.strip(): set(re.findall(r"`(\w+)`", members)) for name, members, *_ in rows}
+    assert list(documented) == list(EXTENSIONS)
+    for name, extension in EXTENSIONS.items():
+        own = extension.input.members.keys() - {"vectorBucketName", "indexName", "indexArn"}
+        assert own <= documented[name], name
+
+
+def test_the_extension_example_of_the_library_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(extension_example("quiver.connect"), "extensions.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == [
+        "['a', 'b']",
+        "['b']",
+        "['d']",
+        "3 2",
+        "['c']",
+        "[[1.0, 0.0]]",
+        "[['a'], ['b']]",
+        "1",
+        "1 2",
+    ]
+
+
+@pytest.mark.slow
+def test_the_extension_example_over_http_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunningServer(str(tmp_path / "data"), **KEYS) as server:
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name.replace("QUIVER", "AWS"), value)
+        client = server.client()
+        client.create_vector_bucket(vectorBucketName="demo")
+        client.create_index(
+            vectorBucketName="demo", indexName="words", dataType="float32", dimension=3, distanceMetric="cosine"
+        )
+        example = extension_example("quiver_call").replace("http://127.0.0.1:8080", server.url)
+        exec(compile(example, "extensions.md", "exec"), {})
+    (shown,) = re.findall(r"^```json\n(.*?)^```", EXTENSIONS_PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    answers = [json.loads(line) for line in shown.splitlines()[1::2]]
+    assert capsys.readouterr().out == "".join(f"{answer}\n" for answer in answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.conditional_contract import ConditionalContract
 from engine.contract import EngineContract, Nodes
 from service.brute_engine import BruteEngine
 
@@ -22,6 +23,6 @@ class BruteNodes(Nodes):
         return BruteEngine(self._shelf)
 
 
-class TestBruteEngine(EngineContract):
+class TestBruteEngine(EngineContract, ConditionalContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return BruteNodes()

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from quiver.cli.main import app
 from quiver.model.errors import QuiverError
 from quiver.server.openapi import describe, schema_of
-from quiver.service.operations import OPERATIONS, Operation
+from quiver.service.extensions import SERVED
+from quiver.service.operations import Operation
 from quiver.service.shapes import Boolean, Document, FloatList, Integer, ListOf, MapOf, String, Structure, Union
 from quiver.service.validation import validate
 
-DOCUMENT = describe(OPERATIONS.values())
+DOCUMENT = describe(SERVED.values())
 TAG = String(1, 3)
 SHAPE = Structure(
     {
@@ -55,10 +56,10 @@ def test_every_operation_is_there_once_with_its_route() -> None:
         for path, methods in DOCUMENT["paths"].items()
         for method, described in methods.items()
     }
-    assert routes == {name: (operation.method, operation.path) for name, operation in OPERATIONS.items()}
+    assert routes == {name: (operation.method, operation.path) for name, operation in SERVED.items()}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", SERVED.values(), ids=lambda operation: operation.name)
 def test_members_travel_where_the_table_says(operation: Operation) -> None:
     described = DOCUMENT["paths"][operation.path][operation.method.lower()]
     places: dict[str, str] = {p["name"]: p["in"] for p in described.get("parameters", [])}

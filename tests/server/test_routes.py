@@ -12,9 +12,9 @@ import pytest
 from quiver.model.errors import SerializationError
 from quiver.server.errors import Refusal
 from quiver.server.routes import Route, Routes, query_values
-from quiver.service.operations import OPERATIONS
+from quiver.service.extensions import EXTENSIONS, SERVED
 
-ROUTES = Routes(OPERATIONS)
+ROUTES = Routes(SERVED)
 
 
 def model_operations() -> list[tuple[str, str, str]]:
@@ -60,6 +60,15 @@ def test_unknown_paths(path):
     assert (caught.value.status, caught.value.code) == (404, "UnknownOperationException")
 
 
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_extensions_are_found_under_a_prefix_of_their_own(name):
+    route = ROUTES.find("POST", f"/quiver/{name}".encode())
+    assert (route.operation, route.labels, route.has_body) == (name, {}, True)
+    with pytest.raises(Refusal) as caught:
+        ROUTES.find("POST", f"/{name}".encode())
+    assert caught.value.status == 404
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
@@ -67,6 +76,7 @@ def test_unknown_paths(path):
         ("OPTIONS", "/QueryVectors", b"POST"),
         ("PUT", "/tags/a", b"DELETE, GET, POST"),
         ("POST", "/health", b"GET"),
+        ("GET", "/quiver/CountVectors", b"POST"),
     ],
 )
 def test_wrong_methods(method, path, allow):

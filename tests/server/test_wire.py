@@ -121,21 +121,37 @@ def test_types_survive_strict_reading():
     assert [type(v) for v in record["metadata"].values()] == [bool, int, float]
 
 
-@pytest.mark.parametrize("operation", ["PutVectors", "QueryVectors"])
+@pytest.mark.parametrize("operation", ["PutVectors", "PutVectorsIfAbsent", "QueryVectors", "QueryVectorsWithData"])
 def test_non_finite_strings_become_floats_in_vectors_only(operation):
     values = '["NaN","Infinity","-Infinity","nan"]'
     body = (
         put(values, '{"s":"NaN"}')
-        if operation == "PutVectors"
+        if operation.startswith("Put")
         else f'{{"queryVector":{{"float32":{values}}},"filter":{{"s":"NaN"}}}}'.encode()
     )
     assert read_fast(operation, body) is None
     params = read_params(operation, body, LIMITS)
-    holder = params["vectors"][0]["data"] if operation == "PutVectors" else params["queryVector"]
+    holder = params["vectors"][0]["data"] if operation.startswith("Put") else params["queryVector"]
     nan, inf, minus_inf, other = holder["float32"]
     assert math.isnan(nan)
     assert (inf, minus_inf, other) == (math.inf, -math.inf, "nan")
-    assert "NaN" in json.dumps(params["vectors"][0]["metadata"] if operation == "PutVectors" else params["filter"])
+    assert "NaN" in json.dumps(
+        params["vectors"][0]["metadata"] if operation.startswith("Put") else params["filter"]
+    )
+
+
+def test_non_finite_strings_become_floats_in_each_vector_of_a_batch():
+    queries = [{"queryVector": {"float32": ["NaN", 1]}, "filter": {"s": "NaN"}}, {"queryVector": 5}, 7]
+    params = read_params("BatchQueryVectors", json.dumps({"queries": queries}).encode(), LIMITS)
+    assert math.isnan(params["queries"][0]["queryVector"]["float32"][0])
+    assert params["queries"][0]["filter"] == {"s": "NaN"}
+    assert params["queries"][1:] == queries[1:]
+
+
+def test_a_put_of_what_is_absent_is_read_fast_unless_it_has_more_members():
+    body = b'{"vectors":[{"key":"a","data":{"float32":[1,2]}}],"indexName":"i"%s}'
+    assert read_fast("PutVectorsIfAbsent", body % b"")["vectors"][0]["data"]["float32"].tolist() == [1, 2]
+    assert read_fast("PutVectorsIfAbsent", body % b',"allOrNothing":true') is None
 
 
 @pytest.mark.parametrize(

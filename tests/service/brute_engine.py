@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from engine.reference import Model, Stored, distance
 from quiver.engine.engine import (
     MAX_TEXT_FIELDS,
     STRONG,
+    Count,
+    Deleted,
     Engine,
     Freshness,
     Hits,
@@ -38,6 +41,8 @@ from quiver.model.types import VectorBatch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
+    from quiver.engine.engine import Decide
+    from quiver.model.filter import Filter
     from quiver.model.progress import Progress
     from quiver.model.types import IndexSpec, TextField
 
@@ -114,11 +119,12 @@ class BruteIndex(Index):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        condition: Filter | None = None,
         freshness: Freshness = STRONG,
     ) -> Listing:
         self._content.check_open()
         self.asked.append(freshness)
-        places = sorted(ListPosition(key_hash(key), key) for key in self._content.rows)
+        places = sorted(ListPosition(key_hash(key), key) for key in self._matching(condition))
         places = [
             p for p in places if (p.key_hash * segment_count) >> 64 == segment and (after is None or p > after)
         ]
@@ -144,10 +150,43 @@ class BruteIndex(Index):
         )
         hits = [hit for hit in ranking if query.after is None or hit > query.after[:2]][: query.limit]
         metadata = [self._content.rows[key][1] for _, key in hits] if query.metadata else None
+        vectors = None
+        if query.vectors:
+            vectors = np.array([self._content.rows[key][0] for _, key in hits], np.float32)
+            vectors = vectors.reshape(len(hits), self.spec.dimension)
         distances = np.array([distance for distance, _ in hits], np.float32)
         held = len(self._content.rows)
         work = SourceWork("dictionary", "rows", "scan", held, len(ranking), 1, 1, 0, held, 0)
-        return Hits([key for _, key in hits], distances, metadata, self._content.commit, [work])
+        return Hits([key for _, key in hits], distances, metadata, self._content.commit, [work], vectors=vectors)
+
+    async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
+        return [await self.query(query, freshness) for query in queries]
+
+    async def count(self, condition: Filter | None = None, freshness: Freshness = STRONG) -> Count:
+        self._content.check_open()
+        self.asked.append(freshness)
+        return Count(len(self._matching(condition)), self._content.commit)
+
+    async def amend(
+        self, keys: Sequence[str], decide: Decide, *, vectors: bool = False, metadata: bool = False
+    ) -> int:
+        batch = decide((await self.get(keys, vectors=vectors, metadata=metadata)).rows)
+        assert set(batch.keys) <= set(keys)
+        return await self.put(batch) if batch.keys else self._content.commit
+
+    async def delete_matching(
+        self, condition: Filter, *, limit: int, after: ListPosition | None = None
+    ) -> Deleted:
+        page = await self.list(limit=limit, max_bytes=sys.maxsize, after=after, condition=condition)
+        commit = await self.delete([row.key for row in page.rows]) if page.rows else page.commit
+        return Deleted(len(page.rows), page.position, commit)
+
+    def _matching(self, condition: Filter | None) -> list[str]:
+        return [
+            key
+            for key, (_, metadata) in self._content.rows.items()
+            if condition is None or matches(condition, orjson.loads(metadata))
+        ]
 
     def _by_texts(self, query: Query) -> Hits:
         keys = [field.key for field in self._content.texts]

@@ -9,6 +9,7 @@ import pytest
 
 from quiver.model.errors import AccessDeniedError, ValidationError
 from quiver.service.arn import BucketRef, IndexRef
+from quiver.service.extensions import EXTENSIONS, SERVED
 from quiver.service.operations import OPERATIONS
 from quiver.service.permissions import ACTIONS, LOAD, RULES
 from service.deployment import ARN, HOME, MODEL
@@ -19,7 +20,15 @@ REF, INDEX_REF = BucketRef("bucket"), IndexRef("bucket", "index")
 
 
 def test_every_operation_has_a_rule() -> None:
-    assert set(RULES) == set(OPERATIONS) | {LOAD}
+    assert set(RULES) == set(SERVED) | {LOAD}
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_an_extension_needs_what_its_table_says(name: str) -> None:
+    rule = RULES[name]
+    assert rule.needed({}) == EXTENSIONS[name].actions
+    assert rule.resource(INDEX, HOME) == INDEX_REF
+    assert rule.resource({"indexArn": f"{ARN}:bucket/bucket/index/index"}, HOME) == INDEX_REF
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

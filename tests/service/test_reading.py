@@ -48,6 +48,10 @@ ASKED: dict[str, dict[str, Any]] = {
     "GetVectors": {"keys": ["k"]},
     "ListVectors": {},
     "QueryVectors": {"topK": 1, "queryVector": {"float32": [1, 2]}},
+    "CountVectors": {},
+    "ListVectorsByFilter": {"filter": {"a": 1}},
+    "QueryVectorsWithData": {"topK": 1, "queryVector": {"float32": [1, 2]}},
+    "BatchQueryVectors": {"queries": [{"topK": 1, "queryVector": {"float32": [1, 2]}}]},
 }
 
 

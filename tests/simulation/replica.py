@@ -58,6 +58,14 @@ class Replica(ABC):
         """Write one batch without the log. Only where `loads` is true."""
         raise NotImplementedError
 
+    async def put_absent(self, keys: Sequence[str], value: int) -> Mapping[str, int]:
+        """Write the keys that do not exist; those, with the value. Only where there are conditional writes."""
+        raise NotImplementedError
+
+    async def rewrite(self, keys: Sequence[str], value: int) -> Mapping[str, int]:
+        """Give the keys that exist another value; those, with the values that they had."""
+        raise NotImplementedError
+
     @abstractmethod
     async def flush(self) -> None:
         """Move the log's tail into a checkpoint."""

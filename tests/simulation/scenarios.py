@@ -6,7 +6,9 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+from quiver.engine.native import reservation
 from quiver.engine.native.engine import NativeEngine
 from quiver.engine.native.settings import NativeSettings
 from quiver.objectstore.retrying_store import RetryingStore
@@ -21,6 +23,7 @@ from simulation.catalog_workload import CatalogWorkload
 from simulation.checkers.history import Violation
 from simulation.clone_judge import Watch, judge_clones
 from simulation.clone_workload import CloneWorkload
+from simulation.conditional_workload import ConditionalWorkload
 from simulation.eager import probing
 from simulation.faults import Faults
 from simulation.judge import judge
@@ -115,7 +118,7 @@ def draw_cache(world: World, store: ObjectStore, runtime: Runtime) -> BlockCache
     return BlockCache(store, runtime, world.random.choice([1 << 16, 1 << 24]))
 
 
-def run_engine(seed: int, bias: Bias = NO_BIAS) -> Report:
+def run_engine(seed: int, bias: Bias = NO_BIAS, clients: type[Workload] = Workload) -> Report:
     """The native engine: one index, on every node that is up."""
     with biased_world(seed, bias) as world:
         spec, settings = vectors.draw_spec(world.random), draw_native_settings(world, bias)
@@ -132,7 +135,13 @@ def run_engine(seed: int, bias: Bias = NO_BIAS) -> Report:
             return vectors.replay(world.backing, spec.dimension)
 
         with nullcontext() if settings.exact_floats else probing():
-            return run_workload(world, bias, open_replica, states)
+            return run_workload(world, bias, open_replica, states, clients)
+
+
+def run_conditional(seed: int, bias: Bias = NO_BIAS) -> Report:
+    """The native engine with conditional writes. A load that died halfway is given up soon."""
+    with patch.object(reservation, "_AT_WORK", 10.0):
+        return run_engine(seed, bias, ConditionalWorkload)
 
 
 def biased_world(seed: int, bias: Bias) -> World:
@@ -147,9 +156,10 @@ def run_workload(
     bias: Bias,
     open_replica: Callable[[Node], Coroutine[Any, Any, Replica]],
     replay: Callable[[], Timeline],
+    clients: type[Workload] = Workload,
 ) -> Report:
     """Clients that write and read keys, judged by the replayed log and the loads."""
-    workload = Workload(world, draw_plan(world, bias), open_replica)
+    workload = clients(world, draw_plan(world, bias), open_replica)
     return run_and_judge(world, workload, lambda: judge(workload.history, replay()))
 
 
@@ -232,6 +242,7 @@ def many_maintainers(plan: Plan) -> Plan:
 SCENARIOS: dict[str, Callable[[int], Report]] = {
     "registers": run_registers,
     "engine": run_engine,
+    "conditional": run_conditional,
     "upkeep": run_upkeep,
     "catalog": run_catalog,
     "clones": run_clones,

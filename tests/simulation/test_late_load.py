@@ -34,7 +34,9 @@ async def overtake(world):
     loader.pause_at = {"segment:rows_written": 20}  # of the tail, after the checkpoint was drafted
     while loader.pause_at:
         await asyncio.sleep(0.1)
-    taken = paths.checkpoint_key(vectors.ROOT, b.index.log.base + 2)  # the load's reservation came between
+    taken = paths.checkpoint_key(
+        vectors.ROOT, b.index.log.base + 3
+    )  # the load's reservation and announcement came between
     for value in (3, 4):
         await other.call(b.put([f"k{value}"], value))
         await other.call(b.flush())

@@ -26,7 +26,9 @@ from simulation.timeline import Load, Timeline
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from random import Random
+    from typing import Any
 
+    from quiver.engine.engine import Row
     from quiver.engine.native.index import NativeIndex
     from simulation.store import Backing
 
@@ -54,6 +56,11 @@ def batch_of(keys: Sequence[str], value: int, dimension: int) -> VectorBatch:
     return VectorBatch(
         list(keys), np.stack([vector_of(key, value, dimension) for key in keys]), [metadata] * len(keys)
     )
+
+
+def base_of(document: Mapping[str, Any]) -> int:
+    """The batch that put the vector of a row: its metadata may have been rewritten since."""
+    return int(document.get("base", document["value"]))
 
 
 def brute_force(vector: np.ndarray, key: str, value: int, spec: IndexSpec) -> float:
@@ -126,16 +133,52 @@ class VectorReplica(Replica):
 
         await self.index.load(batches())
 
+    async def put_absent(self, keys: Sequence[str], value: int) -> dict[str, int]:
+        written: dict[str, int] = {}
+
+        def decide(found: Sequence[Row]) -> VectorBatch:
+            written.clear()
+            written.update(dict.fromkeys(keys, value))
+            for row in found:
+                del written[row.key]
+            return batch_of(list(written), value, self._spec.dimension) if written else self._nothing()
+
+        await self.index.amend(list(keys), decide)
+        return written
+
+    async def rewrite(self, keys: Sequence[str], value: int) -> dict[str, int]:
+        """Of the metadata only: the vectors stay those of the batch that put them."""
+        before: dict[str, int] = {}
+
+        def decide(found: Sequence[Row]) -> VectorBatch:
+            documents = {row.key: orjson.loads(row.metadata) for row in found}
+            before.clear()
+            before.update({key: document["value"] for key, document in documents.items()})
+            if not found:
+                return self._nothing()
+            changes = {"class": value % CLASSES, "value": value}
+            rewritten = [
+                orjson.dumps({**document, "base": base_of(document), **changes}) for document in documents.values()
+            ]
+            return VectorBatch(list(documents), np.stack([row.vector for row in found]), rewritten)
+
+        await self.index.amend(list(keys), decide, vectors=True, metadata=True)
+        return before
+
+    def _nothing(self) -> VectorBatch:
+        return VectorBatch([], np.zeros((0, self._spec.dimension), np.float32), [])
+
     async def query(self, value_class: int | None, limit: int | None = None) -> Answer:
         asked = np.array([self._random.gauss(0, 1) for _ in range(self._spec.dimension)], np.float32)
         condition = None if value_class is None else In("class", (value_class,))
         hits = await self.index.query(Query(asked, limit or EVERYTHING, condition, metadata=True))
-        values = {}
+        values, bases = {}, {}
         for key, metadata in zip(hits.keys, hits.metadata or [], strict=True):
             if key in values:
                 raise Violation(f"a query returns {key} twice")
-            values[key] = orjson.loads(metadata)["value"]
-        self._check_ranking(asked, values, hits.distances.tolist())
+            document = orjson.loads(metadata)
+            values[key], bases[key] = document["value"], base_of(document)
+        self._check_ranking(asked, bases, hits.distances.tolist())
         return Answer(values, hits.commit)
 
     def _check_ranking(self, asked: np.ndarray, values: dict[str, int], distances: list[float]) -> None:
@@ -151,10 +194,11 @@ class VectorReplica(Replica):
         for row in found:
             if row.key in values:
                 raise Violation(f"{row.key} is answered twice")
-            value = orjson.loads(row.metadata)["value"]
-            if not np.array_equal(row.vector, vector_of(row.key, value, self._spec.dimension)):
-                raise Violation(f"{row.key} has the metadata of batch {value} but another vector")
-            values[row.key] = value
+            document = orjson.loads(row.metadata)
+            base = base_of(document)
+            if not np.array_equal(row.vector, vector_of(row.key, base, self._spec.dimension)):
+                raise Violation(f"{row.key} has the metadata of batch {base} but another vector")
+            values[row.key] = document["value"]
         return Answer(values, commit)
 
     async def flush(self) -> None:

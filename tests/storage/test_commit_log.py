@@ -19,7 +19,7 @@ from quiver.model.errors import (
     StoreUnavailableError,
 )
 from quiver.objectstore.store import StoreRefusedError
-from quiver.storage.commit_log import LogSealedError
+from quiver.storage.commit_log import ConditionFailedError, LogSealedError
 from storage.scripted_store import (
     Stall,
     become_zombie,
@@ -478,6 +478,66 @@ async def test_a_store_that_does_not_answer_fails_reads_until_it_does(store, run
         await node.read()
     store.inner.get = real
     assert await node.read() == [b"a"]
+
+
+# ---------------------------------------------------------------- conditions
+
+
+def on_tape(node, *bodies):
+    """A condition: just these were applied."""
+    return lambda: node.tape.bodies == list(bodies)
+
+
+@asynchronous
+async def test_an_entry_with_a_condition_is_committed_only_if_it_holds(store, runtime):
+    node = Node(store, runtime)
+    await node.write(b"a")
+    part = Part(PartKind.CATALOG, b"b")
+    with pytest.raises(ConditionFailedError):
+        await node.log.append(part, on_tape(node))
+    assert await node.read() == [b"a"]
+    assert await log_slots(store) == [1]
+    assert (await node.log.append(part, on_tape(node, b"a"))).slot == 2
+    assert await Node(store, runtime).read() == [b"a", b"b"]
+
+
+@asynchronous
+async def test_a_condition_is_judged_on_what_other_nodes_wrote(store, runtime):
+    """The writer believes in a state that is no more: it loses the slot, and judges again."""
+    node, other = Node(store, runtime), Node(store, runtime)
+    assert await node.read() == []
+    await other.write(b"a")
+    with pytest.raises(ConditionFailedError):
+        await node.log.append(Part(PartKind.CATALOG, b"b"), on_tape(node))
+    assert await other.read() == [b"a"]
+    await node.log.append(Part(PartKind.CATALOG, b"b"), lambda: b"a" in node.tape.bodies)
+    assert await other.read() == [b"a", b"b"]
+
+
+@asynchronous
+async def test_of_many_writers_with_one_condition_one_commits(store, runtime):
+    nodes = [Node(store, runtime) for _ in range(4)]
+    outcomes = await asyncio.gather(
+        *(
+            node.log.append(Part(PartKind.CATALOG, b"%d %d" % (number, attempt)), on_tape(node))
+            for number, node in enumerate(nodes)
+            for attempt in range(3)
+        ),
+        return_exceptions=True,
+    )
+    refused = [outcome for outcome in outcomes if isinstance(outcome, ConditionFailedError)]
+    assert len(refused) == len(outcomes) - 1
+    assert len(await nodes[0].read()) == 1
+
+
+@asynchronous
+async def test_a_node_that_never_read_judges_what_is_there(store, runtime):
+    await Node(store, runtime).write(b"a")
+    fresh = Node(store, runtime)
+    with pytest.raises(ConditionFailedError):
+        await fresh.log.append(Part(PartKind.CATALOG, b"b"), on_tape(fresh))
+    fresh = Node(store, runtime)
+    assert (await fresh.log.append(Part(PartKind.CATALOG, b"b"), on_tape(fresh, b"a"))).slot == 2
 
 
 # ---------------------------------------------------------------- sealing

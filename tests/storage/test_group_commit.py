@@ -19,11 +19,13 @@ class Log:
 
     def __init__(self) -> None:
         self.entries: list[list[Part]] = []
+        self.conditions: list[object] = []
         self.go = asyncio.Event()
         self.error: Exception | None = None
 
-    async def commit(self, parts: list[Part]) -> Session:
+    async def commit(self, parts: list[Part], condition: object = None) -> Session:
         self.entries.append(parts)
+        self.conditions.append(condition)
         await self.go.wait()
         if self.error is not None:
             raise self.error
@@ -67,6 +69,20 @@ async def test_a_seal_has_an_entry_of_its_own():
     tasks = await start(commits, log, put(b"1"), put(b"2"), Part(PartKind.SEAL, b""), put(b"3"))
     log.go.set()
     assert [commit.slot for commit in await asyncio.gather(*tasks)] == [1, 1, 2, 3]
+
+
+@asynchronous
+async def test_a_part_with_a_condition_has_an_entry_of_its_own_and_brings_the_condition():
+    commits, log = group(), Log()
+    tasks = await start(commits, log, put(b"1"), put(b"2"))
+    tasks += [
+        asyncio.ensure_future(commits.append(put(body), log.commit, condition))
+        for body, condition in ((b"3", bool), (b"4", int), (b"5", None), (b"6", None))
+    ]
+    await asyncio.sleep(0.01)
+    log.go.set()
+    assert [commit.slot for commit in await asyncio.gather(*tasks)] == [1, 1, 2, 3, 4, 4]
+    assert log.conditions == [None, bool, int, None]
 
 
 @asynchronous

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -21,4 +21,17 @@ RootOption = Annotated[
 ]
 Bucket = Annotated[str, typer.Argument(metavar="BUCKET", help="Name of the vector bucket.")]
 IndexName = Annotated[str, typer.Argument(metavar="INDEX", help="Name of the index.")]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+def read_json(option: str, text: str | None) -> Any:
+    """An option's JSON document; leaves with a usage error when it is none."""
+    import orjson  # noqa: PLC0415 - loaded by the command that needs it
+
+    try:
+        return None if text is None else orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path  # noqa: TC003 - typer reads it at run time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from quiver.cli import key, output, principals, snapshot
-from quiver.cli.arguments import AsJson, Bucket, IndexName, Root, RootOption  # noqa: TC001 - typer reads them
+from quiver.cli.arguments import AsJson, Bucket, FilterOption, IndexName, Root, RootOption, read_json
 from quiver.cli.cost import cost
+from quiver.cli.matching import count, delete
 from quiver.cli.openapi import openapi
 from quiver.cli.stats import stats
 from quiver.cli.warm import warm
@@ -136,20 +137,7 @@ TextOption = Annotated[
     list[str] | None,
     typer.Option("--text", metavar="KEY=WORDS", help="Look for words in a metadata key's texts. May be repeated."),
 ]
-FilterOption = Annotated[
-    str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
-]
 Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
-
-
-def _json(option: str, text: str | None) -> Any:
-    """An option's JSON document; leaves with a usage error when it is none."""
-    import orjson  # noqa: PLC0415
-
-    try:
-        return None if text is None else orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint=option) from None
 
 
 @app.command()
@@ -169,7 +157,9 @@ def explain(
     from quiver.cli.insight import explain as work  # noqa: PLC0415
     from quiver.cli.texts import read_texts  # noqa: PLC0415
 
-    asked = Asked(key, _json("--vector", vector), read_texts(text or ()), _json("--filter", filter_), top_k)
+    asked = Asked(
+        key, read_json("--vector", vector), read_texts(text or ()), read_json("--filter", filter_), top_k
+    )
     output.run(lambda url: work(url, bucket, index, asked, as_json=as_json), root)
 
 
@@ -187,7 +177,7 @@ def recall(
     """Measure an index's recall against exact search, with its 95 % interval. Servers may go on serving."""
     from quiver.cli.insight import recall as work  # noqa: PLC0415
 
-    document = _json("--filter", filter_)
+    document = read_json("--filter", filter_)
     output.run(
         lambda url: work(
             url, bucket, index, queries=queries, limit=top_k, document=document, seed=seed, as_json=as_json
@@ -354,6 +344,8 @@ def copy(
 snapshot.register(app)
 key.register(app)
 principals.register(app)
+app.command()(count)
+app.command()(delete)
 app.command()(cost)
 app.command()(openapi)
 app.command()(stats)

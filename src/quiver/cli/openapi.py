@@ -10,6 +10,6 @@ import typer
 def openapi() -> None:
     """Print the OpenAPI 3.1 description of the API that `quiver serve` answers, in JSON."""
     from quiver.server.openapi import describe  # noqa: PLC0415 - loaded by the command that needs it
-    from quiver.service.operations import OPERATIONS  # noqa: PLC0415
+    from quiver.service.extensions import SERVED  # noqa: PLC0415
 
-    typer.echo(json.dumps(describe(OPERATIONS.values()), indent=2))
+    typer.echo(json.dumps(describe(SERVED.values()), indent=2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,13 +17,13 @@ from quiver.model.errors import ConflictError, NotFoundError, ValidationError
 from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 
     from numpy.typing import NDArray
 
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
-    from quiver.model.types import IndexSpec, TextField, VectorBatch
+    from quiver.model.types import Float32Matrix, IndexSpec, TextField, VectorBatch
 
 MAX_TEXT_FIELDS = 10
 FUSED_LISTS = 100
@@ -74,6 +74,10 @@ class Row(NamedTuple):
     key: str
     vector: NDArray[np.float32] | None
     metadata: bytes | None
+
+
+Decide: TypeAlias = "Callable[[Sequence[Row]], VectorBatch]"
+"""Makes of rows what is to be put."""
 
 
 class Cursor(NamedTuple):
@@ -136,6 +140,7 @@ class Query:
         total: how many hits all pages of the query may have together, so that each page looks as far as the last;
             0 for this page alone.
         texts: at least one when there is no vector; with distinct keys.
+        vectors: whether to return vectors.
     """
 
     vector: NDArray[np.float32] | None
@@ -146,6 +151,7 @@ class Query:
     recall: float | None = None
     total: int = 0
     texts: tuple[TextQuery, ...] = ()
+    vectors: bool = False
 
 
 class SourceWork(NamedTuple):
@@ -210,6 +216,7 @@ class Hits:
         commit: the commit number the answer was computed at.
         work: what was done for it.
         scores: n of them; None for a query without texts.
+        vectors: float32 of shape (n, dimension), or None when not asked for.
     """
 
     keys: list[str]
@@ -218,6 +225,7 @@ class Hits:
     commit: int
     work: Sequence[SourceWork]
     scores: list[Scores] | None = None
+    vectors: Float32Matrix | None = None
 
     @property
     def places(self) -> NDArray[np.float64]:
@@ -248,6 +256,27 @@ class Lookup:
     """The answer to a get: the rows that exist, in no promised order."""
 
     rows: list[Row]
+    commit: int
+
+
+class Count(NamedTuple):
+    """How many rows there are, and the commit at which they were counted."""
+
+    rows: int
+    commit: int
+
+
+class Deleted(NamedTuple):
+    """What a deletion by filter removed.
+
+    Attributes:
+        rows: how many.
+        position: where to go on, None when nothing is left.
+        commit: of the deletion; when there was nothing to delete, the one at which it was looked.
+    """
+
+    rows: int
+    position: ListPosition | None
     commit: int
 
 
@@ -292,9 +321,12 @@ class Index(ABC):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        condition: Filter | None = None,
         freshness: Freshness = STRONG,
     ) -> Listing:
         """A page in key-hash order of part `segment` of `segment_count` equal parts of the hash range.
+
+        With a condition only rows whose metadata match.
 
         The page ends at `limit` rows or when the rows processed pass `max_bytes`; it holds at least one row
         when any is left. A key that exists throughout a listing is listed exactly once.
@@ -320,6 +352,40 @@ class Index(ABC):
 
         A field that is added where rows are already stored cannot be searched at once, see `text_fields`.
         Raises UnknownTextFieldError, TextFieldConflictError, TooManyTextFieldsError; BusyError as `put`.
+        """
+
+    @abstractmethod
+    async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
+        """The answers of several queries, all as of one commit."""
+
+    @abstractmethod
+    async def count(self, condition: Filter | None = None, freshness: Freshness = STRONG) -> Count:
+        """How many rows there are, or match."""
+
+    @abstractmethod
+    async def amend(
+        self, keys: Sequence[str], decide: Decide, *, vectors: bool = False, metadata: bool = False
+    ) -> int:
+        """Write what `decide` makes of the rows with these distinct keys, if none of them changes meanwhile.
+
+        Args:
+            keys: of the rows to look at; those that do not exist are left out.
+            decide: is given the rows and returns what to put, with keys among `keys`; an empty batch for nothing.
+                It may be called several times, each time with newer rows; the last call counts.
+            vectors, metadata: what of the rows it needs.
+
+        Returns the commit number: of the write, or that of the reading when there was nothing to put. At the
+        commit before the write the rows were just those that `decide` was given.
+        Raises BusyError when others always were quicker, or as `put`; and what `decide` raises.
+        """
+
+    @abstractmethod
+    async def delete_matching(
+        self, condition: Filter, *, limit: int, after: ListPosition | None = None
+    ) -> Deleted:
+        """Remove the first `limit` rows that match, in the order of a listing, from `after` on.
+
+        One write: all of them match at the commit before it. Raises as `amend`.
         """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from quiver.library.plain import from_answer, to_model
 from quiver.library.structure import as_tags
 from quiver.library.sync import synchronous
 from quiver.model.errors import QuiverError
-from quiver.service.operations import OPERATIONS
+from quiver.service.extensions import SERVED
 from quiver.service.structure_tags import CHOICES
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGINATED = ("list_indexes", "list_vector_buckets", "list_vectors", "query_vectors")
 """Methods whose answers come in pages (the paginators of the S3 Vectors model)."""
+EXTENDED_PAGINATED = ("list_vectors_by_filter", "query_vectors_with_data")
+"""The same for the extensions."""
 
 
 _PLAIN: tuple[tuple[str, ...], Callable[[dict[str, Any]], dict[str, Any]]] = ((), dict)
@@ -57,7 +59,7 @@ class AsyncPaginator:
 
 
 class AsyncClient:
-    """Every operation of S3 Vectors as a method. Close it, or use it as a context manager.
+    """Every operation of S3 Vectors, and every extension, as a method. Close it, or use it as a context manager.
 
     Arguments are those of boto3; a NumPy array may stand wherever a list of numbers may, and `create_index` takes
     `partitioner`, `codec` and `recall` too, which are sent as the tags that choose the index structure. Errors are
@@ -86,12 +88,13 @@ class AsyncClient:
 
     def can_paginate(self, operation_name: str) -> bool:
         """Whether a method has a paginator."""
-        return operation_name in PAGINATED
+        return operation_name in PAGINATED + EXTENDED_PAGINATED
 
     def get_paginator(self, operation_name: str) -> AsyncPaginator:
         """The paginator of a method. Raises: ValueError when it has none."""
-        if operation_name not in PAGINATED:
-            raise ValueError(f"{operation_name} has no pages; these have: {', '.join(PAGINATED)}")
+        if not self.can_paginate(operation_name):
+            names = ", ".join(PAGINATED + EXTENDED_PAGINATED)
+            raise ValueError(f"{operation_name} has no pages; these have: {names}")
         return AsyncPaginator(getattr(self, operation_name))
 
     async def _call(self, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +125,7 @@ def _method(operation: Operation) -> Callable[..., Awaitable[dict[str, Any]]]:
     return call
 
 
-for _operation in OPERATIONS.values():
+for _operation in SERVED.values():
     setattr(AsyncClient, method_name(_operation.name), _method(_operation))
 
 synchronous(AsyncPaginator, "Paginator")

@@ -16,6 +16,7 @@ import orjson
 from quiver.bulk.columns import Columns
 from quiver.bulk.sources import open_source
 from quiver.library.batches import batches, by_count
+from quiver.library.extended_index import ExtendedIndex
 from quiver.library.plain import to_model
 from quiver.library.structure import as_tags
 from quiver.library.sync import at_once, synchronous
@@ -59,6 +60,7 @@ class QueryResult:
         metadata: n dictionaries, or None when not asked for.
         commit: the commit that the answer reflects; the earliest when it took several requests.
         scores: n of them; None for a query without texts.
+        vectors: float32 of shape (n, dimension), or None when not asked for.
     """
 
     keys: list[str]
@@ -66,6 +68,7 @@ class QueryResult:
     metadata: list[Metadata] | None
     commit: int
     scores: list[HitScores] | None = None
+    vectors: Float32Matrix | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -118,7 +121,7 @@ class SnapshotInfo:
     nbytes: int
 
 
-class AsyncIndex:
+class AsyncIndex(ExtendedIndex[QueryResult]):
     """One vector index: a handle, made without asking whether the index exists."""
 
     def __init__(self, root: Root, bucket: str, name: str) -> None:
@@ -279,6 +282,8 @@ class AsyncIndex:
         texts: Mapping[str, str] | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word of S3 Vectors
         metadata: bool = True,
+        vectors: bool = False,
+        recall: float | None = None,
         consistency: str | None = None,
         at_least: int = 0,
     ) -> QueryResult:
@@ -289,6 +294,8 @@ class AsyncIndex:
 
         Args:
             texts: words to look for, by the metadata key to look in; any of them suffices.
+            metadata, vectors: what to return of the hits.
+            recall: the part of the true nearest to find, 0.5..1; by default what the index is set to.
             consistency: "strong", the answer reflects every write acknowledged before, by whatever process; or
                 "eventual", it may lag behind by `staleness_seconds`. By default what the root was opened with.
             at_least: a commit that the answer has to reflect; waits for it.
@@ -307,17 +314,33 @@ class AsyncIndex:
             asked["returnScores"] = True
         if filter is not None:
             asked["filter"] = dict(filter)
+        operation = "QueryVectors"
+        if vectors or recall is not None:
+            operation = "QueryVectorsWithData"
+            asked |= {"returnData": vectors, "recall": recall}
         hits: list[dict[str, Any]] = []
         commits = []
-        async for page in self._pages("QueryVectors", asked, Reading(consistency, at_least)):
+        async for page in self._pages(operation, asked, Reading(consistency, at_least)):
             hits += page.body["vectors"]
             commits.append(page.commit or 0)
+        return self._result(hits, min(commits), metadata=metadata, vectors=vectors, scores=texts is not None)
+
+    def _result(
+        self,
+        hits: Sequence[dict[str, Any]],
+        commit: int,
+        *,
+        metadata: bool,
+        vectors: bool,
+        scores: bool = False,
+    ) -> QueryResult:
         return QueryResult(
             [hit["key"] for hit in hits],
             np.array([hit.get("distance", np.nan) for hit in hits], dtype=np.float32),
             [_decoded(hit.get("metadata")) for hit in hits] if metadata else None,
-            min(commits),
-            None if texts is None else [scores_of(hit["scores"]) for hit in hits],
+            commit,
+            [scores_of(hit["scores"]) for hit in hits] if scores else None,
+            np.array([hit["data"]["float32"] for hit in hits], np.float32) if vectors else None,
         )
 
     @at_once
@@ -360,17 +383,21 @@ class AsyncIndex:
     async def rows(
         self,
         *,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word of S3 Vectors
         vectors: bool = False,
         metadata: bool = False,
         consistency: str | None = None,
         at_least: int = 0,
     ) -> AsyncIterator[VectorRow]:
-        """Every vector, in no promised order. A vector that exists throughout is listed exactly once.
+        """Every vector, or those that match, in no promised order. One that exists throughout is listed once.
 
         `consistency` and `at_least` as for `query`, for each page.
         """
-        asked = {"maxResults": 1000, "returnData": vectors, "returnMetadata": metadata}
-        async for page in self._pages("ListVectors", asked, Reading(consistency, at_least)):
+        asked: dict[str, Any] = {"maxResults": 1000, "returnData": vectors, "returnMetadata": metadata}
+        operation = "ListVectors"
+        if filter is not None:
+            operation, asked["filter"] = "ListVectorsByFilter", dict(filter)
+        async for page in self._pages(operation, asked, Reading(consistency, at_least)):
             for row in page.body["vectors"]:
                 yield _row(row, vectors=vectors, metadata=metadata)
 

@@ -26,19 +26,20 @@ INVALID = "Invalid filter"
 NON_FILTERABLE = "Invalid use of non-filterable metadata in filter"
 
 
-def parse_filter(document: object, non_filterable: Collection[str] = ()) -> Filter:
+def parse_filter(document: object, non_filterable: Collection[str] = (), *, several_keys: bool = False) -> Filter:
     """The filter a JSON document states.
 
     Args:
         document: decoded JSON.
         non_filterable: metadata keys of the index that a filter may not name.
+        several_keys: lenient: a condition object may have more than one key, and all have to match.
 
     Raises:
         ValidationError: at path `filter`; the document is outside the language, names a non-filterable key,
             or has more than 100 constraints, 16 levels or 1,024 nodes. A constraint is one value compared:
             `$in` and `$nin` count their values, every other operator counts 1, `$and` and `$or` count 0.
     """
-    return _Parser(non_filterable).condition(document, 1)
+    return _Parser(non_filterable, several_keys=several_keys).condition(document, 1)
 
 
 def _refusal(message: str = INVALID) -> ValidationError:
@@ -48,23 +49,31 @@ def _refusal(message: str = INVALID) -> ValidationError:
 class _Parser:
     """One parse: counts nodes and constraints as it goes, so that a huge filter is refused early."""
 
-    def __init__(self, non_filterable: Collection[str]) -> None:
+    def __init__(self, non_filterable: Collection[str], *, several_keys: bool) -> None:
         self._non_filterable = non_filterable
+        self._several_keys = several_keys
         self._constraints = 0
         self._nodes = 0
 
     def condition(self, document: object, depth: int) -> Filter:
         if depth > MAX_DEPTH:
             raise _refusal(f"{INVALID}: more than {MAX_DEPTH} levels")
-        if not isinstance(document, dict) or len(document) != 1:
+        if not isinstance(document, dict) or not document:
             raise _refusal()
-        key, operand = next(iter(document.items()))
+        if len(document) == 1:
+            return self._member(*next(iter(document.items())), depth)
+        if not self._several_keys:
+            raise _refusal()
+        self._count(constraints=0)
+        return And(tuple(self._member(key, operand, depth) for key, operand in document.items()))
+
+    def _member(self, key: object, operand: object, depth: int) -> Filter:
         if key in ("$and", "$or"):
             parts = self._parts(operand, depth)
             return And(parts) if key == "$and" else Or(parts)
         if _string(key).startswith("$"):
             raise _refusal()
-        return self._field(key, operand)
+        return self._field(_string(key), operand)
 
     def _parts(self, operand: object, depth: int) -> tuple[Filter, ...]:
         if not isinstance(operand, list) or not operand:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from quiver.service.operations import OPERATIONS
 from quiver.service.roles import WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-AUDITED = WRITES - {"PutVectors", "DeleteVectors"}
-"""The operations that leave a line."""
+AUDITED = (WRITES & OPERATIONS.keys()) - {"PutVectors", "DeleteVectors"}
+"""The operations that leave a line: extensions change vectors only."""
 
 EVENT = "audit"
 _NAMES = ("vectorBucketName", "vectorBucketArn", "indexName", "indexArn", "resourceArn")

@@ -11,6 +11,7 @@ from quiver.service.shapes import (
     Integer,
     ListOf,
     MapOf,
+    Number,
     String,
     Structure,
     Union,
@@ -124,6 +125,8 @@ def schema_of(shape: Shape) -> dict[str, Any]:  # noqa: PLR0911 - one case per s
             return _string(shape)
         case Integer():
             return {"type": "integer", "minimum": shape.min, "maximum": shape.max}
+        case Number():
+            return {"type": "number", "minimum": shape.min, "maximum": shape.max}
         case Boolean():
             return {"type": "boolean"}
         case FloatList():

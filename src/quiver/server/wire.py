@@ -17,6 +17,10 @@ from quiver.server.vector_wire import read_put_vectors
 if TYPE_CHECKING:
     from quiver.server.limits import ServerLimits
 
+_PUTS = ("PutVectors", "PutVectorsIfAbsent")
+_QUERIES = ("QueryVectors", "QueryVectorsWithData")
+_LISTED = dict.fromkeys(_PUTS, ("vectors", "data")) | {"BatchQueryVectors": ("queries", "queryVector")}
+"""Lists of float lists: the member that is a list, and that of its items which holds the floats."""
 NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
@@ -37,8 +41,8 @@ def read_params(operation: str, body: bytes, limits: ServerLimits) -> dict[str, 
 
 
 def read_fast(operation: str, body: bytes) -> dict[str, Any] | None:
-    """The parameters of a well-formed PutVectors with its arrays in NumPy; None for anything else."""
-    return read_put_vectors(body, parse_strict) if operation == "PutVectors" else None
+    """The parameters of a well-formed put with its arrays in NumPy; None for anything else."""
+    return read_put_vectors(body, parse_strict) if operation in _PUTS else None
 
 
 def parse_json(body: bytes, limits: ServerLimits) -> Any:
@@ -67,9 +71,8 @@ def _check_nesting(body: bytes, limits: ServerLimits) -> None:
 
 def _float_lists(operation: str, params: dict[str, Any]) -> list[Any]:
     """The objects that hold a `float32` list, where the operation has them."""
-    if operation == "QueryVectors":
+    if operation in _QUERIES:
         return [params.get("queryVector")]
-    vectors = params.get("vectors")
-    if operation == "PutVectors" and isinstance(vectors, list):
-        return [vector.get("data") for vector in vectors if isinstance(vector, dict)]
-    return []
+    member, holder = _LISTED.get(operation, ("", ""))
+    items = params.get(member)
+    return [item.get(holder) for item in items if isinstance(item, dict)] if isinstance(items, list) else []

@@ -23,7 +23,7 @@ from quiver.server.logs import describe, make_logger
 from quiver.server.metrics import Metrics
 from quiver.server.principals_file import read_principals
 from quiver.server.sigv4 import Authenticator
-from quiver.service.operations import OPERATIONS
+from quiver.service.extensions import SERVED
 from quiver.service.pace import Pace
 from quiver.service.policy.principals import root_of
 from quiver.service.rates import parse_rates
@@ -65,7 +65,7 @@ def create() -> Application:
     sys.setswitchinterval(SWITCH_SECONDS)
     return Application(
         start,
-        OPERATIONS,
+        SERVED,
         Authenticator(_credentials(settings), settings.region, runtime.time),
         runtime,
         log,

@@ -142,7 +142,7 @@ class BulkOperations:
             if batch is None:
                 return None
             read += len(batch.keys)
-            return check_rows(batch, spec)
+            return check_rows(batch, spec, self._context.leniency.filterable_bytes)
 
         while (batch := await self._context.runtime.offload(advance)) is not None:
             progress("read", read, source.rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from quiver.model.errors import FieldError, SerializationError, ValidationError
 from quiver.model.types import VectorBatch
-from quiver.service.metadata_rules import encode_all
+from quiver.service.metadata_rules import MAX_FILTERABLE_BYTES, encode_all
 from quiver.service.vector_rules import MAX_KEY_BYTES, build_matrix, check_keys, last_of_each_key
 
 if TYPE_CHECKING:
@@ -51,8 +51,13 @@ class Source(Protocol):
         ...
 
 
-def check_rows(batch: RowBatch, spec: IndexSpec) -> VectorBatch:
+def check_rows(batch: RowBatch, spec: IndexSpec, filterable_bytes: int = MAX_FILTERABLE_BYTES) -> VectorBatch:
     """Judge every row, then keep those that no later one of the batch overwrites.
+
+    Args:
+        batch: the rows.
+        spec: of the index.
+        filterable_bytes: of the filterable part of a row's metadata, at most.
 
     Raises: ValidationError, SerializationError: the first row at fault, by the name of its source.
     """
@@ -60,7 +65,7 @@ def check_rows(batch: RowBatch, spec: IndexSpec) -> VectorBatch:
         keys = _check_all_keys(batch.keys, batch.first)
         matrix = build_matrix(keys, batch.vectors, spec.dimension, spec.metric, batch.first)
         documents = [None] * len(keys) if batch.metadata is None else batch.metadata
-        metadata = encode_all(keys, documents, spec.non_filterable, batch.first)
+        metadata = encode_all(keys, documents, spec.non_filterable, batch.first, filterable_bytes=filterable_bytes)
     except ValidationError as error:
         raise _located(error, batch.origin) from None
     except SerializationError as error:

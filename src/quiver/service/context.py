@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from quiver.engine.engine import IndexSealedError
 from quiver.model.errors import NotFoundError, ValidationError
+from quiver.model.filter_parser import parse_filter
 from quiver.service.catalog_commands import DropIndex
+from quiver.service.leniency import STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from quiver.engine.engine import Engine, SourceWork
+    from quiver.model.filter import Filter
     from quiver.model.runtime import Runtime
+    from quiver.model.types import IndexSpec
     from quiver.service.arn import Home, IndexRef
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
     from quiver.service.encryption import Encryption
+    from quiver.service.leniency import Leniency
     from quiver.service.pace import Pace
     from quiver.service.page_tokens import PageTokens
     from quiver.service.roles import Role
@@ -54,6 +59,11 @@ class Context:
     pace: Pace
     role: Role
     encryption: Encryption
+    leniency: Leniency = STRICT
+
+    def condition(self, document: Any, spec: IndexSpec) -> Filter:
+        """The filter that a request states for an index. Raises ValidationError."""
+        return parse_filter(document, spec.non_filterable, several_keys=self.leniency.filters)
 
     async def on_index(self, ref: IndexRef, action: Callable[[Index], Awaitable[T]]) -> T:
         """Do `action` on the index of this name, without asking the catalog when the name was resolved before.

@@ -31,7 +31,7 @@ _ELEMENT = "Metadata array values must be strings or numbers"
 _EMPTY_ARRAY = "Empty arrays are not allowed in metadata"
 _KEY_COUNT = f"Metadata object must have at most {MAX_KEYS} keys"
 _SIZE = f"Metadata object must have at most {MAX_BYTES} bytes"
-_FILTERABLE_SIZE = f"Filterable metadata must have at most {MAX_FILTERABLE_BYTES} bytes"
+_FILTERABLE_SIZE = "Filterable metadata must have at most {} bytes"
 _OBJECT = "Metadata must be a JSON object"
 _KEY = "Metadata keys must be strings"
 
@@ -43,7 +43,13 @@ class _MetadataFault(Exception):
 
 
 def encode_all(
-    keys: Sequence[str], documents: Iterable[Any], non_filterable: Collection[str] = (), first: int = 0
+    keys: Sequence[str],
+    documents: Iterable[Any],
+    non_filterable: Collection[str] = (),
+    first: int = 0,
+    *,
+    filterable_bytes: int = MAX_FILTERABLE_BYTES,
+    path: str = "vectors[{}].metadata",
 ) -> list[bytes]:
     """Check the metadata of a batch, record by record.
 
@@ -52,6 +58,8 @@ def encode_all(
         documents: metadata of each record as parsed JSON; None for none.
         non_filterable: metadata keys that do not count as filterable.
         first: number of the first record, for paths.
+        filterable_bytes: of the filterable part of a document, at most.
+        path: template of a document's path.
 
     Returns:
         Each document as compact JSON in UTF-8, `b"{}"` for none.
@@ -63,12 +71,12 @@ def encode_all(
     encoded = []
     for row, document in enumerate(documents):
         try:
-            encoded.append(_encode(document, non_filterable))
+            encoded.append(_encode(document, non_filterable, filterable_bytes))
         except _MetadataFault as fault:
             message = f"Invalid record for key '{keys[row]}': {fault}"
-            raise ValidationError(message, FieldError(f"vectors[{first + row}].metadata", message)) from None
+            raise ValidationError(message, FieldError(path.format(first + row), message)) from None
         except UnicodeEncodeError:
-            raise SerializationError(f"vectors[{first + row}].metadata is not valid Unicode text") from None
+            raise SerializationError(f"{path.format(first + row)} is not valid Unicode text") from None
     return encoded
 
 
@@ -86,7 +94,7 @@ def document_size(document: dict[str, Any], non_filterable: Collection[str] = ()
     return total, filterable
 
 
-def _encode(document: Any, non_filterable: Collection[str]) -> bytes:
+def _encode(document: Any, non_filterable: Collection[str], filterable_bytes: int) -> bytes:
     if document is None:
         return b"{}"
     if not isinstance(document, dict):
@@ -94,8 +102,8 @@ def _encode(document: Any, non_filterable: Collection[str]) -> bytes:
     if len(document) > MAX_KEYS:
         raise _MetadataFault(_KEY_COUNT)
     total, filterable = document_size(document, non_filterable)
-    if filterable > MAX_FILTERABLE_BYTES:
-        raise _MetadataFault(_FILTERABLE_SIZE)
+    if filterable > filterable_bytes:
+        raise _MetadataFault(_FILTERABLE_SIZE.format(filterable_bytes))
     if total > MAX_BYTES:
         raise _MetadataFault(_SIZE)
     return orjson.dumps(document)

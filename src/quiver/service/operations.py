@@ -66,8 +66,8 @@ LANGUAGES = ("en", "fr", "es", "pt", "it", "de", "nl", "zh", "ja", "ko")
 
 _INDEX_MODE = String(enum=("CLASSIC", "ENHANCED"))
 _METADATA_KEY = String(1, 63)
-_VECTOR_KEY = String(1, 1024)
-_VECTOR_DATA = Union({"float32": FloatList()})
+VECTOR_KEY = String(1, 1024)
+VECTOR_DATA = Union({"float32": FloatList()})
 
 _TAG_TEXT = categories(r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)", general="LZN", literal="_.:/=+-@")
 _TAG_KEY = String(1, 128, _TAG_TEXT)
@@ -95,11 +95,11 @@ _METADATA_CONFIGURATION = Structure(
         "textSearchConfigurations": ListOf(_TEXT_SEARCH, 0, 10),
     }
 )
-_RECORD = Structure(
-    {"key": _VECTOR_KEY, "data": _VECTOR_DATA, "metadata": Document()},
+RECORD = Structure(
+    {"key": VECTOR_KEY, "data": VECTOR_DATA, "metadata": Document()},
     required=("key", "data"),
 )
-_QUERY_TEXT = Structure(
+QUERY_TEXT = Structure(
     {"text": String(1, 1024), "metadataKey": _METADATA_KEY},
     required=("text", "metadataKey"),
 )
@@ -107,7 +107,7 @@ _QUERY_TEXT = Structure(
 _BUCKET_NAME: dict[str, Shape] = {"vectorBucketName": String(3, 63)}
 _INDEX_NAME: dict[str, Shape] = {"indexName": String(3, 63)}
 _BUCKET = _BUCKET_NAME | {"vectorBucketArn": String(pattern=regex(BUCKET_ARN))}
-_INDEX = _BUCKET_NAME | _INDEX_NAME | {"indexArn": String(pattern=regex(INDEX_ARN))}
+INDEX_MEMBERS = _BUCKET_NAME | _INDEX_NAME | {"indexArn": String(pattern=regex(INDEX_ARN))}
 _RETURN: dict[str, Shape] = {"returnData": Boolean(), "returnMetadata": Boolean()}
 
 
@@ -154,36 +154,39 @@ _ALL = (
         "dimension",
         "distanceMetric",
     ),
-    _post("GetIndex", _INDEX),
+    _post("GetIndex", INDEX_MEMBERS),
     _post("ListIndexes", _BUCKET | _page(500, 512) | {"prefix": String(1, 63)}),
-    _post("DeleteIndex", _INDEX),
-    _post("UpdateIndexMode", _INDEX | {"indexMode": _INDEX_MODE}, "indexMode"),
+    _post("DeleteIndex", INDEX_MEMBERS),
+    _post("UpdateIndexMode", INDEX_MEMBERS | {"indexMode": _INDEX_MODE}, "indexMode"),
     _post(
         "UpdateMetadataConfiguration",
-        _INDEX
+        INDEX_MEMBERS
         | {
             "add": Structure({"textSearchConfigurations": ListOf(_TEXT_SEARCH, 0, 10)}),
             "delete": Structure({"textSearchConfigurations": ListOf(_TEXT_SEARCH_KEY, 1, 10)}),
         },
     ),
-    _post("PutVectors", _INDEX | {"vectors": ListOf(_RECORD, 1, 500)}, "vectors"),
-    _post("GetVectors", _INDEX | {"keys": ListOf(_VECTOR_KEY, 1, 100)} | _RETURN, "keys"),
+    _post("PutVectors", INDEX_MEMBERS | {"vectors": ListOf(RECORD, 1, 500)}, "vectors"),
+    _post("GetVectors", INDEX_MEMBERS | {"keys": ListOf(VECTOR_KEY, 1, 100)} | _RETURN, "keys"),
     _post(
         "ListVectors",
-        _INDEX | _page(1000, 2048) | {"segmentCount": Integer(1, 16), "segmentIndex": Integer(0, 15)} | _RETURN,
+        INDEX_MEMBERS
+        | _page(1000, 2048)
+        | {"segmentCount": Integer(1, 16), "segmentIndex": Integer(0, 15)}
+        | _RETURN,
     ),
-    _post("DeleteVectors", _INDEX | {"keys": ListOf(_VECTOR_KEY, 1, 500)}, "keys"),
+    _post("DeleteVectors", INDEX_MEMBERS | {"keys": ListOf(VECTOR_KEY, 1, 500)}, "keys"),
     _post(
         "QueryVectors",
-        _INDEX
+        INDEX_MEMBERS
         | {
             "topK": Integer(1, MAX_TOP_K),
-            "queryVector": _VECTOR_DATA,
+            "queryVector": VECTOR_DATA,
             "filter": Document(),
             "queryMode": _INDEX_MODE,
             "returnMetadata": Boolean(),
             "returnDistance": Boolean(),
-            "queryTexts": ListOf(_QUERY_TEXT, 1, 10),
+            "queryTexts": ListOf(QUERY_TEXT, 1, 10),
             "returnScores": Boolean(),
             "nextToken": String(1, 4096),
         },

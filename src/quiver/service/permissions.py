@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from quiver.service.arn import BucketRef, IndexRef
+from quiver.service.extensions import EXTENSIONS
 from quiver.service.names import (
     check_bucket_name,
     check_index_name,
@@ -100,6 +101,7 @@ RULES: dict[str, Rule] = {
     "ListVectors": Rule((PREFIX + "ListVectors",), resolve_index, _listed),
     "QueryVectors": Rule((PREFIX + "QueryVectors",), resolve_index, _queried),
     LOAD: Rule(("quiver:LoadVectors", "s3vectors:PutVectors"), resolve_index),
+    **{name: Rule(extension.actions, resolve_index) for name, extension in EXTENSIONS.items()},
 }
 """The rule of every operation, by name."""
 

@@ -15,7 +15,6 @@ import orjson
 
 from quiver.engine.engine import STRONG, Cursor, Query, TextFieldBuildingError, UnknownTextFieldError
 from quiver.model.errors import ValidationError
-from quiver.model.filter_parser import parse_filter
 from quiver.service.context import Response
 from quiver.service.names import resolve_index
 from quiver.service.page_tokens import QUERY_LIFETIME, Scope
@@ -47,7 +46,9 @@ class _Place(NamedTuple):
 
 
 class QueryOperation:
-    """QueryVectors."""
+    """QueryVectors; the extension that does more inherits from it."""
+
+    operation = "QueryVectors"
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -67,16 +68,24 @@ class QueryOperation:
 
         return await self._context.on_index(ref, page)
 
+    def fixed(self, params: dict[str, Any], texts: tuple[TextQuery, ...]) -> list[Any]:
+        """What, besides the vector, has to stay the same from page to page."""
+        return [params["topK"], params.get("filter"), texts]
+
+    def extend(self, query: Query, _: dict[str, Any]) -> Query:
+        """The query with what its operation has beyond QueryVectors."""
+        return query
+
     async def _page(
         self, index: Index, params: dict[str, Any], texts: tuple[TextQuery, ...], freshness: Freshness
     ) -> Response:
         document, top_k, metadata = params.get("filter"), params["topK"], bool(params.get("returnMetadata"))
         given, spec = params.get("queryVector"), index.spec
         vector = None if given is None else check_query_vector(given["float32"], spec.dimension, spec.metric)
-        condition = None if document is None else parse_filter(document, spec.non_filterable)
+        condition = None if document is None else self._context.condition(document, spec)
 
         def scope() -> Scope:  # a digest takes a tenth of the time of a small query: only several pages need one
-            return Scope("QueryVectors", index.index_id, _digest(vector, texts, document, top_k))
+            return Scope(self.operation, index.index_id, _digest(vector, self.fixed(params, texts)))
 
         token = params.get("nextToken")
         place = None
@@ -89,25 +98,25 @@ class QueryOperation:
         opened = await self._context.engine.open(index.index_id, spec)
         query = Query(vector, size + more, condition, after, metadata, total=top_k, texts=texts)
         try:
-            hits = await opened.query(query, freshness)
+            hits = await opened.query(self.extend(query, params), freshness)
         except (UnknownTextFieldError, TextFieldBuildingError) as error:
             raise refusal_of(error, TEXTS_TO_ASK, [text.key for text in texts]) from error
-        body: dict[str, Any] = {"vectors": _shown(hits, size, params), "distanceMetric": spec.metric.value}
+        body: dict[str, Any] = {"vectors": show_hits(hits, size, params), "distanceMetric": spec.metric.value}
         if len(hits.keys) > size:
             last = _Place(float(hits.places[size - 1]), hits.keys[size - 1], returned + size)
             body["nextToken"] = self._context.tokens.seal(scope(), last)
         return Response(body, hits.commit, hits.work)
 
 
-def _digest(vector: NDArray[np.float32] | None, texts: tuple[TextQuery, ...], document: Any, top_k: int) -> bytes:
-    """What has to stay the same from page to page. What a page shows of its hits may change."""
-    digest = hashlib.sha256(json.dumps([top_k, document, texts], sort_keys=True).encode())
+def _digest(vector: NDArray[np.float32] | None, fixed: list[Any]) -> bytes:
+    """Of all that has to stay the same from page to page. What a page shows of its hits may change."""
+    digest = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode())
     if vector is not None:
         digest.update(vector.tobytes())
     return digest.digest()
 
 
-def _shown(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, Any]]:
+def show_hits(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, Any]]:
     """The first `size` hits, with what was asked for."""
     shown: list[dict[str, Any]] = [{"key": key} for key in hits.keys[:size]]
     if hits.scores is not None:
@@ -118,6 +127,9 @@ def _shown(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, 
     if hits.metadata is not None:
         for vector, metadata in zip(shown, hits.metadata, strict=False):
             vector["metadata"] = orjson.Fragment(metadata)
+    if hits.vectors is not None:
+        for vector, components in zip(shown, hits.vectors, strict=False):
+            vector["data"] = {"float32": components}
     return shown
 
 

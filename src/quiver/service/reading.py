@@ -13,7 +13,17 @@ from quiver.model.errors import ValidationError
 CONSISTENCY = "x-quiver-consistency"
 AT_LEAST = "x-quiver-at-least"
 CONSISTENCIES = ("strong", "eventual")
-READS = frozenset({"GetVectors", "ListVectors", "QueryVectors"})
+READS = frozenset(
+    {
+        "GetVectors",
+        "ListVectors",
+        "QueryVectors",
+        "CountVectors",
+        "ListVectorsByFilter",
+        "QueryVectorsWithData",
+        "BatchQueryVectors",
+    }
+)
 """The operations that it means something to."""
 
 _NO_CONSISTENCY = "consistency must be strong or eventual"

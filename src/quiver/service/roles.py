@@ -25,9 +25,12 @@ WRITES = frozenset(
         "DeleteVectors",
         "TagResource",
         "UntagResource",
+        "DeleteVectorsByFilter",
+        "UpdateMetadata",
+        "PutVectorsIfAbsent",
     }
 )
-"""The operations that change something."""
+"""The operations that change something, those of extensions.py included."""
 
 _ONLY_READS = "This server only reads (its role is reader): send the request to one that writes"
 _ONLY_MAINTAINS = "This server only maintains (its role is maintainer): send the request to another"

@@ -8,10 +8,14 @@ from quiver.engine.engine import STRONG
 from quiver.service.authorization import Authorizer
 from quiver.service.bucket_operations import BucketOperations
 from quiver.service.bulk_operations import BulkOperations
+from quiver.service.conditional_operations import ConditionalOperations
 from quiver.service.context import Context, Response
 from quiver.service.encryption import Encryption
+from quiver.service.extended_queries import BatchQuery, QueryWithData
+from quiver.service.extensions import SERVED
+from quiver.service.filter_operations import FilterOperations
 from quiver.service.index_operations import IndexOperations
-from quiver.service.operations import OPERATIONS
+from quiver.service.leniency import STRICT
 from quiver.service.pace import Pace
 from quiver.service.page_tokens import HOLDER, PageTokens
 from quiver.service.policy_operations import PolicyOperations
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from quiver.service.arn import Home
     from quiver.service.caller import Caller
     from quiver.service.catalog import Catalog
+    from quiver.service.leniency import Leniency
     from quiver.service.reading import Reading
     from quiver.storage.store_format import StoreFormat
 
@@ -52,6 +57,7 @@ class Service:
         freshness: of reads that do not say.
         pace: how much may be asked of an index per second; None for no limits.
         encryption: of buckets and indexes; None where no KMS key exists.
+        leniency: what is accepted beyond S3 Vectors.
     """
 
     def __init__(
@@ -65,11 +71,12 @@ class Service:
         freshness: Freshness = STRONG,
         pace: Pace | None = None,
         encryption: Encryption | None = None,
+        leniency: Leniency = STRICT,
     ) -> None:
         tokens = PageTokens(store_format.token_key, runtime)
         pace = pace or Pace(Rates(), runtime)
         encryption = encryption or Encryption(None, home, runtime)
-        context = Context(catalog, engine, tokens, runtime, home, pace, role, encryption)
+        context = Context(catalog, engine, tokens, runtime, home, pace, role, encryption, leniency)
         self._authorizer = Authorizer(catalog, home, runtime)
         self._role = role
         self._freshness = freshness
@@ -80,7 +87,7 @@ class Service:
     async def call(
         self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
     ) -> Response:
-        """Do one operation of `OPERATIONS`.
+        """Do one operation of `SERVED`, of S3 Vectors or an extension.
 
         Args:
             operation: such as "PutVectors".
@@ -92,7 +99,7 @@ class Service:
         """
         if self._role is not Role.ALL:
             self._role.check(write=operation in WRITES)
-        shape = OPERATIONS[operation]
+        shape = SERVED[operation]
         normal = normalise(shape, params)
         validate(shape, normal)
         if caller is None:
@@ -115,14 +122,23 @@ class Service:
 
 def _reads(context: Context) -> dict[str, Callable[[dict[str, Any], Freshness], Awaitable[Response]]]:
     """The methods of the operations that read vectors."""
-    vectors = VectorOperations(context)
-    return {"GetVectors": vectors.get, "ListVectors": vectors.list, "QueryVectors": QueryOperation(context).query}
+    vectors, matching = VectorOperations(context), FilterOperations(context)
+    return {
+        "GetVectors": vectors.get,
+        "ListVectors": vectors.list,
+        "QueryVectors": QueryOperation(context).query,
+        "CountVectors": matching.count,
+        "ListVectorsByFilter": matching.list,
+        "QueryVectorsWithData": QueryWithData(context).query,
+        "BatchQueryVectors": BatchQuery(context).query,
+    }
 
 
 def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable[Response]]]:
     """The method of every operation that reads no vectors."""
     buckets, indexes = BucketOperations(context), IndexOperations(context)
     vectors, tags, policies = VectorOperations(context), TagOperations(context), PolicyOperations(context)
+    conditional = ConditionalOperations(context)
     return {
         "CreateVectorBucket": buckets.create,
         "GetVectorBucket": buckets.get,
@@ -143,4 +159,7 @@ def _methods(context: Context) -> dict[str, Callable[[dict[str, Any]], Awaitable
         "TagResource": tags.tag,
         "UntagResource": tags.untag,
         "ListTagsForResource": tags.list,
+        "DeleteVectorsByFilter": FilterOperations(context).delete,
+        "UpdateMetadata": conditional.update_metadata,
+        "PutVectorsIfAbsent": conditional.put_if_absent,
     }

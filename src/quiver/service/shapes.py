@@ -47,6 +47,14 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A JSON number from `min` to `max` inclusive."""
+
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
 class Boolean:
     """True or false."""
 
@@ -95,7 +103,7 @@ class Union:
     members: Mapping[str, Shape]
 
 
-Shape: TypeAlias = String | Integer | Boolean | FloatList | Document | ListOf | MapOf | Structure | Union
+Shape: TypeAlias = String | Integer | Number | Boolean | FloatList | Document | ListOf | MapOf | Structure | Union
 
 
 def regex(text: str) -> Pattern:

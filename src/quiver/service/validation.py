@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from quiver.model.errors import FieldError, SerializationError, ValidationError
-from quiver.service.shapes import Boolean, FloatList, Integer, ListOf, MapOf, String, Structure, Union
+from quiver.model.filter import is_number
+from quiver.service.shapes import Boolean, FloatList, Integer, ListOf, MapOf, Number, String, Structure, Union
 from quiver.service.text import utf8_length
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def _check(shape: Shape, value: Any, path: str, violations: _Violations) -> None
             _check_string(shape, value, path, violations)
         case Integer():
             _check_integer(shape, value, path, violations)
+        case Number():
+            _check_number(shape, value, path, violations)
         case Boolean():
             if not isinstance(value, bool):
                 _wrong_type(path, "true or false")
@@ -133,6 +136,13 @@ def _check_integer(shape: Integer, value: Any, path: str, violations: _Violation
         _wrong_type(path, "an integer")
     if not shape.min <= value <= shape.max:
         violations.add(path, f"Member must be between {shape.min} and {shape.max}, inclusive")
+
+
+def _check_number(shape: Number, value: Any, path: str, violations: _Violations) -> None:
+    if not is_number(value):
+        _wrong_type(path, "a number")
+    if not shape.min <= value <= shape.max:
+        violations.add(path, f"Member must be between {shape.min:g} and {shape.max:g}, inclusive")
 
 
 def _check_members(shape: Structure, value: Any, path: str, violations: _Violations) -> None:

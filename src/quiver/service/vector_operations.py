@@ -41,7 +41,9 @@ class VectorOperations:
 
         async def put(index: Index) -> Response:
             self._context.pace.write(index.index_id, len(params["vectors"]))
-            batch = await self._context.runtime.offload(_build_batch, params["vectors"], index.spec)
+            batch = await self._context.runtime.offload(
+                build_batch, params["vectors"], index.spec, self._context.leniency.filterable_bytes
+            )
             opened = await self._context.engine.open(index.index_id, index.spec)
             return Response(commit=await opened.put(batch))
 
@@ -50,13 +52,13 @@ class VectorOperations:
     async def get(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """GetVectors. Keys that do not exist are left out; the order is not promised."""
         ref, keys = resolve_index(params, self._context.home), _distinct_keys(params)
-        vectors, metadata = _wanted(params)
+        vectors, metadata = wanted(params)
 
         async def get(index: Index) -> Response:
             self._context.pace.read(index.index_id)
             opened = await self._context.engine.open(index.index_id, index.spec)
             found = await opened.get(keys, vectors=vectors, metadata=metadata, freshness=freshness)
-            return Response({"vectors": [_shown(row) for row in found.rows]}, found.commit)
+            return Response({"vectors": [show_row(row) for row in found.rows]}, found.commit)
 
         return await self._context.on_index(ref, get)
 
@@ -74,7 +76,7 @@ class VectorOperations:
     async def list(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """ListVectors. A token fits the same index and the same segment of it."""
         ref, (segment, segment_count) = resolve_index(params, self._context.home), _segment(params)
-        vectors, metadata = _wanted(params)
+        vectors, metadata = wanted(params)
         token, tokens = params.get("nextToken"), self._context.tokens
 
         async def page(index: Index) -> Response:
@@ -92,7 +94,7 @@ class VectorOperations:
                 metadata=metadata,
                 freshness=freshness,
             )
-            body: dict[str, Any] = {"vectors": [_shown(row) for row in found.rows]}
+            body: dict[str, Any] = {"vectors": [show_row(row) for row in found.rows]}
             if found.position is not None:
                 body["nextToken"] = tokens.seal(scope, found.position)
             return Response(body, found.commit)
@@ -100,13 +102,14 @@ class VectorOperations:
         return await self._context.on_index(ref, page)
 
 
-def _build_batch(records: Sequence[dict[str, Any]], spec: IndexSpec) -> VectorBatch:
+def build_batch(records: Sequence[dict[str, Any]], spec: IndexSpec, filterable_bytes: int) -> VectorBatch:
     """Judge every record, then keep those that no later one overwrites. Raises ValidationError."""
     keys = [record["key"] for record in records]
     check_keys("vectors[{}].key", keys)
     rows = [record["data"]["float32"] for record in records]
     matrix = build_matrix(keys, rows, spec.dimension, spec.metric)
-    metadata = encode_all(keys, [record.get("metadata") for record in records], spec.non_filterable)
+    documents = [record.get("metadata") for record in records]
+    metadata = encode_all(keys, documents, spec.non_filterable, filterable_bytes=filterable_bytes)
     kept = last_of_each_key(keys)
     if len(kept) == len(keys):
         return VectorBatch(keys, matrix, metadata)
@@ -118,7 +121,7 @@ def _distinct_keys(params: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(params["keys"]))
 
 
-def _wanted(params: dict[str, Any]) -> tuple[bool, bool]:
+def wanted(params: dict[str, Any]) -> tuple[bool, bool]:
     """Whether to return vectors and whether to return metadata."""
     return bool(params.get("returnData")), bool(params.get("returnMetadata"))
 
@@ -135,7 +138,8 @@ def _segment(params: dict[str, Any]) -> tuple[int, int]:
     return segment, count
 
 
-def _shown(row: Row) -> dict[str, Any]:
+def show_row(row: Row) -> dict[str, Any]:
+    """A row as answers show it, with what was asked for."""
     shown: dict[str, Any] = {"key": row.key}
     if row.vector is not None:
         shown["data"] = {"float32": row.vector}

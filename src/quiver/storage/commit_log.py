@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectInfo, ObjectStore
     from quiver.storage.checkpoint_store import StoredCheckpoint
+    from quiver.storage.group_commit import Condition
     from quiver.storage.opening_store import OpeningStore
 
     Entry = tuple[Identity, list[Part]]
@@ -68,6 +69,10 @@ _INLINE_BYTES = 256 << 10  # below this a digest costs less than a change of thr
 
 class LogSealedError(QuiverError):
     """The log took its last entry."""
+
+
+class ConditionFailedError(QuiverError):
+    """What the entry was to depend on does not hold; it is not committed, and never will be."""
 
 
 class Machine(ABC):
@@ -425,19 +430,24 @@ class CommitLog:
 
     # ---------------------------------------------------------------- writing
 
-    async def append(self, part: Part) -> Commit:
+    async def append(self, part: Part, condition: Condition | None = None) -> Commit:
         """Commit one part, together with others that wait at the same time.
 
+        Args:
+            condition: looks at the machine; the part is committed only if it holds in the state that all entries
+                before it make. Such a part has an entry of its own.
+
         Raises:
+            ConditionFailedError: not committed, and never will be, because the condition did not hold.
             LogSealedError: not committed, and never will be.
             StoreRefusedError: the same, because the store refused.
             BusyError: the same, because too much is waiting.
             OutcomeUnknownError: committed, not yet, or never; it goes on being resolved in the background.
             StoreUnavailableError, DataError: committed or not; the store failed while that was found out.
         """
-        return await self._group.append(part, self._commit)
+        return await self._group.append(part, self._commit, condition)
 
-    async def _commit(self, parts: list[Part]) -> Session:
+    async def _commit(self, parts: list[Part], condition: Condition | None) -> Session:
         """Fill slots until the session table shows our entry."""
         self._sequence += 1
         payload = await self._digest(log_entry.encode(parts))
@@ -447,7 +457,7 @@ class CommitLog:
         while True:
             if self.sealed and await self.observe(lambda: self.sealed):
                 raise LogSealedError(self._root)
-            slot = self.slot + 1
+            slot = self.slot + 1 if condition is None else await self._slot_if(condition)
             identity = Identity(paths.log_key(self._root, slot), self._owner, self._writer, self._sequence)
             created = await self._fill(slot, identity, payload)
             self._runtime.reach("log:filled")
@@ -461,6 +471,19 @@ class CommitLog:
                 raise OutcomeUnknownError("The write was overtaken while it stalled; it may have been applied")
             await self._runtime.sleep(delay * self._runtime.random())
             delay = min(2 * delay, _LONGEST_LOST_DELAY)
+
+    async def _slot_if(self, condition: Condition) -> int:
+        """The slot after a state in which the condition holds: what is created there comes right after that state.
+
+        The state has to be one that answers may come from: in the middle of a replay it may show what never was.
+        """
+
+        def judge() -> int:
+            if not condition():
+                raise ConditionFailedError(self._root)
+            return self.slot + 1
+
+        return judge() if self._settled else await self.observe(judge)
 
     async def _digest(self, buffers: list[bytes | memoryview]) -> Payload:
         if sum(map(len, buffers)) < _INLINE_BYTES:

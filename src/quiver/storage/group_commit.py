@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from quiver.format.checkpoint import Session
     from quiver.model.runtime import Runtime
 
-    CommitParts = Callable[[list[Part]], Awaitable[Session]]
-    """Commits the parts of one entry; tells where, with the result of each."""
+    Condition = Callable[[], bool]
+    """Whether a part may still be committed, by the state of the log just before it."""
+
+    CommitParts = Callable[[list[Part], Condition | None], Awaitable[Session]]
+    """Commits the parts of one entry, if the condition holds; tells where, with the result of each."""
 
 
 class Commit(NamedTuple):
@@ -30,11 +33,17 @@ class Commit(NamedTuple):
 @dataclass(slots=True)
 class _Pending:
     part: Part
+    condition: Condition | None
     future: asyncio.Future[Commit]
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.size = len(self.part.body)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has an entry of its own: nothing follows a seal, and a condition is judged for one part."""
+        return self.part.kind == PartKind.SEAL or self.condition is not None
 
 
 class GroupCommit:
@@ -56,7 +65,7 @@ class GroupCommit:
         self._waiting_bytes = 0
         self._writing: asyncio.Task[None] | None = None
 
-    async def append(self, part: Part, commit: CommitParts) -> Commit:
+    async def append(self, part: Part, commit: CommitParts, condition: Condition | None = None) -> Commit:
         """Commit one part, through `commit`, which is the same in every call.
 
         (It is not kept between calls: its owner owns this object, and in a cycle a closed index would stay in
@@ -69,7 +78,7 @@ class GroupCommit:
         """
         if self._waiting_bytes + len(part.body) > self._queue_bytes and self._queue:
             raise BusyError("Too many writes are waiting for this index")
-        pending = _Pending(part, asyncio.get_running_loop().create_future())
+        pending = _Pending(part, condition, asyncio.get_running_loop().create_future())
         pending.future.add_done_callback(_consume)
         self._queue.append(pending)
         self._waiting_bytes += pending.size
@@ -89,12 +98,13 @@ class GroupCommit:
             self._writing = None
 
     def _take_group(self) -> list[_Pending]:
-        """The next parts that fit into one entry; a seal has an entry of its own."""
+        """The next parts that fit into one entry."""
         group = [self._queue.popleft()]
         size = group[0].size
         while (
             self._queue
-            and PartKind.SEAL not in (group[-1].part.kind, self._queue[0].part.kind)
+            and not group[-1].alone
+            and not self._queue[0].alone
             and size + self._queue[0].size <= self._group_bytes
         ):
             size += self._queue[0].size
@@ -105,7 +115,7 @@ class GroupCommit:
 
 async def _commit_group(group: list[_Pending], commit: CommitParts) -> None:
     try:
-        session = await commit([pending.part for pending in group])
+        session = await commit([pending.part for pending in group], group[0].condition)
     except Exception as error:  # noqa: BLE001 - whatever it was, the callers are told
         for pending in group:
             if not pending.future.done():

@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from asynchronous import asynchronous
+from engine.conditional_contract import ConditionalContract
 from engine.contract import EngineContract, Nodes
 from engine.native.nodes import open_index, put
 from quiver.engine.native.engine import NativeEngine
@@ -60,7 +61,7 @@ class NativeNodes(Nodes):
         self.runtime.close()
 
 
-class TestNativeEngineInMemory(EngineContract):
+class TestNativeEngineInMemory(EngineContract, ConditionalContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return NativeNodes(MemoryStore, NativeSettings())
 
@@ -75,14 +76,14 @@ class TestNativeEngineThroughACache(EngineContract):
         return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=1 << 20)
 
 
-class TestNativeEngineThroughACacheOfNothing(EngineContract):
+class TestNativeEngineThroughACacheOfNothing(EngineContract, ConditionalContract):
     """Every block is dropped as soon as no query uses it."""
 
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=0)
 
 
-class TestNativeEngineAlwaysMaintaining(EngineContract):
+class TestNativeEngineAlwaysMaintaining(EngineContract, ConditionalContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return NativeNodes(MemoryStore, MAINTAINING)
 

@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from engine.conditional_contract import absent, chosen, counted, list_matching
 from engine.contract import all_pages, as_ranking, assert_holds, list_all
 from engine.native.nodes import SPEC, open_index
 from engine.reference import Model, make_batch
 from engine.text_contract import all_text_pages, assert_answers
 from quiver.engine.engine import (
     Query,
+    Row,
     TextFieldBuildingError,
     TextFieldConflictError,
     TextQuery,
@@ -120,6 +122,29 @@ class TwoNodes(RuleBasedStateMachine):
         assert as_ranking(hits) == expected[:limit]
         assert hits.metadata == [self.model.rows[key].metadata for key in hits.keys]
         assert self.loop.run(all_pages(self.nodes[node], Query(target, limit, parsed))) == expected
+
+    @rule(node=NODE, keys=SOME_KEYS, point=POINT)
+    def put_absent(self, node, keys, point):
+        batch = make_batch(keys, [point] * len(keys), [{"g": 1}] * len(keys))
+        self.loop.run(self.nodes[node].amend(keys, absent(batch)))
+        self.model.put(absent(batch)([Row(key, None, None) for key in keys if key in self.model.rows]))
+
+    @rule(node=NODE, keys=SOME_KEYS)
+    def rewrite(self, node, keys):
+        self.loop.run(self.nodes[node].amend(keys, counted, vectors=True, metadata=True))
+        rows = [Row(key, *self.model.rows[key]) for key in keys if key in self.model.rows]
+        if rows:
+            self.model.put(counted(rows))
+
+    @rule(node=NODE, condition=FILTERS.filter(bool), limit=st.integers(1, 6))
+    def delete_matching(self, node, condition, limit):
+        parsed = parse_filter(condition)
+        assert self.loop.run(self.nodes[node].count(parsed)).rows == len(chosen(self.model, parsed))
+        page = self.loop.run(list_matching(self.nodes[node], parsed, 1000))
+        assert {row.key for row in page} == chosen(self.model, parsed)
+        deleted = self.loop.run(self.nodes[node].delete_matching(parsed, limit=limit))
+        assert deleted.rows == min(limit, len(page))
+        self.model.delete([row.key for row in page[:limit]])
 
     @rule(node=NODE, field=FIELDS)
     def add_text_field(self, node, field):

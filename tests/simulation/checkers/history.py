@@ -19,6 +19,8 @@ class Kind(Enum):
     """A put that was possible only because nothing was there."""
     DROP = "drop"
     """A delete that was possible only because something was there."""
+    SWAP = "swap"
+    """A put that was possible only because just that was there which its client was told."""
     EXISTS = "exists"
     """A look that tells that something is there, but not what."""
 
@@ -34,16 +36,21 @@ class Kind(Enum):
                 return value == found
             case Kind.CREATE:
                 return found is None
-            case Kind.DROP | Kind.EXISTS:
+            case Kind.DROP | Kind.EXISTS | Kind.SWAP:
                 return found is not None
             case _:
                 return True
 
 
+ANYTHING = object()
+"""What a swap found whose client never learned it."""
+
+
 class Operation(NamedTuple):
     """`value` is what a put wrote or a get returned; None is "not there".
 
-    `commit` is the commit number the system claims the operation took place at; None where unknown.
+    `commit` is the commit number the system claims the operation took place at; None where unknown. `found` is
+    what a swap took the place of.
     """
 
     call: float
@@ -52,6 +59,13 @@ class Operation(NamedTuple):
     value: object = None
     key: str = ""
     commit: int | None = None
+    found: object = None
+
+    def possible(self, found: object) -> bool:
+        """Whether it can take place on a register that holds `found`."""
+        if self.kind is Kind.SWAP and self.found is not ANYTHING:
+            return found == self.found
+        return self.kind.possible(self.value, found)
 
 
 class Violation(AssertionError):

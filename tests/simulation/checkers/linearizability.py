@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_BUDGET = 300_000
-CONDITIONAL = (Kind.CREATE, Kind.DROP, Kind.EXISTS)
+CONDITIONAL = (Kind.CREATE, Kind.DROP, Kind.EXISTS, Kind.SWAP)
 
 
 def is_linearizable(operations: Sequence[Operation], budget: int = DEFAULT_BUDGET) -> bool | None:
@@ -49,7 +49,7 @@ def is_linearizable(operations: Sequence[Operation], budget: int = DEFAULT_BUDGE
                 break
             work += 1
             operation = relevant[i]
-            if operation.kind.possible(operation.value, value):
+            if operation.possible(value):
                 following.append((done | 1 << i, value if operation.kind.reads else operation.value))
         stack.extend(reversed(following))
         if work > budget:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quiver.engine.engine import (
     STRONG,
+    Count,
+    Deleted,
     Freshness,
     Hits,
     Index,
@@ -19,12 +22,14 @@ from quiver.engine.engine import (
     TextFieldStatus,
 )
 from quiver.engine.native.burial import bury
+from quiver.engine.native.conditional import Basis, Change, write_if_unchanged
+from quiver.engine.native.counting import count_rows
 from quiver.engine.native.export import batches_of
 from quiver.engine.native.listing import list_page
 from quiver.engine.native.load import load
 from quiver.engine.native.lookup import look_up
 from quiver.engine.native.maintenance import Maintenance
-from quiver.engine.native.searcher import search
+from quiver.engine.native.searcher import search, search_all
 from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
@@ -39,16 +44,18 @@ from quiver.storage.opening_store import OpeningStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
+    from quiver.engine.engine import Decide, Row
     from quiver.engine.native.segment_pool import SegmentPool
     from quiver.engine.native.settings import NativeSettings
     from quiver.engine.native.snapshot import Snapshot
     from quiver.engine.native.tail import Place
     from quiver.engine.native.workshop import Watcher, Workshop
+    from quiver.model.filter import Filter
     from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec, TextField, VectorBatch
     from quiver.objectstore.store import ObjectStore
-    from quiver.storage.group_commit import Commit
+    from quiver.storage.group_commit import Commit, Condition
 
 _INLINE_TEXTS = 32  # rows
 _INLINE_WORK = 1 << 21  # float operations below this cost less than a change of thread
@@ -109,13 +116,48 @@ class NativeIndex(Index):
     # ---------------------------------------------------------------- writes
 
     async def put(self, batch: VectorBatch) -> int:
-        return (await self._append(PartKind.PUT, rows.encode_put(batch))).slot
+        return (await self.append(PartKind.PUT, rows.encode_put(batch))).slot
 
     async def delete(self, keys: Sequence[str]) -> int:
-        return (await self._append(PartKind.DELETE, rows.encode_delete(keys))).slot
+        return (await self.append(PartKind.DELETE, rows.encode_delete(keys))).slot
+
+    async def amend(
+        self, keys: Sequence[str], decide: Decide, *, vectors: bool = False, metadata: bool = False
+    ) -> int:
+        def work(snapshot: Snapshot, in_tail: dict[str, Place | None]) -> Basis[Sequence[Row]]:
+            found = look_up(snapshot, in_tail, dict.fromkeys(keys), vectors=vectors, metadata=metadata)
+            return Basis(found.rows, snapshot.tail)
+
+        async def read() -> Basis[Sequence[Row]]:
+            return await self.snapshots.read(work, lambda: self.state.tail.newest(keys))
+
+        return (await write_if_unchanged(self, read, lambda found: Change(put=decide(found))))[1]
+
+    async def delete_matching(
+        self, condition: Filter, *, limit: int, after: ListPosition | None = None
+    ) -> Deleted:
+        def work(snapshot: Snapshot, _: None) -> Basis[Listing]:
+            page = list_page(
+                snapshot,
+                limit=limit,
+                max_bytes=sys.maxsize,
+                after=after,
+                condition=condition,
+                non_filterable=self.spec.non_filterable,
+            )
+            return Basis(page, snapshot.tail)
+
+        async def read() -> Basis[Listing]:
+            return await self.snapshots.read(work, _nothing, self.runtime.offload)
+
+        def decide(page: Listing) -> Change:
+            return Change(delete=[row.key for row in page.rows])
+
+        page, commit = await write_if_unchanged(self, read, decide)
+        return Deleted(len(page.rows), page.position, commit)
 
     async def configure_texts(self, add: Sequence[TextField] = (), delete: Sequence[str] = ()) -> int:
-        commit = await self._append(PartKind.CONFIGURE, text_change.encode(add, delete))
+        commit = await self.append(PartKind.CONFIGURE, text_change.encode(add, delete))
         if commit.result:
             raise refusal(*commit.result)
         if add:
@@ -127,14 +169,17 @@ class NativeIndex(Index):
         await self.log.refresh()
         if not self.log.sealed:
             with suppress(IndexSealedError):  # another was quicker
-                await self._append(PartKind.SEAL, b"", check=False)
+                await self.append(PartKind.SEAL, b"", check=False)
         await bury(self.store, self.runtime, self.index_id)
 
-    async def _append(self, kind: PartKind, body: memoryview | bytes, *, check: bool = True) -> Commit:
+    async def append(
+        self, kind: PartKind, body: memoryview | bytes, *, check: bool = True, condition: Condition | None = None
+    ) -> Commit:
+        """Append a part. Raises as `put`, and ConditionFailedError (see CommitLog.append)."""
         if check:
             self.maintenance.admit()
         try:
-            commit = await self.log.append(Part(kind, body))
+            commit = await self.log.append(Part(kind, body), condition)
         except LogSealedError:
             raise IndexSealedError from None
         self.maintenance.after_commit()
@@ -160,6 +205,7 @@ class NativeIndex(Index):
         segment_count: int = 1,
         vectors: bool = False,
         metadata: bool = False,
+        condition: Filter | None = None,
         freshness: Freshness = STRONG,
     ) -> Listing:
         def work(snapshot: Snapshot, _: None) -> Listing:
@@ -172,9 +218,19 @@ class NativeIndex(Index):
                 segment_count=segment_count,
                 vectors=vectors,
                 metadata=metadata,
+                condition=condition,
+                non_filterable=self.spec.non_filterable,
             )
 
         return await self.snapshots.read(work, _nothing, self.runtime.offload, freshness=freshness)
+
+    async def count(self, condition: Filter | None = None, freshness: Freshness = STRONG) -> Count:
+        def work(snapshot: Snapshot, _: None) -> Count:
+            return count_rows(snapshot, condition, self.spec.non_filterable)
+
+        return await self.snapshots.read(
+            work, _nothing, self.runtime.offload, lambda _: condition is not None, freshness
+        )
 
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         def work(snapshot: Snapshot, _: None) -> Hits:
@@ -191,6 +247,12 @@ class NativeIndex(Index):
         if not all(status.active for status in found):
             self.maintenance.notice_building()
         return found
+
+    async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
+        def work(snapshot: Snapshot, _: None) -> Sequence[Hits]:
+            return search_all(snapshot, self.spec, queries)
+
+        return await self.snapshots.read(work, _nothing, self.runtime.offload, freshness=freshness)
 
     async def load(self, batches: AsyncIterable[VectorBatch], progress: Progress = no_progress) -> Loaded:
         try:

@@ -1,4 +1,7 @@
-"""Pages of a listing, in the order (key hash, key). Part i of n is the i-th of n equal ranges of the hash."""
+"""Pages of a listing, in the order (key hash, key). Part i of n is the i-th of n equal ranges of the hash.
+
+With a filter the rows that match are known before any key is read, so a page costs no more than its rows.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quiver.engine.engine import Listing, ListPosition, Row
+from quiver.engine.native.counting import select_live
 from quiver.engine.native.lookup import make_row
+from quiver.engine.native.snapshot import row_numbers
 from quiver.format.keys import HASH_BITS
 from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
+
+    from pyroaring import BitMap
 
     from quiver.engine.native.candidates import Source
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
+    from quiver.engine.native.tail import TailBlockView
+    from quiver.model.filter import Filter
 
 _KEYS_AT_ONCE = 256
 _Entry = tuple[int, str, "Source", int]
@@ -29,18 +38,24 @@ def list_page(
     *,
     limit: int,
     max_bytes: int,
-    after: ListPosition | None,
-    segment: int,
-    segment_count: int,
-    vectors: bool,
-    metadata: bool,
+    after: ListPosition | None = None,
+    segment: int = 0,
+    segment_count: int = 1,
+    vectors: bool = False,
+    metadata: bool = False,
+    condition: Filter | None = None,
+    non_filterable: Collection[str] = (),
 ) -> Listing:
     """See Index.list. Raises DataError."""
     first = _bound(segment, segment_count)
     start = ListPosition(first, "") if after is None else max(after, ListPosition(first, ""))
     stop = _bound(segment + 1, segment_count)
-    entries = [_segment_entries(opened, start, stop) for opened in snapshot.segments]
-    entries.append(_tail_entries(snapshot, start, stop))
+    chosen = select_live(snapshot.segments, condition) if condition is not None else _all(snapshot.segments)
+    entries = [
+        _segment_entries(opened, start, stop, matching)
+        for opened, matching in zip(snapshot.segments, chosen, strict=True)
+    ]
+    entries.append(_tail_entries(snapshot.tail.blocks(condition, non_filterable), start, stop))
     rows: list[Row] = []
     nbytes = 0
     missing, position = Missing(), None
@@ -66,16 +81,31 @@ def _size(row: Row) -> int:
     return len(row.key.encode()) + vector + len(row.metadata or b"")
 
 
-def _segment_entries(opened: OpenSegment, start: ListPosition, stop: int) -> Iterator[_Entry]:
-    """Live rows past `start` with a hash below `stop`, in order; reads keys not much further than it is asked."""
+def _all(segments: Sequence[OpenSegment]) -> list[None]:
+    return [None] * len(segments)
+
+
+def _segment_entries(
+    opened: OpenSegment, start: ListPosition, stop: int, matching: BitMap | None
+) -> Iterator[_Entry]:
+    """Live rows past `start` with a hash below `stop`, in order; reads keys not much further than it is asked.
+
+    Only those that match, where it is known which do.
+    """
     reader, dead = opened
-    hashes = reader.key_hashes
-    position = int(np.searchsorted(hashes, np.uint64(start.key_hash), "left"))
-    final = int(np.searchsorted(hashes, np.uint64(stop - 1), "right"))
-    while position < final:
-        last = hashes[min(position + _KEYS_AT_ONCE, final) - 1]
+    first = int(np.searchsorted(reader.key_hashes, np.uint64(start.key_hash), "left"))
+    final = int(np.searchsorted(reader.key_hashes, np.uint64(stop - 1), "right"))
+    hashes, numbers = reader.key_hashes[first:final], reader.key_rows[first:final]
+    if matching is not None:
+        is_match = np.zeros(reader.rows, bool)
+        is_match[row_numbers(matching)] = True
+        kept = is_match[numbers]
+        hashes, numbers = hashes[kept], numbers[kept]
+    position = 0
+    while position < len(hashes):
+        last = hashes[min(position + _KEYS_AT_ONCE, len(hashes)) - 1]
         end = int(np.searchsorted(hashes, last, "right"))
-        rows = reader.key_rows[position:end].tolist()
+        rows = numbers[position:end].tolist()
         keys = zip(hashes[position:end].tolist(), reader.keys_of(rows), rows, strict=True)
         for key_hash, key, row in sorted(keys):
             if row not in dead and (key_hash, key) > start:
@@ -83,10 +113,10 @@ def _segment_entries(opened: OpenSegment, start: ListPosition, stop: int) -> Ite
         position = end
 
 
-def _tail_entries(snapshot: Snapshot, start: ListPosition, stop: int) -> Iterator[_Entry]:
+def _tail_entries(views: Sequence[TailBlockView], start: ListPosition, stop: int) -> Iterator[_Entry]:
     """The same for the tail, whose rows are in no order: hashes are sorted, keys read as far as asked."""
     blocks, chosen = [], []
-    for block, mask in snapshot.tail.blocks():
+    for block, mask in views:
         hashes = block.hashes[: len(mask)]
         inside = mask & (hashes >= np.uint64(start.key_hash)) & (hashes <= np.uint64(stop - 1))
         blocks.append(block)

@@ -3,10 +3,14 @@
 Rows gather in a spool, are built into a segment, and are written under a reserved name. Then a checkpoint as of
 the newest commit names the segment, with tombstones for every older row of the same key. So the load stands just
 after that commit: entries past it, acknowledged while the checkpoint was on its way, are applied on top.
+
+A conditional write must not be among these, for it would have been judged without the load. So the load is
+announced in a checkpoint before, and then takes a slot of the log (conditional.py tells why both).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,9 +27,10 @@ from quiver.engine.native.flush import (
     store_segment,
     store_tail,
 )
-from quiver.engine.native.reservation import check_reserved, is_reserved, published, release, reserve
+from quiver.engine.native.reservation import check_reserved, close, is_reserved, published, release, reserve
 from quiver.format.keys import key_hashes
-from quiver.model.errors import MissingObjectError
+from quiver.format.log_entry import Part, PartKind
+from quiver.model.errors import MissingObjectError, QuiverError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.segment_builder import build_segment
 from quiver.storage.spooled_rows import SpooledRows
@@ -58,16 +63,27 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
         built = await index.runtime.offload(build_segment, source, index.spec, options)
         loaded = await store_segment(index, await reserve(index), built)
         index.runtime.reach("load:written")
-        reader = await index.snapshots.open(loaded)
         try:
-            while (commit := await _publish(index, loaded, reader, spooled.nbytes)) is None:
-                pass
+            return Loaded(loaded.rows, await _bring_in(index, loaded, spooled.nbytes))
         except TextsChangedError:
             await release(index, loaded.id)
             snapshot = await index.snapshots.take()
-        else:
-            index.runtime.reach("load:published")
-            return Loaded(loaded.rows, commit)
+        except QuiverError:
+            with suppress(QuiverError):  # else it is given up when nobody has heard of it for long
+                await release(index, loaded.id)
+            raise
+
+
+async def _bring_in(index: NativeIndex, loaded: SegmentRef, nbytes: int) -> int:
+    """Announce the load and publish it; the commit that it stands after."""
+    reader = await index.snapshots.open(loaded)
+    await close(index, loaded.id)
+    index.runtime.reach("load:closing")
+    await index.log.append(Part(PartKind.NOTHING, b""))
+    while (commit := await _publish(index, loaded, reader, nbytes)) is None:
+        pass
+    index.runtime.reach("load:published")
+    return commit
 
 
 async def _publish(index: NativeIndex, loaded: SegmentRef, reader: SegmentReader, nbytes: int) -> int | None:

@@ -57,6 +57,36 @@ async def release(index: NativeIndex, segment: str) -> None:
         await _change(index, lambda kept, _: without(kept, segment))
 
 
+async def close(index: NativeIndex, segment: str) -> None:
+    """Announce that a load is about to be published, for conditional writes to wait.
+
+    Raises ReservationLostError, IndexSealedError, StoreUnavailableError, DataError.
+    """
+    began = await now(index)
+    while not check_reserved(await index.log.observe(lambda: list(index.state.reserved)), segment).closing:
+        await _change(index, lambda kept, _: closing(kept, segment, began))
+
+
+async def give_up_closing(index: NativeIndex) -> None:
+    """Drop the reservations of loads that must have died while they were being published.
+
+    Raises IndexSealedError, StoreUnavailableError, DataError.
+    """
+    if index.state.closing:
+        today = await now(index)
+        if any(today - one.closing > _AT_WORK for one in index.state.closing):
+            await _change(index, lambda kept, _: [one for one in kept if not _is_stuck(one, today)])
+
+
+def _is_stuck(one: Reservation, today: float) -> bool:
+    return one.closing > 0 and not one.published and today - one.closing > _AT_WORK
+
+
+def closing(reserved: Sequence[Reservation], segment: str, began: float) -> list[Reservation]:
+    """The reservations when one segment's load is about to be published."""
+    return [msgspec.structs.replace(one, closing=began) if one.segment == segment else one for one in reserved]
+
+
 async def is_there(index: NativeIndex, segment: str) -> bool:
     """Whether the newest checkpoint has it. Raises IndexSealedError, StoreUnavailableError, DataError."""
     return await _find(index, segment) is not None

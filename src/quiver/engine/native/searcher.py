@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from quiver.engine.native.segment_search import Target
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
     from quiver.engine.native.tail import TailBlockView
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import Float32Matrix, IndexSpec
 
 _PLACE = itemgetter(0, 1)  # in the ranking: by distance, then by key
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
@@ -47,8 +47,8 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
         raise ValueError("a query without a vector")
     ranked, work = find_nearest(snapshot, spec, query, query.vector)
     found = np.array([entry[0] for entry in ranked], np.float32)
-    metadata = metadata_of([entry[2:] for entry in ranked]) if query.metadata else None
-    return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, work)
+    metadata, vectors = details_of([entry[2:] for entry in ranked], spec, query)
+    return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, work, None, vectors)
 
 
 def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDArray[np.float32]) -> Nearest:
@@ -67,6 +67,16 @@ def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDAr
     if any(one.exact is None for one in candidates):
         candidates = _survivors(candidates, spec, query)
     return Nearest(_rank(candidates, spec, query, vector), work)
+
+
+def search_all(snapshot: Snapshot, spec: IndexSpec, queries: Sequence[Query]) -> list[Hits]:
+    """Answer several queries at the snapshot's commit. Raises as `search`, with what all of them lack."""
+    found, missing = [], Missing()
+    for query in queries:
+        with missing:
+            found.append(search(snapshot, spec, query))
+    missing.raise_any()
+    return found
 
 
 def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
@@ -143,6 +153,32 @@ def metadata_of(places: Sequence[tuple[Source, int]]) -> list[bytes]:
         rows = [row for theirs, row in places if theirs is source]
         texts.update(zip(((id(source), row) for row in rows), source.metadata_of(rows), strict=True))
     return [texts[id(source), row] for source, row in places]
+
+
+def details_of(
+    places: Sequence[tuple[Source, int]], spec: IndexSpec, query: Query
+) -> tuple[list[bytes] | None, Float32Matrix | None]:
+    """Metadata and vectors of every row, where the query asks for them."""
+    if not query.vectors:
+        return (metadata_of(places) if query.metadata else None), None
+    metadata, vectors, missing = None, None, Missing()
+    with missing:
+        metadata = metadata_of(places) if query.metadata else None
+    with missing:
+        vectors = _vectors_of(places, spec.dimension)
+    missing.raise_any()
+    return metadata, vectors
+
+
+def _vectors_of(places: Sequence[tuple[Source, int]], dimension: int) -> Float32Matrix:
+    """Of every row, shape (len(places), dimension), read source by source."""
+    vectors, missing = np.empty((len(places), dimension), np.float32), Missing()
+    for source in {id(place[0]): place[0] for place in places}.values():
+        numbers = [number for number, place in enumerate(places) if place[0] is source]
+        with missing:
+            vectors[numbers] = source.take_vectors(np.array([places[number][1] for number in numbers]))
+    missing.raise_any()
+    return vectors
 
 
 def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:

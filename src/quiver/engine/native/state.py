@@ -117,11 +117,14 @@ class Reservation(msgspec.Struct, frozen=True):
         segment: its id.
         since: when it was reserved, by the store's clock, in seconds since the epoch.
         published: a checkpoint named the segment; what is left is for its writer to know that by.
+        closing: when a load that wrote it began to be published, by the same clock; 0 for not yet. Conditional
+            writes wait from then on, until it is published or given up: see conditional.py.
     """
 
     segment: str
     since: float
     published: bool = False
+    closing: float = 0.0
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -264,6 +267,11 @@ class IndexState(Machine):
     def reserved(self) -> list[Reservation]:
         """The same for reservations."""
         return self.contents.reserved
+
+    @property
+    def closing(self) -> list[Reservation]:
+        """Those of loads that are being published, or were when their node died."""
+        return [one for one in self.reserved if one.closing and not one.published]
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
         stored = contents_of(checkpoint)

@@ -192,6 +192,10 @@ class Tail:
         slots = np.array(self._touched_slots[start:stop], np.int64)
         return self._touched[start:stop], hashes[start:stop], slots
 
+    def touched_only_outside(self, keys: frozenset[str], start: int) -> bool:
+        """Whether no entry of `touched` from `start` on is among the keys."""
+        return keys.isdisjoint(self._touched[start:])
+
     def newest(self, keys: Sequence[str]) -> dict[str, Place | None]:
         """Where the newest version of each key is, None when it was deleted; without the keys unknown here."""
         return {key: self._place(self._newest[key]) for key in keys if key in self._newest}
@@ -220,6 +224,10 @@ class TailView:
         self.touched = touched
         self.rows = tail.rows
         self._blocks = tuple(tail.blocks)
+
+    def are_untouched(self, keys: frozenset[str]) -> bool:
+        """Whether none of the keys was put or deleted since."""
+        return self.tail.touched_only_outside(keys, self.touched)
 
     def blocks(self, condition: Filter | None = None, non_filterable: Collection[str] = ()) -> list[TailBlockView]:
         """Blocks with a mask of the visible, matching rows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from quiver.engine.engine import FUSED_LISTS, Hits, Scores
-from quiver.engine.native.searcher import Nearest, find_nearest, metadata_of
+from quiver.engine.native.searcher import Nearest, details_of, find_nearest
 from quiver.engine.native.text_leg import find_field, open_legs
 from quiver.engine.native.text_ranking import find_best
 from quiver.storage.cache.view import Missing
@@ -50,13 +50,15 @@ def search_texts(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     missing.raise_any()
     hits, work = _by_sum(query, legs) if query.vector is None else _fused(query, legs, nearest)
     distances = [np.nan if hit.scores.distance is None else hit.scores.distance for hit in hits]
+    metadata, vectors = details_of([(hit.source, hit.row) for hit in hits], spec, query)
     return Hits(
         [hit.key for hit in hits],
         np.array(distances, np.float32),
-        metadata_of([(hit.source, hit.row) for hit in hits]) if query.metadata else None,
+        metadata,
         snapshot.commit,
         [*nearest.work, *work],
         [hit.scores for hit in hits],
+        vectors,
     )
 
 
