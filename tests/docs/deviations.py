@@ -141,5 +141,10 @@ CHOICES: dict[str, str] = {
         f"{BUCKETS}::BucketContract::test_arns_of_others_are_denied_whether_they_exist_or_not"
     ),
     "request body over 20 MiB": (f"{BAD_INPUT}::TestHttp::test_a_body_over_20_mib_is_refused_before_it_is_sent"),
+    "reads per second of an index": "tests/service/test_rates.py::test_aws_has_the_quotas_of_s3_vectors",
+    "message and headers of a throttled request": (
+        "tests/server/test_throttle.py::test_the_answer_to_too_many_requests_says_when_to_come_back"
+    ),
+    "what counts as a vector written": ("tests/service/test_pace.py::test_vectors_count_whether_they_come_or_go"),
 }
 """The test that pins each row of docs/decisions/0004-where-the-contract-is-silent.md, by its question."""
