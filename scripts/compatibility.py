@@ -155,7 +155,8 @@ Elsewhere:
 
 def decided() -> list[tuple[str, str, str]]:
     """The rows of the table of decision 4: question, choice, why."""
-    return [(question, choice, why) for question, choice, why in cells(DECISION.read_text())]
+    rows = cells(DECISION.read_text())
+    return [(question, choice.replace("](../", "]("), why) for question, choice, why in rows]
 
 
 def cells(text: str) -> list[list[str]]:

@@ -72,6 +72,19 @@ def test_links_to_other_files_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def headings(page: Path) -> set[str]:
+    """The names that links to headings of a page have."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_to_headings_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text())
+    targets = [((page.parent / file) if file else page, heading) for file, heading in links]
+    assert [heading for target, heading in targets if heading not in headings(target)] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_commands_and_their_options_exist(page: Path) -> None:
     wrong = []
