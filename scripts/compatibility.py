@@ -38,7 +38,7 @@ TESTED_BY = {
     "QueryVectors": "queries",
     "Vectors": "vectors",
     "Index": "indexes",
-    "MetadataConfiguration": "indexes",
+    "MetadataConfiguration": "texts",
 }
 """The file of tests/api that an operation is in, by the first part of its name that fits."""
 

@@ -213,6 +213,10 @@ def test_an_index_with_a_kms_key_cannot_be_read_without_it_and_others_can(deploy
         await root.call("CreateIndex", CREATE | {"indexName": "plain"})
         clone = await root.snapshots.clone("demo-bucket", "words", "demo-bucket", "clone")
         assert clone.rows == ROWS
+        of_clone = (await root.call("GetIndex", INDEX | {"indexName": "clone"})).body["index"]
+        assert of_clone["encryptionConfiguration"] == kms(name)
+        wrapped = [body for file, body in deployment.files().items() if file.endswith("/key")]
+        assert len(set(wrapped)) == len(wrapped) == 2
         await root.close()
         again = await deployment.open()
         assert len(await ask(again)) == 3
@@ -230,6 +234,8 @@ def test_an_index_with_a_kms_key_cannot_be_read_without_it_and_others_can(deploy
                 ("PutVectors", {"vectors": [{"key": "a", "data": {"float32": VECTOR}}]}),
                 ("GetVectors", {"keys": ["a"]}),
                 ("DeleteVectors", {"keys": ["a"]}),
+                ("ListVectors", {}),
+                ("DeleteIndex", {}),
             ):
                 with pytest.raises(KmsNotFoundError, match=name) as caught:
                     await without.call(operation, INDEX | {"indexName": named} | params)

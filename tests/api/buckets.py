@@ -182,7 +182,14 @@ class PolicyContract:
         missing = "The specified vector bucket policy could not be found"
         assert not_found(client.get_vector_bucket_policy, **bench.in_bucket) == missing
         statement = {"Effect": "Allow", "Principal": "*", "Action": "s3vectors:*", "Resource": "*"}
-        for policy in ({"Version": "2012-10-17", "Statement": [statement]}, {"Statement": [], "Id": "\u00e9"}):
+        of_another = statement | {
+            "Resource": "arn:aws:s3vectors:aws-region:111122223333:bucket/amzn-s3-demo-bucket"
+        }
+        for policy in (
+            {"Version": "2012-10-17", "Statement": [statement]},
+            {"Statement": [], "Id": "\u00e9"},
+            {"Statement": [of_another]},
+        ):
             client.put_vector_bucket_policy(**bench.in_bucket, policy=json.dumps(policy))
             answer = client.get_vector_bucket_policy(vectorBucketArn=bucket_arn(bench.bucket))
             assert json.loads(answer["policy"]) == policy
@@ -194,7 +201,9 @@ class PolicyContract:
         "policy", ["", "{", "[]", "1", "{}", '{"a":1}x', '{"Statement":[],"Id":"' + "x" * 21_000 + '"}']
     )
     def test_a_policy_is_sound_and_of_bounded_size(self, bench: Workbench, policy: str) -> None:
-        assert invalid(bench.client.put_vector_bucket_policy, **bench.in_bucket, policy=policy)
+        error = refusal(bench.client.put_vector_bucket_policy, **bench.in_bucket, policy=policy)
+        assert (error.code, error.status) == ("ValidationException", 400)
+        assert [field for field, _ in error.fields] == ["policy"]
 
 
 class TagContract:

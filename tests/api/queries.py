@@ -47,6 +47,7 @@ ACCEPTED: list[tuple[dict[str, Any], set[str]]] = [
     ({"n": {"$exists": False}}, {"text", "dots", "none"}),
     ({"s": {"$startsWith": "ab"}}, {"text", "dots"}),
     ({"tags": {"$startsWith": "y"}}, {"text", "float"}),
+    ({"s": {"$startsWith": ""}}, {"text", "number", "dots"}),
     ({"": "x"}, {"list"}),
     ({"a.b": {"$gte": 1}}, {"dots"}),
     ({"unknown": 1}, set()),

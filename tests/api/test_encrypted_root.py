@@ -51,7 +51,11 @@ class TestKmsKeys:
         shown = client.get_vector_bucket(vectorBucketName=bucket)["vectorBucket"]
         assert shown["encryptionConfiguration"] == kms
         rest = {"dataType": "float32", "dimension": 2, "distanceMetric": "euclidean"}
-        for name, given in (("inherits", {}), ("own", {"encryptionConfiguration": {"sseType": "AES256"}})):
+        for name, given in (
+            ("inherits", {}),
+            ("own", {"encryptionConfiguration": {"sseType": "AES256"}}),
+            ("empty", {"encryptionConfiguration": {}}),
+        ):
             client.create_index(vectorBucketName=bucket, indexName=name, **rest, **given)
             found = client.get_index(vectorBucketName=bucket, indexName=name)["index"]["encryptionConfiguration"]
             assert found == (kms if name == "inherits" else {"sseType": "AES256"})

@@ -31,8 +31,9 @@ def test_a_target_survives_its_seeds_and_what_becomes_of_them(name: str) -> None
 
 def test_there_is_a_target_for_every_decoder_of_what_others_wrote() -> None:
     assert {
-        "arrow_stream", "checkpoint", "columns", "envelope", "filters", "json_lines", "log_entry", "opening",
-        "page_tokens", "request_decoder", "rows", "rows_parquet", "segment_index", "signature", "store_format",
+        "arrow_stream", "checkpoint", "columns", "encrypted_object", "envelope", "filters", "json_lines",
+        "log_entry", "opening", "page_tokens", "policies", "request_decoder", "rows", "rows_parquet",
+        "segment_index", "signature", "store_format", "text_postings",
     } <= set(TARGETS)  # fmt: skip
 
 

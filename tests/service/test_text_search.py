@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
+from engine.text_reference import bm25
 from quiver.model.errors import ConflictError, NotFoundError, ValidationError
+from quiver.model.types import TextField
 from service.deployment import ARN, NAMES, on_node
 
 if TYPE_CHECKING:
@@ -544,5 +547,27 @@ def test_a_token_fits_only_the_same_question(change: dict[str, Any]) -> None:
         )
         rest = await node.call("QueryVectors", **NAMES, **same, nextToken=token, returnScores=True)
         assert len(rest["vectors"]) == 50
+
+    with_texts(scenario)
+
+
+def test_each_page_is_of_the_newest_commit_and_so_are_its_scores() -> None:
+    async def scenario(node: Node) -> None:
+        written = {f"k{n:03}": {"body": "word" + " more" * n} for n in range(150)}
+        await node.put(*((key, [1, 1], metadata) for key, metadata in written.items()))
+        question = NAMES | {"topK": 150, "queryTexts": asked(body="word"), "returnScores": True}
+        first = await node.call("QueryVectors", **question)
+        assert [hit["key"] for hit in first["vectors"]] == list(written)[:100]
+        written["late"] = {"body": "word" + " more" * 130}
+        await node.put(("late", [1, 1], written["late"]))
+        await node.call("DeleteVectors", **NAMES, keys=["k120"])
+        del written["k120"]
+        second = await node.call("QueryVectors", **question, nextToken=first["nextToken"])
+        found = {hit["key"]: hit["scores"]["bm25Scores"][0]["score"] for hit in second["vectors"]}
+        documents = {key: orjson.dumps(metadata) for key, metadata in written.items()}
+        scores = bm25(documents, TextField("body"), "word")
+        assert {"late", "k149"} <= found.keys()
+        assert "k120" not in found
+        assert found == {key: pytest.approx(scores[key], rel=1e-9) for key in found}
 
     with_texts(scenario)

@@ -7,8 +7,9 @@ import numpy as np
 from quiver.engine.native.state import IndexState
 from quiver.format.log_entry import Part, PartKind, decode, encode
 from quiver.format.rows import encode_delete, encode_put
+from quiver.format.text_change import encode as encode_change
 from quiver.model.errors import DataError
-from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+from quiver.model.types import DistanceMetric, IndexSpec, TextField, VectorBatch
 from quiver.service import catalog_commands
 from quiver.service.catalog_state import CatalogState
 
@@ -27,6 +28,7 @@ SEEDS = [
     for parts in (
         [Part(PartKind.PUT, bytes(encode_put(BATCH))), Part(PartKind.DELETE, bytes(encode_delete(["a", "b"])))],
         [Part(PartKind.CATALOG, command) for command in COMMANDS],
+        [Part(PartKind.CONFIGURE, encode_change([TextField("title", "en")], ["body"]))],
         [Part(PartKind.NOTHING, b""), Part(PartKind.SEAL, b"")],
     )
 ]

@@ -71,11 +71,13 @@ ID = key_id_of("1" * 32)
         {"version": 2, "current": ID, "keys": {ID: SECRET}},
         {"version": 1, "current": ID, "keys": {ID: SECRET}, "more": 1},
         {"version": 1, "current": ID, "keys": {ID: f"{SECRET}!"}},
+        f'{{"version": 1, "keys": {{"\x9c": "{SECRET}"}}}}'.encode("latin-1"),
     ],
 )
 def test_what_is_no_key_file_is_refused_and_not_quoted(path: Path, content: object) -> None:
     path.touch(0o600)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(KeyFileError) as caught:
         read_key_file(path)
     assert SECRET[:8] not in str(caught.value)

@@ -107,7 +107,7 @@ def test_a_lost_data_key_is_told(inner: MemoryStore, keys: KeyFile, runtime: Sys
         run(encrypting(inner, keys, runtime).get("x/a"))
 
 
-@pytest.mark.parametrize("change", ["id", "master", "context", "wrapped", "version", "not json"])
+@pytest.mark.parametrize("change", ["id", "master", "context", "wrapped", "version", "not json", "not UTF-8"])
 def test_a_forged_data_key_is_noticed(
     inner: MemoryStore, keys: KeyFile, runtime: SystemRuntime, change: str
 ) -> None:
@@ -123,7 +123,8 @@ def test_a_forged_data_key_is_noticed(
     }
     fields = {each: getattr(record, each) for each in record.__struct_fields__}
     forged = wrapped_keys.WrappedKey(**fields | {key: value for key, value in changes.items() if key == change})
-    replace(inner, name, b"{}" if change == "not json" else wrapped_keys.encode(forged))
+    damaged = {"not json": b"{}", "not UTF-8": b'{"version":1,"id":"\x9c"}'}
+    replace(inner, name, damaged.get(change) or wrapped_keys.encode(forged))
     with pytest.raises((CorruptObjectError, UnsupportedFormatError)):
         run(encrypting(inner, keys, runtime).get("x/a"))
 

@@ -69,7 +69,7 @@ def read_key_file(path: Path) -> KeyFile:
         raise KeyFileError(f"cannot read the key file {path}: {error.strerror}") from error
     try:
         content = msgspec.json.decode(raw, type=_Content)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):  # text that is not UTF-8 is no error of msgspec's own
         raise KeyFileError(f"{path} is not a key file") from None  # no cause: it might quote a key
     sound = all(_ID.fullmatch(name) and len(key) == KEY_BYTES for name, key in content.keys.items())
     if content.version != _VERSION or content.current not in content.keys or not sound:

@@ -49,7 +49,7 @@ def decode(name: str, data: bytes) -> WrappedKey:
     """Raises CorruptObjectError, UnsupportedFormatError."""
     try:
         key = msgspec.json.decode(data, type=WrappedKey)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # text that is not UTF-8 is no error of msgspec's own
         raise CorruptObjectError(f"{name}: no wrapped key") from error
     if key.version != _VERSION:
         raise UnsupportedFormatError(f"{name}: version {key.version}; this Quiver reads {_VERSION}")
