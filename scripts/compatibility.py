@@ -144,8 +144,8 @@ def errors() -> str:
     return f"""## Errors
 
 Every row of the first table is a test in its exact words, and so are the paths in the fieldList
-({link("tests/api/test_error_catalogue.py")}). Words of AWS were seen in its answers, words of an emulator
-were not, and the others are Quiver's own.
+({link("tests/api/test_error_catalogue.py")}). Words of AWS were seen in its answers, words of its manual or of
+an emulator were not, and the others are Quiver's own.
 
 {table(("Situation", "For example", "Error", "Message", "Words of"), rows)}
 Elsewhere:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from api.principals import PRINCIPALS
 from api.queries import DOCUMENTS
 from api.roots import CEPH_BUCKET, CEPH_VARIABLES
 from api.workbench import Workbench, connect, record
@@ -47,9 +48,12 @@ def serving(root: str | Path, log: Path, **variables: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Over one directory."""
+    """Over one directory, with keys of several principals."""
     directory = tmp_path_factory.mktemp("api")
-    with serving(directory / "root", directory / "log") as server:
+    principals = directory / "principals.toml"
+    principals.touch(0o600)
+    principals.write_text(PRINCIPALS)
+    with serving(directory / "root", directory / "log", QUIVER_CREDENTIALS_FILE=str(principals)) as server:
         yield server
 
 

@@ -5,6 +5,7 @@ Where AWS was seen to say something, the row has its exact words.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from api.workbench import bucket_arn, record
@@ -13,14 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-AWS, EMULATOR, HERE = "AWS", "an emulator", "here"
+AWS, MANUAL, EMULATOR, HERE = "AWS", "AWS's manual", "an emulator", "here"
 """Where the words of a row come from. AWS: seen in a live answer."""
 ONE = "1 validation error detected. "
 FAILED = " failed to satisfy constraint: Member must "
 
 
 class Scene(NamedTuple):
-    """What there is for a row: `index` is cosine, of dimension 2, with the non-filterable key `hidden`."""
+    """What there is for a row.
+
+    `index` is cosine, of dimension 2, with the non-filterable key `hidden` and the text field `body`.
+    """
 
     bucket: str
     index: str
@@ -90,6 +94,19 @@ def _unknown(**more: Any) -> Callable[[Scene], dict[str, Any]]:
 
 def _tag(**tags: str) -> Callable[[Scene], dict[str, Any]]:
     return lambda scene: {"resourceArn": scene.arn, "tags": tags}
+
+
+def _fields(*keys: str) -> dict[str, Any]:
+    return {"textSearchConfigurations": [{"metadataKey": key} for key in keys]}
+
+
+def _ask(*keys: str) -> Callable[[Scene], dict[str, Any]]:
+    return _of_index(topK=1, queryTexts=[{"metadataKey": key, "text": "word"} for key in keys])
+
+
+def _policy(**statement: Any) -> Callable[[Scene], dict[str, Any]]:
+    made = {"Effect": "Allow", "Principal": "*", "Action": "s3vectors:*", "Resource": "*"} | statement
+    return _of_bucket(policy=json.dumps({"Statement": made}))
 
 
 def _text(length: int, path: str, low: int, high: int) -> tuple[str, str]:
@@ -208,6 +225,46 @@ FILTERS = [
         "Invalid use of non-filterable metadata in filter", "filter"),
 ]
 
+TEXTS = [
+    Row("neither vector nor texts", HERE, "QueryVectors", _of_index(topK=1),
+        "At least one of queryVector and queryTexts must be specified", "queryVector"),
+    Row("texts for a key that is no text field", HERE, "QueryVectors", _ask("body", "other"),
+        "The metadata key 'other' is not configured for text search", "queryTexts[1].metadataKey"),
+    Row("two texts for a key", HERE, "QueryVectors", _ask("body", "body"),
+        "Each entry of queryTexts must have a distinct metadataKey", "queryTexts[1].metadataKey"),
+    Row("text fields added and deleted at once, or neither", MANUAL, "UpdateMetadataConfiguration",
+        _of_index(add=_fields("other"), delete=_fields("body")), "Specify either add or delete, but not both"),
+    Row("text field twice", HERE, "CreateIndex", _create(metadataConfiguration=_fields("a", "a")),
+        "Each text search configuration must have a distinct metadataKey",
+        "metadataConfiguration.textSearchConfigurations[1].metadataKey"),
+    Row("text field exists", HERE, "UpdateMetadataConfiguration", _of_index(add=_fields("body")),
+        "A text search configuration of the metadata key 'body' already exists", **_CONFLICT),
+    Row("deleting what is no text field", HERE, "UpdateMetadataConfiguration", _of_index(delete=_fields("other")),
+        "The metadata key 'other' is not configured for text search",
+        "delete.textSearchConfigurations[0].metadataKey"),
+    Row("more than 10 text fields", HERE, "UpdateMetadataConfiguration", _of_index(add=_fields(*"abcdefghij")),
+        "An index can have at most 10 text search configurations"),
+    Row("language", HERE, "CreateIndex", _create(metadataConfiguration={
+            "textSearchConfigurations": [{"metadataKey": "a", "language": "sv"}]}),
+        *_value("/metadataConfiguration/textSearchConfigurations/0/language",
+        "satisfy enum value set: [en, fr, es, pt, it, de, nl, zh, ja, ko]")),
+]
+
+POLICIES = [
+    Row("policy that is no JSON object", HERE, "PutVectorBucketPolicy", _of_bucket(policy="[]"),
+        "Policy must be a JSON object", "policy"),
+    Row("policy over 20,480 bytes", HERE, "PutVectorBucketPolicy",
+        _of_bucket(policy='{"Statement":[],"Id":"' + "x" * 20_480 + '"}'),
+        "Policy exceeds the maximum size of 20480 bytes", "policy"),
+    Row("policy of another form", HERE, "PutVectorBucketPolicy", _policy(Effect="Permit"),
+        "Statement[0].Effect must be Allow or Deny", "policy"),
+    Row("policy with an action that does not exist", HERE, "PutVectorBucketPolicy",
+        _policy(Action="s3vectors:GetIndx"), "Action 's3vectors:GetIndx' is no action of this service", "policy"),
+    Row("policy with a condition key that does not exist", HERE, "PutVectorBucketPolicy",
+        _policy(Condition={"Bool": {"s3vectors:sse": "true"}}),
+        "Condition key 's3vectors:sse' is not known to this service", "policy"),
+]
+
 MODES = [
     Row("CLASSIC query of an ENHANCED index", AWS, "QueryVectors", _query([1, 2], queryMode="CLASSIC"),
         "queryMode cannot be CLASSIC when indexMode is ENHANCED"),
@@ -240,7 +297,7 @@ TAGS = [
 ]
 
 # fmt: on
-ROWS: list[Row] = [*RESOURCES, *ARGUMENTS, *RECORDS, *FILTERS, *MODES, *ENCRYPTION, *TAGS]
+ROWS: list[Row] = [*RESOURCES, *ARGUMENTS, *RECORDS, *FILTERS, *TEXTS, *MODES, *ENCRYPTION, *TAGS, *POLICIES]
 """Every situation that a client can bring about."""
 
 
@@ -274,6 +331,30 @@ ELSEWHERE = [
         f"{_BAD_INPUT}[STRANGER]"),
     Elsewhere("wrong secret, another date, region or service", HERE, "InvalidSignatureException", 403, "...",
         f"{_BAD_INPUT}[SIGNATURE]"),
+    Elsewhere("session token missing, or another", HERE, "UnrecognizedClientException", 403, "...",
+        f"{_BAD_INPUT}[SESSION]"),
+    Elsewhere("session token with a key that has none", HERE, "ExpiredTokenException", 403, "...",
+        f"{_BAD_INPUT}[SESSION]"),
+    Elsewhere("no permission, whether it exists or not", HERE, "AccessDeniedException", 403,
+        "User: <ARN> is not authorized to perform: <action> on resource: <ARN>", f"{_BAD_INPUT}[PERMISSION]"),
+    Elsewhere("server of another role", HERE, "AccessDeniedException", 403, "...",
+        "tests/service/test_roles.py::test_a_role_refuses_its_operations_and_no_other"),
+    Elsewhere("text field that is being built", HERE, "ValidationException", 400,
+        "The text search configuration of the metadata key '<key>' isn't yet serving queries",
+        "tests/service/test_text_search.py::test_a_field_that_is_being_built_is_shown_so_and_not_searched"),
+    Elsewhere("creating with a KMS key that cannot be used", HERE, "AccessDeniedException", 403, "...",
+        "tests/service/test_encryption.py::test_nothing_is_created_with_a_key_that_cannot_be_used"),
+    *(
+        Elsewhere(f"index whose KMS key {what}", HERE, code, 400, "...",
+            "tests/objectstore/encryption/test_aws_kms.py"
+            "::test_what_the_service_refuses_becomes_an_error_of_the_model")
+        for what, code in (
+            ("is disabled", "KmsDisabledException"),
+            ("is not for encryption", "KmsInvalidKeyUsageException"),
+            ("is pending deletion", "KmsInvalidStateException"),
+            ("is gone", "KmsNotFoundException"),
+        )
+    ),
     Elsewhere("unknown path", HERE, "UnknownOperationException", 404, "...",
         f"{_BAD_INPUT}[PATHS]"),
     Elsewhere("wrong method", HERE, "MethodNotAllowedException", 405, "...",
@@ -284,6 +365,8 @@ ELSEWHERE = [
         f"{_BAD_INPUT}[TYPES]"),
     Elsewhere("too many writes for the moment", HERE, "TooManyRequestsException", 429, "...",
         "tests/server/test_app.py::test_errors_of_the_service"),
+    Elsewhere("a rate is exceeded", HERE, "TooManyRequestsException", 429, "Rate exceeded: <limit>",
+        "tests/server/test_throttle.py::test_the_answer_to_too_many_requests_says_when_to_come_back"),
     Elsewhere("a fault of the server", AWS, "InternalServerException", 500, "Internal server error",
         "tests/server/test_app.py::test_an_unforeseen_error_is_logged_by_request_id_without_its_message"),
     Elsewhere("the store does not answer, or has no space left", HERE, "ServiceUnavailableException", 503, "...",

@@ -14,6 +14,7 @@ UNMODELLED = {
     "ValidationException", "SerializationException", "MissingAuthenticationTokenException",
     "IncompleteSignatureException", "UnrecognizedClientException", "InvalidSignatureException",
     "UnknownOperationException", "MethodNotAllowedException", "UnsupportedMediaTypeException",
+    "ExpiredTokenException",
 }  # fmt: skip
 """Codes that AWS answers with on every service, or that no operation of the model lists."""
 
@@ -21,7 +22,8 @@ UNMODELLED = {
 @pytest.fixture(scope="module")
 def scene(local_client: Any) -> Scene:
     bench = Workbench(local_client)
-    configuration = {"nonFilterableMetadataKeys": ["hidden"]}
+    texts = [{"metadataKey": "body"}]
+    configuration = {"nonFilterableMetadataKeys": ["hidden"], "textSearchConfigurations": texts}
     names = bench.filled(record("a", [1, 2]), metric="cosine", metadataConfiguration=configuration)
     return Scene(bench.bucket, names["indexName"])
 

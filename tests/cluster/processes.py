@@ -82,7 +82,7 @@ class Server(Group):
         workers: number of worker processes.
         log: file that takes what the server prints.
         prefix: command that runs the server, e.g. in a namespace.
-        variables: further environment.
+        variables: further environment. Unless it names a file of credentials, there is one pair, `KEYS`.
     """
 
     def __init__(
@@ -99,7 +99,9 @@ class Server(Group):
         serve = ["serve", str(root), "--port", str(self.port), "--workers", str(workers)]
         command = [*prefix, sys.executable, "-m", "quiver.cli.main", *serve]
         # A log of every request would cost more than the requests.
-        super().__init__(command, environment(**KEYS, **{"QUIVER_LOG_LEVEL": "error"} | variables), log)
+        settings = {"QUIVER_LOG_LEVEL": "error"} | variables
+        keys = {} if "QUIVER_CREDENTIALS_FILE" in settings else KEYS
+        super().__init__(command, environment(**keys, **settings), log)
         try:
             self._wait_until_ready()
         except BaseException:

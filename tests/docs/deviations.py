@@ -16,7 +16,10 @@ SEARCH, POLICIES = "tests/service/test_text_search.py", "tests/service/policy/te
 
 
 class Deviation(NamedTuple):
-    """One difference. `test` is "file::test" or "file::class::test"; a line of the bad-input catalogue may follow."""
+    """One difference.
+
+    `test` is "file::test" or "file::class::test". A line of the bad-input catalogue may follow in brackets.
+    """
 
     operations: str
     aws: str
@@ -74,7 +77,7 @@ DEVIATIONS = [
     Deviation(
         "PutVectors",
         "a rate limit of each index (2,500 vectors a second, softly)",
-        "TooManyRequestsException when an index has more unflushed rows than it may have; rates only where asked for",
+        "TooManyRequestsException when an index has more unflushed rows than it may have; rates where asked for",
         "the limit is the machine's, or the operator's (`QUIVER_THROTTLE`)",
         "tests/server/test_app.py::test_errors_of_the_service",
     ),

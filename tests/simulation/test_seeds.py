@@ -19,7 +19,7 @@ CATALOG_CHECKS = {"replayed snapshots": 15, "placed creations": 8, "placed write
 CLONE_CHECKS = {
     "replayed snapshots": 10,
     "placed writes": 3,
-    "taken": 0.5,
+    "taken": 0.4,
     "seen": 1.5,
     "missed": 4,
     "clones": 0.5,

@@ -84,6 +84,11 @@ ELSEWHERE = {
         "tests/server/test_serve.py::test_a_client_that_goes_away_mid_body_commits_nothing",
         "tests/api/test_bad_input.py::test_a_body_cut_short_commits_nothing",
     ),
+    PERMISSION: (
+        "tests/api/test_isolation.py::test_what_is_not_yours_is_the_same_403_whether_it_exists_or_not",
+        "tests/service/test_authorization.py::test_who_may_do_nothing_learns_nothing",
+    ),
+    SESSION: ("tests/server/test_sigv4.py::test_a_key_with_a_session_token_needs_it_in_every_request",),
     STRANGER: ("tests/api/test_bad_input.py::test_who_may_not_call_learns_nothing",),
     MANY_ARRAYS: ("tests/server/test_memory.py::test_bodies_of_20_mib_at_once_keep_memory_bounded",),
     KEYS: ("tests/api/vectors.py::test_keys_of_any_unicode_stay_as_they_are",),
@@ -123,8 +128,3 @@ ELSEWHERE = {
     ),
 }
 """Tests of lines that one request and its answer cannot show, or that hold for the library, too."""
-
-NOT_MET = {
-    PERMISSION: "policies are stored, not enforced: whoever has a key may do everything",
-}
-"""Lines that are not answered as the catalogue says, and why."""

@@ -6,10 +6,21 @@ import re
 import time
 from typing import Any
 
-from api.bad_input.catalogue import ANONYMOUS, BODY_HASH, DATES, MALFORMED, SESSION, SIGNATURE, STRANGER, UNSIGNED
-from api.bad_input.requests import LIST, NO_CREDENTIALS, OK, altered, denied, signed
+from api.bad_input.catalogue import (
+    ANONYMOUS,
+    BODY_HASH,
+    DATES,
+    MALFORMED,
+    PERMISSION,
+    SESSION,
+    SIGNATURE,
+    STRANGER,
+    UNSIGNED,
+)
+from api.bad_input.requests import LIST, NO_CREDENTIALS, OK, QUERY, altered, call, denied, invalid, signed
+from api.principals import COURIER, NOBODY, TOKEN
 from api.raw import KEY
-from api.workbench import REGION
+from api.workbench import ACCOUNT, REGION, bucket_arn, record
 
 WRONG_SIGNATURE = denied(
     "InvalidSignatureException", re.compile("The request signature we calculated does not match .*")
@@ -28,6 +39,19 @@ DATE_FORM = denied(
     "IncompleteSignatureException",
     "Date must be in ISO-8601 'basic format' in exactly one x-amz-date header: YYYYMMDD'T'HHMMSS'Z'.",
 )
+
+
+UNRECOGNISED = denied("UnrecognizedClientException", "The security token included in the request is invalid.")
+INDEX = r":bucket/[a-z0-9-]+/index/[a-z0-9-]+"
+
+
+def forbidden(action: str, resource: str) -> Any:
+    """Who may not do it is told what, on the resource that the request names, and nothing else."""
+    who = f"User: arn:aws:iam::{ACCOUNT}:user/nobody"
+    return denied(
+        "AccessDeniedException",
+        re.compile(rf"{who} is not authorized to perform: s3vectors:{action} on resource: {resource}"),
+    )
 
 
 def dated(offset: float, name: str = "X-Amz-Date") -> Any:
@@ -94,7 +118,7 @@ CREDENTIALS = [
     signed(
         STRANGER,
         LIST,
-        denied("UnrecognizedClientException", "The security token included in the request is invalid."),
+        UNRECOGNISED,
         key="QKUNKNOWN",
     ),
     signed(SIGNATURE, LIST, WRONG_SIGNATURE, secret="another-secret-altogether"),
@@ -181,4 +205,39 @@ CREDENTIALS = [
         denied("ExpiredTokenException", "The security token included in the request is expired"),
         headers={"X-Amz-Security-Token": "token"},
     ),
+    *(
+        signed(SESSION, LIST, expected, headers=headers, **COURIER, label=label)
+        for label, headers, expected in (
+            ("its token", {"X-Amz-Security-Token": TOKEN}, OK),
+            ("another token", {"X-Amz-Security-Token": TOKEN.upper()}, UNRECOGNISED),
+            ("an empty token", {"X-Amz-Security-Token": ""}, UNRECOGNISED),
+            ("no token", {}, UNRECOGNISED),
+        )
+    ),
+    signed(
+        PERMISSION, LIST, forbidden("ListVectorBuckets", r"\*"), headers={}, **NOBODY, label="ListVectorBuckets"
+    ),
+    *(
+        call(PERMISSION, operation, params, forbidden(operation, ".*" + INDEX), label, **NOBODY)
+        for operation, params, label in (
+            ("GetIndex", {}, "an index that exists"),
+            ("GetIndex", {"indexName": "unknown"}, "an index that does not exist"),
+            ("GetIndex", {"vectorBucketName": "unknown-bucket"}, "a bucket that does not exist"),
+            ("QueryVectors", QUERY, ""),
+            ("GetVectors", {"keys": ["a"]}, ""),
+            ("PutVectors", {"vectors": [record("a", [9, 9])]}, ""),
+            ("DeleteVectors", {"keys": ["a"]}, ""),
+            ("DeleteIndex", {}, ""),
+        )
+    ),
+    call(
+        PERMISSION,
+        "CreateVectorBucket",
+        {"vectorBucketName": "a-bucket-of-nobody"},
+        forbidden("CreateVectorBucket", re.escape(bucket_arn("a-bucket-of-nobody"))),
+        on="",
+        **NOBODY,
+    ),
+    # Not 403: the shape of a request is judged first, which tells nothing about what is stored.
+    call(PERMISSION, "GetIndex", {"indexName": "a_b"}, invalid("Invalid index name", "indexName"), **NOBODY),
 ]

@@ -108,14 +108,20 @@ def _short(value: Any) -> str:
 
 
 def call(
-    line: str, operation: str, params: Mapping[str, Any], expected: Expected, label: str = "", on: str = "index"
+    line: str,
+    operation: str,
+    params: Mapping[str, Any],
+    expected: Expected,
+    label: str = "",
+    on: str = "index",
+    **signer: str,
 ) -> Row:
     """A signed request with these members, and those that name a bucket or index unless they are among them."""
 
     def send(raw: Raw, target: Target) -> Answer:
         names: Mapping[str, str] = getattr(target, on) if on else {}
         body = {name: value for name, value in {**names, **params}.items() if value is not ...}
-        return raw.post(operation, body)
+        return raw.post(operation, body, **signer)
 
     return Row(line, label or f"{operation} {_short(dict(params))}", send, expected)
 
