@@ -143,6 +143,12 @@ CHOICES: dict[str, str] = {
     "index modes": f"{INDEXES}::IndexContract::test_every_index_stays_enhanced",
     "several validation errors at once": f"{INDEXES}::IndexContract::test_all_that_is_wrong_is_said_at_once",
     "request body over 20 MiB": f"{BAD_INPUT}[BODY_SIZE]",
+    "operations that users ask for": (
+        "tests/service/test_extensions.py::test_no_operation_of_s3_vectors_is_touched"
+    ),
+    "lenient filters and metadata": (
+        "tests/service/test_leniency.py::test_several_keys_of_a_filter_all_have_to_match"
+    ),
     # texts
     "words of a query": f"{TEXTS}::test_words_find_by_relevance_and_scores_are_those_of_bm25",
     "BM25": f"{TEXTS}::test_words_find_by_relevance_and_scores_are_those_of_bm25",

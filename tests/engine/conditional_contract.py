@@ -26,10 +26,10 @@ from engine.contract import (
     random_batch,
 )
 from engine.reference import make_batch
-from quiver.engine.engine import IndexSealedError, ListPosition, Query
+from quiver.engine.engine import IndexSealedError, ListPosition, Query, TextQuery
 from quiver.model.filter import matches
 from quiver.model.filter_parser import parse_filter
-from quiver.model.types import IndexSpec, VectorBatch
+from quiver.model.types import IndexSpec, TextField, VectorBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -319,3 +319,15 @@ class ConditionalContract:
         for query, hits in zip(queries, answers, strict=True):
             assert_ranks(hits, model.ranking(query.vector, query.filter)[: query.limit])
             assert (hits.metadata is not None) == query.metadata
+
+    @asynchronous
+    async def test_hits_of_texts_come_with_their_vectors_too(self, nodes):
+        index = await nodes.open(IndexSpec(2, EUCLIDEAN, texts=(TextField("t"),)))
+        texts = [{"t": "red bird"}, {"t": "blue bird"}, {}]
+        await index.put(make_batch(["a", "b", "c"], [[1, 0], [2, 0], [3, 0]], texts))
+        words = (TextQuery("t", "bird"),)
+        found = await index.query(Query(None, 5, texts=words, vectors=True))
+        assert dict(zip(found.keys, found.vectors.tolist(), strict=True)) == {"a": [1, 0], "b": [2, 0]}
+        both = await index.query(Query(np.zeros(2, np.float32), 5, texts=words, vectors=True))
+        rows = {"a": [1, 0], "b": [2, 0], "c": [3, 0]}
+        assert dict(zip(both.keys, both.vectors.tolist(), strict=True)) == rows

@@ -150,10 +150,7 @@ class BruteIndex(Index):
         )
         hits = [hit for hit in ranking if query.after is None or hit > query.after[:2]][: query.limit]
         metadata = [self._content.rows[key][1] for _, key in hits] if query.metadata else None
-        vectors = None
-        if query.vectors:
-            vectors = np.array([self._content.rows[key][0] for _, key in hits], np.float32)
-            vectors = vectors.reshape(len(hits), self.spec.dimension)
+        vectors = self._vectors([key for _, key in hits]) if query.vectors else None
         distances = np.array([distance for distance, _ in hits], np.float32)
         held = len(self._content.rows)
         work = SourceWork("dictionary", "rows", "scan", held, len(ranking), 1, 1, 0, held, 0)
@@ -181,6 +178,10 @@ class BruteIndex(Index):
         commit = await self.delete([row.key for row in page.rows]) if page.rows else page.commit
         return Deleted(len(page.rows), page.position, commit)
 
+    def _vectors(self, keys: Sequence[str]) -> np.ndarray:
+        rows = [self._content.rows[key][0] for key in keys]
+        return np.array(rows, np.float32).reshape(len(keys), self.spec.dimension)
+
     def _matching(self, condition: Filter | None) -> list[str]:
         return [
             key
@@ -206,6 +207,7 @@ class BruteIndex(Index):
             self._content.commit,
             [SourceWork("dictionary", "rows", "text", held, held, 1, 1, 0, held, 0)],
             [hit.scores for hit in hits],
+            self._vectors([hit.key for hit in hits]) if query.vectors else None,
         )
 
     async def text_fields(self, freshness: Freshness = STRONG) -> list[TextFieldStatus]:

@@ -184,3 +184,20 @@ def test_one_bad_query_refuses_the_batch() -> None:
         await node.fails("BatchQueryVectors", ValidationError, text, **NAMES, queries=[good, bad])
 
     with_rows(scenario, 3)
+
+
+def test_texts_find_hits_with_their_vectors() -> None:
+    async def scenario(node: Node) -> None:
+        config = {"textSearchConfigurations": [{"metadataKey": "t"}]}
+        await node.create_index(metadataConfiguration=config)
+        await node.put(("a", [1, 0], {"t": "red bird"}), ("b", [2, 0], {"t": "blue bird"}), ("c", [3, 0]))
+        asked = {"queryTexts": [{"metadataKey": "t", "text": "red"}], "topK": 3}
+        body = await node.call("QueryVectorsWithData", **NAMES, **asked)
+        assert body["vectors"] == [{"key": "a", "data": {"float32": [1.0, 0.0]}}]
+        both = await node.call("QueryVectorsWithData", **NAMES, **asked, **ORIGIN, returnScores=True)
+        assert {row["key"]: row["data"]["float32"][0] for row in both["vectors"]} == {"a": 1.0, "b": 2.0, "c": 3.0}
+        assert all("fused" in row["scores"] for row in both["vectors"])
+        message = "At least one of queryVector and queryTexts must be specified"
+        await node.fails("QueryVectorsWithData", ValidationError, message, **NAMES, topK=1)
+
+    on_node(scenario)

@@ -29,12 +29,11 @@ from quiver.engine.native.listing import list_page
 from quiver.engine.native.load import load
 from quiver.engine.native.lookup import look_up
 from quiver.engine.native.maintenance import Maintenance
-from quiver.engine.native.searcher import search, search_all
 from quiver.engine.native.segment_search import expected_rows
 from quiver.engine.native.snapshot import SnapshotSource
 from quiver.engine.native.state import IndexState
 from quiver.engine.native.text_fields import refusal
-from quiver.engine.native.text_search import search_texts
+from quiver.engine.native.text_search import answer, answer_all
 from quiver.format import paths, rows, text_change
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.progress import no_progress
@@ -234,7 +233,7 @@ class NativeIndex(Index):
 
     async def query(self, query: Query, freshness: Freshness = STRONG) -> Hits:
         def work(snapshot: Snapshot, _: None) -> Hits:
-            return search_texts(snapshot, self.spec, query) if query.texts else search(snapshot, self.spec, query)
+            return answer(snapshot, self.spec, query)
 
         heavy = _is_heavy_text if query.texts else self._is_heavy
         return await self.snapshots.read(work, _nothing, self.runtime.offload, heavy, freshness)
@@ -250,7 +249,7 @@ class NativeIndex(Index):
 
     async def query_many(self, queries: Sequence[Query], freshness: Freshness = STRONG) -> Sequence[Hits]:
         def work(snapshot: Snapshot, _: None) -> Sequence[Hits]:
-            return search_all(snapshot, self.spec, queries)
+            return answer_all(snapshot, self.spec, queries)
 
         return await self.snapshots.read(work, _nothing, self.runtime.offload, freshness=freshness)
 

@@ -69,16 +69,6 @@ def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDAr
     return Nearest(_rank(candidates, spec, query, vector), work)
 
 
-def search_all(snapshot: Snapshot, spec: IndexSpec, queries: Sequence[Query]) -> list[Hits]:
-    """Answer several queries at the snapshot's commit. Raises as `search`, with what all of them lack."""
-    found, missing = [], Missing()
-    for query in queries:
-        with missing:
-            found.append(search(snapshot, spec, query))
-    missing.raise_any()
-    return found
-
-
 def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
     """Raises MissingBytesError with all that the segments lack for their next step."""
     found, missing = [], Missing()

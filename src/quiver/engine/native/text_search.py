@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from quiver.engine.engine import FUSED_LISTS, Hits, Scores
-from quiver.engine.native.searcher import Nearest, details_of, find_nearest
+from quiver.engine.native.searcher import Nearest, details_of, find_nearest, search
 from quiver.engine.native.text_leg import find_field, open_legs
 from quiver.engine.native.text_ranking import find_best
 from quiver.storage.cache.view import Missing
@@ -31,6 +31,21 @@ class _Hit(NamedTuple):
     scores: Scores
     source: Source
     row: int
+
+
+def answer(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
+    """Answer any query at the snapshot's commit. Raises as `search_texts`."""
+    return search_texts(snapshot, spec, query) if query.texts else search(snapshot, spec, query)
+
+
+def answer_all(snapshot: Snapshot, spec: IndexSpec, queries: Sequence[Query]) -> list[Hits]:
+    """Answer several. Raises as `search_texts`, with what all of them lack."""
+    found, missing = [], Missing()
+    for query in queries:
+        with missing:
+            found.append(answer(snapshot, spec, query))
+    missing.raise_any()
+    return found
 
 
 def search_texts(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
