@@ -240,13 +240,6 @@ CHOICES: dict[str, str] = {
     "an ARN of another region or account": (
         f"{BUCKETS}::BucketContract::test_arns_of_others_are_denied_whether_they_exist_or_not"
     ),
-    # beyond S3 Vectors
-    "operations that users ask for": (
-        "tests/service/test_extensions.py::test_no_operation_of_s3_vectors_is_touched"
-    ),
-    "lenient filters and metadata": (
-        "tests/service/test_leniency.py::test_several_keys_of_a_filter_all_have_to_match"
-    ),
     # throttling
     "reads per second of an index": "tests/service/test_rates.py::test_aws_has_the_quotas_of_s3_vectors",
     "message and headers of a throttled request": (
