@@ -409,7 +409,7 @@ def wait_for_workers(server: ServerProcess, count: int) -> list[int]:
     end = time.monotonic() + 15
     while admin(server, "/stats")["workers"] < count:
         assert time.monotonic() < end
-        get_health(server.port)
+        get_health(server.port, patience=5)
     return server.workers()
 
 
