@@ -7,6 +7,7 @@ import json
 import os
 import re
 import string
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -411,7 +412,7 @@ def test_a_session_token_is_refused():
 
 def test_a_key_with_a_session_token_needs_it_in_every_request():
     holder = Holder(Identity("arn:aws:iam::000000000000:user/ann", "000000000000", "ann"), "the-token")
-    judge = Authenticator(Credentials({KEY: SECRET}, {KEY: holder}), REGION, lambda: NOW)
+    judge = Authenticator(Credentials({KEY: SECRET}, {KEY: holder}), REGION, time.time)
     empty = hashlib.sha256(b"{}").hexdigest()
     carried = signed(headers={"X-Amz-Security-Token": "the-token"})
     assert judge.open(carried).verify(empty) == Principal(KEY, holder)
@@ -426,7 +427,7 @@ def test_a_key_with_a_session_token_needs_it_in_every_request():
 
 
 def test_the_cache_of_signing_keys_is_bounded():
-    judge = Authenticator(Credentials({f"K{n:04}": SECRET for n in range(600)}), REGION, lambda: NOW)
+    judge = Authenticator(Credentials({f"K{n:04}": SECRET for n in range(600)}), REGION, time.time)
     for n in range(600):
         judge.open(signed(key=f"K{n:04}"))
     assert 0 < len(judge._keys) <= CACHED_KEYS
