@@ -232,6 +232,7 @@ def enough_faults(proxy: FaultyProxy) -> bool:
     return lost >= LOST_PUTS and all(proxy.seen["PUT", fault] for fault in STORE_FAULTS)
 
 
+@pytest.mark.soak
 def test_a_store_that_loses_requests_and_answers_loses_no_write(
     moto: Moto, bucket_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
