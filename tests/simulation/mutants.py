@@ -821,6 +821,7 @@ MUTANTS = [
         clone_mutants.with_clones_of_clones_unknown_to_release,
         scenarios.run_clones,
         CLONING,
-        seeds=400,
+        seeds=1500,
+        first=906,
     ),
 ]
