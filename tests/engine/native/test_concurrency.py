@@ -12,6 +12,7 @@ from engine.native.nodes import fresh_nodes
 from engine.reference import make_batch
 from quiver.engine.engine import Query
 from quiver.engine.native import index as index_module
+from quiver.engine.native import searcher
 from quiver.model.filter_parser import parse_filter
 from quiver.model.types import DistanceMetric, IndexSpec
 
@@ -78,10 +79,10 @@ async def test_a_search_that_began_before_a_write_does_not_see_it(monkeypatch):
         await index.delete(KEYS[20:40])
         await index.put(make_batch(["new"], np.ones((1, 4))))
         query = Query(np.ones(4, np.float32), 1000, metadata=True)
-        old = index_module.search(snapshot, SPEC, query)
+        old = searcher.search(snapshot, SPEC, query)
         assert sorted(old.keys) == sorted(KEYS)
         assert set(old.metadata) == {b'{"v":1}'}
         assert old.commit < commit
         filtered = Query(query.vector, 1000, parse_filter({"v": {"$exists": True}}))
-        assert sorted(index_module.search(snapshot, SPEC, filtered).keys) == sorted(KEYS)
+        assert sorted(searcher.search(snapshot, SPEC, filtered).keys) == sorted(KEYS)
         assert len((await index.query(query)).keys) == 31
