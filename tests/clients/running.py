@@ -91,7 +91,11 @@ def source_distribution(package: str, target: Path) -> Path:
     """The unpacked source distribution of a package that `make clients` downloaded."""
     (archive,) = (VENV / "sources").glob(f"{package}-*.tar.gz")
     with tarfile.open(archive) as packed:
-        packed.extractall(target, filter="data")
+        if hasattr(
+            tarfile, "data_filter"
+        ):  # Python before 3.11.4 has none; the archive has the hash that was locked
+            packed.extraction_filter = tarfile.data_filter
+        packed.extractall(target)
     (unpacked,) = target.glob(f"{package}-*")
     return unpacked
 
