@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run the test on an event loop of its own; four minutes are enough for any of them, however busy the machine."""
+    """Run the test on an event loop of its own; four minutes are enough for any, however busy the machine."""
 
     @wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
