@@ -153,6 +153,11 @@ class Query:
     texts: tuple[TextQuery, ...] = ()
     vectors: bool = False
 
+    @property
+    def depth(self) -> int:
+        """How many hits all pages up to this one have together, or all there will be."""
+        return max(self.limit + (self.after.returned if self.after is not None else 0), self.total)
+
 
 class SourceWork(NamedTuple):
     """What a query did in one segment, or in the tail.

@@ -111,6 +111,12 @@ class Footer(msgspec.Struct, frozen=True):
         return self.code_size, ROW_NUMBER, self.int8_size, self.text_size
 
 
+def code_fill(rows: NDArray[np.int64], code_size: int, code_block: int) -> NDArray[np.int64]:
+    """Bytes that fill up the last block of codes of partitions of so many rows."""
+    fills: NDArray[np.int64] = -rows % code_block * code_size
+    return fills
+
+
 def partition_offsets(ends: NDArray[np.int64], widths: tuple[int, ...], code_block: int) -> NDArray[np.int64]:
     """Where each partition starts in the section `partitions`, and where the last one ends; shape (count + 1,).
 
@@ -118,7 +124,7 @@ def partition_offsets(ends: NDArray[np.int64], widths: tuple[int, ...], code_blo
         widths: bytes of a row in each part; the codes are the first.
     """
     rows = np.diff(ends, prepend=0)
-    sizes = rows * sum(widths) + -rows % code_block * widths[0]
+    sizes = rows * sum(widths) + code_fill(rows, widths[0], code_block)
     sizes += -sizes % PARTITION_ALIGNMENT
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 

@@ -72,3 +72,8 @@ class VectorBatch:
     keys: Sequence[str]
     vectors: Float32Matrix
     metadata: Sequence[bytes]
+
+    def take(self, rows: Sequence[int]) -> VectorBatch:
+        """Some of the vectors, by their places here."""
+        keys, metadata = [self.keys[row] for row in rows], [self.metadata[row] for row in rows]
+        return VectorBatch(keys, self.vectors[rows], metadata)

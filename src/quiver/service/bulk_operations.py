@@ -17,7 +17,7 @@ from quiver.service.bulk_rows import check_rows
 from quiver.service.context import Response
 from quiver.service.names import resolve_index
 from quiver.service.permissions import LOAD
-from quiver.service.vector_rules import last_of_each_key
+from quiver.service.vector_rules import without_overwritten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -178,8 +178,7 @@ def _joined(batches: list[VectorBatch]) -> VectorBatch:
     keys = [key for batch in batches for key in batch.keys]
     metadata = [document for batch in batches for document in batch.metadata]
     vectors = np.concatenate([batch.vectors for batch in batches])
-    kept = last_of_each_key(keys)
-    return VectorBatch([keys[row] for row in kept], vectors[kept], [metadata[row] for row in kept])
+    return without_overwritten(VectorBatch(keys, vectors, metadata))
 
 
 def _size(batch: VectorBatch) -> int:

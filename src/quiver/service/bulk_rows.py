@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from quiver.model.errors import FieldError, SerializationError, ValidationError
 from quiver.model.types import VectorBatch
 from quiver.service.metadata_rules import MAX_FILTERABLE_BYTES, encode_all
-from quiver.service.vector_rules import MAX_KEY_BYTES, build_matrix, check_keys, last_of_each_key
+from quiver.service.vector_rules import MAX_KEY_BYTES, build_matrix, check_keys, without_overwritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,10 +70,7 @@ def check_rows(batch: RowBatch, spec: IndexSpec, filterable_bytes: int = MAX_FIL
         raise _located(error, batch.origin) from None
     except SerializationError as error:
         raise SerializationError(_named(batch.origin, error.message)) from None
-    kept = last_of_each_key(keys)
-    if len(kept) == len(keys):
-        return VectorBatch(keys, matrix, metadata)
-    return VectorBatch([keys[row] for row in kept], matrix[kept], [metadata[row] for row in kept])
+    return without_overwritten(VectorBatch(keys, matrix, metadata))
 
 
 def _check_all_keys(keys: Sequence[str | None], first: int) -> list[str]:

@@ -125,10 +125,7 @@ def _distinct(member: str, records: Sequence[dict[str, Any]]) -> list[str]:
 def _without(batch: VectorBatch, existing: set[str]) -> VectorBatch:
     if not existing:
         return batch
-    kept = [number for number, key in enumerate(batch.keys) if key not in existing]
-    return VectorBatch(
-        [batch.keys[number] for number in kept], batch.vectors[kept], [batch.metadata[number] for number in kept]
-    )
+    return batch.take([number for number, key in enumerate(batch.keys) if key not in existing])
 
 
 def _conflict(what: str, keys: Sequence[str]) -> ConflictError:

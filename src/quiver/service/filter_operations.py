@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from quiver.engine.engine import STRONG, ListPosition
+from quiver.engine.engine import STRONG
 from quiver.service.context import Response
 from quiver.service.names import resolve_index
-from quiver.service.page_tokens import Scope
-from quiver.service.vector_operations import LIST_BYTES, LIST_RESULTS, show_row, wanted
+from quiver.service.page_tokens import Scope, digest
+from quiver.service.vector_operations import ListPart, list_page
 
 if TYPE_CHECKING:
     from quiver.engine.engine import Freshness
@@ -42,27 +40,12 @@ class FilterOperations:
 
     async def list(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """ListVectorsByFilter: as ListVectors, those that match. A token fits the same index and filter."""
-        vectors, metadata = wanted(params)
-        token, tokens = params.get("nextToken"), self._context.tokens
 
         async def page(index: Index) -> Response:
             self._context.pace.read(index.index_id)
             condition = self._context.condition(params["filter"], index.spec)
-            scope = Scope("ListVectorsByFilter", index.index_id, _digest(params["filter"]))
-            opened = await self._context.engine.open(index.index_id, index.spec)
-            found = await opened.list(
-                limit=params.get("maxResults") or LIST_RESULTS,
-                max_bytes=LIST_BYTES,
-                after=None if token is None else tokens.open(scope, token, ListPosition),
-                vectors=vectors,
-                metadata=metadata,
-                condition=condition,
-                freshness=freshness,
-            )
-            body: dict[str, Any] = {"vectors": [show_row(row) for row in found.rows]}
-            if found.position is not None:
-                body["nextToken"] = tokens.seal(scope, found.position)
-            return Response(body, found.commit)
+            scope = Scope("ListVectorsByFilter", index.index_id, digest(params["filter"]))
+            return await list_page(self._context, index, scope, params, ListPart(condition=condition), freshness)
 
         return await self._context.on_index(resolve_index(params, self._context.home), page)
 
@@ -88,7 +71,3 @@ class FilterOperations:
                     return Response({"matchingCount": rows, "deletedCount": rows}, deleted.commit)
 
         return await self._context.on_index(resolve_index(params, self._context.home), delete)
-
-
-def _digest(document: Any) -> bytes:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()

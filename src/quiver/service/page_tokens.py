@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -43,6 +44,11 @@ class Scope(NamedTuple):
     operation: str
     resource: str
     parameters: bytes = b""
+
+
+def digest(fixed: Any, more: bytes = b"") -> bytes:
+    """Of the parameters that have to stay the same, as JSON can carry them, and of bytes beside."""
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode() + more).digest()
 
 
 class _Content(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

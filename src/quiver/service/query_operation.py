@@ -7,8 +7,6 @@ all texts of the index, so with texts a write between two pages may move others 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -17,15 +15,12 @@ from quiver.engine.engine import STRONG, Cursor, Query, TextFieldBuildingError, 
 from quiver.model.errors import ValidationError
 from quiver.service.context import Response
 from quiver.service.names import resolve_index
-from quiver.service.page_tokens import QUERY_LIFETIME, Scope
+from quiver.service.page_tokens import QUERY_LIFETIME, Scope, digest
 from quiver.service.text_search import TEXTS_TO_ASK, queries_of, refusal_of, shown_scores
 from quiver.service.vector_rules import check_query_vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from quiver.engine.engine import Freshness, Hits, Scores, TextQuery
     from quiver.service.catalog_state import Index
@@ -85,7 +80,8 @@ class QueryOperation:
         condition = None if document is None else self._context.condition(document, spec)
 
         def scope() -> Scope:  # a digest takes a tenth of the time of a small query: only several pages need one
-            return Scope(self.operation, index.index_id, _digest(vector, self.fixed(params, texts)))
+            asked = b"" if vector is None else vector.tobytes()
+            return Scope(self.operation, index.index_id, digest(self.fixed(params, texts), asked))
 
         token = params.get("nextToken")
         place = None
@@ -106,14 +102,6 @@ class QueryOperation:
             last = _Place(float(hits.places[size - 1]), hits.keys[size - 1], returned + size)
             body["nextToken"] = self._context.tokens.seal(scope(), last)
         return Response(body, hits.commit, hits.work)
-
-
-def _digest(vector: NDArray[np.float32] | None, fixed: list[Any]) -> bytes:
-    """Of all that has to stay the same from page to page. What a page shows of its hits may change."""
-    digest = hashlib.sha256(json.dumps(fixed, sort_keys=True).encode())
-    if vector is not None:
-        digest.update(vector.tobytes())
-    return digest.digest()
 
 
 def show_hits(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, Any]]:

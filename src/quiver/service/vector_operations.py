@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -13,12 +13,13 @@ from quiver.service.context import Response
 from quiver.service.metadata_rules import encode_all
 from quiver.service.names import resolve_index
 from quiver.service.page_tokens import Scope
-from quiver.service.vector_rules import build_matrix, check_keys, last_of_each_key
+from quiver.service.vector_rules import build_matrix, check_keys, without_overwritten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quiver.engine.engine import Freshness, Row
+    from quiver.model.filter import Filter
     from quiver.model.types import IndexSpec
     from quiver.service.catalog_state import Index
     from quiver.service.context import Context
@@ -52,13 +53,13 @@ class VectorOperations:
     async def get(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """GetVectors. Keys that do not exist are left out; the order is not promised."""
         ref, keys = resolve_index(params, self._context.home), _distinct_keys(params)
-        vectors, metadata = wanted(params)
+        vectors, metadata = _wanted(params)
 
         async def get(index: Index) -> Response:
             self._context.pace.read(index.index_id)
             opened = await self._context.engine.open(index.index_id, index.spec)
             found = await opened.get(keys, vectors=vectors, metadata=metadata, freshness=freshness)
-            return Response({"vectors": [show_row(row) for row in found.rows]}, found.commit)
+            return Response({"vectors": [_shown(row) for row in found.rows]}, found.commit)
 
         return await self._context.on_index(ref, get)
 
@@ -76,30 +77,47 @@ class VectorOperations:
     async def list(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """ListVectors. A token fits the same index and the same segment of it."""
         ref, (segment, segment_count) = resolve_index(params, self._context.home), _segment(params)
-        vectors, metadata = wanted(params)
-        token, tokens = params.get("nextToken"), self._context.tokens
 
         async def page(index: Index) -> Response:
             self._context.pace.read(index.index_id)
             scope = Scope("ListVectors", index.index_id, b"%d of %d" % (segment, segment_count))
-            after = None if token is None else tokens.open(scope, token, ListPosition)
-            opened = await self._context.engine.open(index.index_id, index.spec)
-            found = await opened.list(
-                limit=params.get("maxResults") or LIST_RESULTS,
-                max_bytes=LIST_BYTES,
-                after=after,
-                segment=segment,
-                segment_count=segment_count,
-                vectors=vectors,
-                metadata=metadata,
-                freshness=freshness,
-            )
-            body: dict[str, Any] = {"vectors": [show_row(row) for row in found.rows]}
-            if found.position is not None:
-                body["nextToken"] = tokens.seal(scope, found.position)
-            return Response(body, found.commit)
+            part = ListPart(segment, segment_count)
+            return await list_page(self._context, index, scope, params, part, freshness)
 
         return await self._context.on_index(ref, page)
+
+
+class ListPart(NamedTuple):
+    """Which of an index's vectors to list: those of a part of the hash range, those that match, or all."""
+
+    segment: int = 0
+    segment_count: int = 1
+    condition: Filter | None = None
+
+
+async def list_page(
+    context: Context, index: Index, scope: Scope, params: dict[str, Any], part: ListPart, freshness: Freshness
+) -> Response:
+    """A page of vectors, and a token of this scope when another follows."""
+    vectors, metadata = _wanted(params)
+    token = params.get("nextToken")
+    after = None if token is None else context.tokens.open(scope, token, ListPosition)
+    opened = await context.engine.open(index.index_id, index.spec)
+    found = await opened.list(
+        limit=params.get("maxResults") or LIST_RESULTS,
+        max_bytes=LIST_BYTES,
+        after=after,
+        segment=part.segment,
+        segment_count=part.segment_count,
+        vectors=vectors,
+        metadata=metadata,
+        condition=part.condition,
+        freshness=freshness,
+    )
+    body: dict[str, Any] = {"vectors": [_shown(row) for row in found.rows]}
+    if found.position is not None:
+        body["nextToken"] = context.tokens.seal(scope, found.position)
+    return Response(body, found.commit)
 
 
 def build_batch(records: Sequence[dict[str, Any]], spec: IndexSpec, filterable_bytes: int) -> VectorBatch:
@@ -110,10 +128,7 @@ def build_batch(records: Sequence[dict[str, Any]], spec: IndexSpec, filterable_b
     matrix = build_matrix(keys, rows, spec.dimension, spec.metric)
     documents = [record.get("metadata") for record in records]
     metadata = encode_all(keys, documents, spec.non_filterable, filterable_bytes=filterable_bytes)
-    kept = last_of_each_key(keys)
-    if len(kept) == len(keys):
-        return VectorBatch(keys, matrix, metadata)
-    return VectorBatch([keys[row] for row in kept], matrix[kept], [metadata[row] for row in kept])
+    return without_overwritten(VectorBatch(keys, matrix, metadata))
 
 
 def _distinct_keys(params: dict[str, Any]) -> list[str]:
@@ -121,7 +136,7 @@ def _distinct_keys(params: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(params["keys"]))
 
 
-def wanted(params: dict[str, Any]) -> tuple[bool, bool]:
+def _wanted(params: dict[str, Any]) -> tuple[bool, bool]:
     """Whether to return vectors and whether to return metadata."""
     return bool(params.get("returnData")), bool(params.get("returnMetadata"))
 
@@ -138,7 +153,7 @@ def _segment(params: dict[str, Any]) -> tuple[int, int]:
     return segment, count
 
 
-def show_row(row: Row) -> dict[str, Any]:
+def _shown(row: Row) -> dict[str, Any]:
     """A row as answers show it, with what was asked for."""
     shown: dict[str, Any] = {"key": row.key}
     if row.vector is not None:

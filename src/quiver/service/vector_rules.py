@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from quiver.model.types import Float32Matrix
+    from quiver.model.types import Float32Matrix, VectorBatch
 
 MAX_KEY_BYTES = 1024
 
@@ -51,6 +51,12 @@ def check_keys(paths: str, keys: Sequence[str], first: int = 0) -> None:
 def last_of_each_key(keys: Sequence[str]) -> list[int]:
     """Row numbers, ascending, of a batch without the rows that a later row with the same key overwrites."""
     return sorted({key: row for row, key in enumerate(keys)}.values())
+
+
+def without_overwritten(batch: VectorBatch) -> VectorBatch:
+    """A batch whose keys may repeat without the vectors that a later one of the same key replaces."""
+    kept = last_of_each_key(batch.keys)
+    return batch if len(kept) == len(batch.keys) else batch.take(kept)
 
 
 def build_matrix(

@@ -130,14 +130,11 @@ class SegmentCodes:
         return segment_index.partition_offsets(self.ends, self._footer.widths, self._footer.code_block)
 
     @cached_property
-    def _fills(self) -> NDArray[np.int64]:
-        """Bytes that fill up the last block of codes of each partition."""
-        return -self.sizes % self._footer.code_block * self._footer.code_size
-
-    @cached_property
     def _filled_places(self) -> NDArray[np.int64]:
         """Where each partition would start if nothing filled up its blocks."""
-        return self._partition_places[:-1] + self._fills
+        footer = self._footer
+        fills = segment_index.code_fill(self.sizes, footer.code_size, footer.code_block)
+        return self._partition_places[:-1] + fills
 
     @cached_property
     def _partitions(self) -> NDArray[np.uint8]:

@@ -100,10 +100,7 @@ async def store_tail(
     batch = tail_rows(draft.snapshot)
     if superseded is not None and batch.keys:
         newer = await index.snapshots.complete(partial(superseded, batch.keys))
-        kept = np.flatnonzero(~newer).tolist()
-        batch = VectorBatch(
-            [batch.keys[row] for row in kept], batch.vectors[kept], [batch.metadata[row] for row in kept]
-        )
+        batch = batch.take(np.flatnonzero(~newer).tolist())
     if not batch.keys:
         return []
     options = await build_options(index, draft.snapshot, index.progress)

@@ -53,9 +53,8 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
 
 def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDArray[np.float32]) -> Nearest:
     """The nearest rows to the query's vector. Raises DataError."""
-    limit = max(query.limit + (query.after.returned if query.after is not None else 0), query.total)
     recall = spec.recall if query.recall is None else query.recall
-    target = make_target(vector, spec, limit, recall, query.filter, metadata=query.metadata)
+    target = make_target(vector, spec, query.depth, recall, query.filter, metadata=query.metadata)
     found = _search_segments(snapshot.segments, target)
     found += [
         _search_block(view, target)

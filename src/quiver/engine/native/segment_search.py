@@ -95,11 +95,19 @@ def expected_rows(reader: SegmentReader, recall: float) -> float:
     return len(codes.ends) + reader.rows * share * (_CODE_SHARE if codes.code_size else 1)
 
 
+def live_matches(segment: OpenSegment, condition: Filter | None) -> tuple[BitMap | None, int]:
+    """The live rows that match, None without a condition; and how many rows are live and match."""
+    reader, dead = segment
+    if condition is None:
+        return None, reader.rows - len(dead)
+    allowed = reader.columns.select(condition) - dead
+    return allowed, len(allowed)
+
+
 def search_segment(segment: OpenSegment, target: Target) -> Found:
     """Candidates among which the nearest live, matching rows are."""
     reader, dead = segment
-    allowed = reader.columns.select(target.filter) - dead if target.filter is not None else None
-    matches = reader.rows - len(dead) if allowed is None else len(allowed)
+    allowed, matches = live_matches(segment, target.filter)
     codes = reader.codes
     calibration = codes.calibration if target.point is not None else None
     coded, refined = codes.code_size > 0, codes.refiner is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from quiver.engine.engine import SourceWork, TextFieldBuildingError, UnknownTextFieldError
-from quiver.engine.native.segment_search import row_mask
+from quiver.engine.native.segment_search import live_matches, row_mask
 from quiver.engine.native.snapshot import row_numbers
 from quiver.engine.native.tail_texts import best_rows
 from quiver.storage.cache.view import Missing
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from pyroaring import BitMap
 
     from quiver.engine.engine import Query
     from quiver.engine.native.candidates import Source
@@ -80,8 +79,7 @@ class Selection(NamedTuple):
 def select(segment: OpenSegment, condition: Filter | None) -> Selection:
     """The live, matching rows."""
     reader, dead = segment
-    allowed: BitMap | None = reader.columns.select(condition) - dead if condition is not None else None
-    matches = reader.rows - len(dead) if allowed is None else len(allowed)
+    allowed, matches = live_matches(segment, condition)
     return Selection(matches, row_mask(reader.rows, allowed, dead), row_numbers(dead))
 
 

@@ -77,13 +77,8 @@ def search_texts(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     )
 
 
-def _depth(query: Query) -> int:
-    """How many hits all pages up to this one, or all there will be, have."""
-    return max(query.limit + (0 if query.after is None else query.after.returned), query.total)
-
-
 def _by_sum(query: Query, legs: Sequence[TextLeg]) -> tuple[list[_Hit], list[SourceWork]]:
-    best = find_best(legs, query.limit, _depth(query), query.after, metadata=query.metadata)
+    best = find_best(legs, query.limit, query.depth, query.after, metadata=query.metadata)
     return [
         _Hit(one.key, Scores(None, _matched(legs, one.scores), None), one.source, one.row) for one in best.rows
     ], best.work
@@ -97,7 +92,7 @@ def _matched(legs: Sequence[TextLeg], scores: Iterable[float]) -> tuple[tuple[st
 
 
 def _list_length(query: Query) -> int:
-    return max(_depth(query), FUSED_LISTS)
+    return max(query.depth, FUSED_LISTS)
 
 
 def _fused(query: Query, legs: Sequence[TextLeg], nearest: Nearest) -> tuple[list[_Hit], list[SourceWork]]:
