@@ -129,8 +129,8 @@ class Mirror:
         failed = self._failure(send)
         self.vectors = self._stored()
         assert self.vectors in ([before, after] if failed else [after]), f"{before} -> {after}: {self.vectors}"
-        # The server answered no write with an error of its own, and boto3 must not have made one up.
-        assert not isinstance(failed, ClientError) or status(failed) >= 500, failed
+        # The server refuses no write but while its upkeep is behind, and boto3 must not have made an error up.
+        assert not isinstance(failed, ClientError) or status(failed) >= 500 or status(failed) == 429, failed
 
     def _read(self) -> None:
         found: list[dict[str, int]] = []
@@ -198,7 +198,7 @@ def run_all(mirrors: list[Mirror], done: Callable[[], bool]) -> None:
 def test_each_call_of_boto3_has_its_effect_once_or_is_an_error(tmp_path: Path) -> None:
     switch = Switch(1, CLIENT_FAULTS, rate=0.35, methods=("POST",))
     with (
-        Server(tmp_path / "root", log=tmp_path / "log", TMPDIR=str(tmp_path), QUIVER_FLUSH_ROWS="50") as server,
+        Server(tmp_path / "root", log=tmp_path / "log", TMPDIR=str(tmp_path), QUIVER_FLUSH_ROWS="100") as server,
         FaultyProxy(server.port, switch) as proxy,
     ):
         workload.create_index(Client([server.port]))
