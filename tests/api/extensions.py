@@ -138,6 +138,18 @@ class ExtensionContract:
         batch = do("BatchQueryVectors", queries=queries)
         assert [[hit["key"] for hit in one["vectors"]] for one in batch["results"]] == [["k7", "k6"], ["k6"], []]
 
+    def test_a_batch_asks_with_texts_too(self, bench: Workbench) -> None:
+        names = bench.filled(
+            record("a", [1, 1], {"t": "red bird"}),
+            record("b", [5, 5], {"t": "blue bird"}),
+            metadataConfiguration={"textSearchConfigurations": [{"metadataKey": "t"}]},
+        )
+        words = {"queryTexts": [{"metadataKey": "t", "text": "blue"}], "topK": 2}
+        queries = [words, words | {"queryVector": {"float32": [1, 1]}}]
+        batch = extension(bench.client, "BatchQueryVectors")(**names, queries=queries, returnScores=True)
+        assert [[hit["key"] for hit in one["vectors"]] for one in batch["results"]] == [["b"], ["b", "a"]]
+        assert batch["results"][0]["vectors"][0]["scores"]["bm25Scores"][0]["metadataKey"] == "t"
+
     def test_the_commit_of_an_extension_can_be_asked_for(self, bench: Workbench) -> None:
         do = ExtendedBench(bench)
         put = extension(bench.client, "PutVectorsIfAbsent")(**do.names, vectors=[record("new", [1, 1])])

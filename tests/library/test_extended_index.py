@@ -110,6 +110,36 @@ def test_many_queries_are_answered_as_each_alone(index: Any) -> None:
         index.query_many(asked[:2], filters=[None])
 
 
+def test_many_queries_ask_with_texts_as_each_alone() -> None:
+    with quiver.connect("memory:") as db:
+        index = db.create_bucket("demo").create_index("notes", dimension=4, texts={"note": "en"})
+        words = ["an arrow", "a bow", "arrows and bows", ""]
+        index.put(keys(40), vectors(40), [{"note": words[n % 4], "n": n} for n in range(40)])
+        texts = [{"note": "bow"}, {"note": "arrow quiver"}, {"note": "arrow"}]
+        for result, text in zip(index.query_many(texts=texts, k=30), texts, strict=True):
+            alone = index.query(texts=text, k=30)
+            assert (result.keys, result.metadata, result.scores) == (alone.keys, alone.metadata, alone.scores)
+            assert len(result.keys) == 20
+        asked, mixed = vectors(40)[:3], [texts[0], None, texts[2]]
+        filters = [None, {"n": {"$lt": 20}}, {"n": {"$lt": 20}}]
+        found = index.query_many(asked, k=5, texts=mixed, filters=filters, data=True)
+        for result, vector, text, condition in zip(found, asked, mixed, filters, strict=True):
+            alone = index.query(vector, k=5, texts=text, filter=condition, vectors=True)
+            assert (result.keys, result.scores) == (alone.keys, alone.scores)
+            assert result.vectors.tolist() == alone.vectors.tolist()
+        assert [result.scores is None for result in found] == [False, True, False]
+        assert index.query_many(texts=[]) == []
+        for arguments, message in (
+            ({}, "vectors, texts, or both"),
+            ({"vectors": 1.0}, "shape"),
+            ({"vectors": asked, "texts": texts[:2]}, "as many texts"),
+            ({"texts": texts, "filters": [None]}, "as many filters"),
+            ({"texts": [texts[0], None]}, "At least one of queryVector and queryTexts"),
+        ):
+            with pytest.raises(ValidationError, match=message):
+                index.query_many(**arguments)
+
+
 def test_the_asynchronous_index_has_them_too() -> None:
     async def scenario() -> None:
         async with await quiver.async_connect("memory:") as db:

@@ -201,3 +201,72 @@ def test_texts_find_hits_with_their_vectors() -> None:
         await node.fails("QueryVectorsWithData", ValidationError, message, **NAMES, topK=1)
 
     on_node(scenario)
+
+
+def asked(**words: str) -> list[dict[str, str]]:
+    return [{"metadataKey": key, "text": text} for key, text in words.items()]
+
+
+def with_texts(scenario: Callable[[Node], Awaitable[None]]) -> None:
+    """Run a scenario on an index whose field `t` is searched, with three vectors of which two have a text."""
+
+    async def run(node: Node) -> None:
+        fields = [{"metadataKey": "t"}, {"metadataKey": "u"}]
+        await node.create_index(metadataConfiguration={"textSearchConfigurations": fields})
+        await node.put(("a", [1, 0], {"t": "red bird"}), ("b", [2, 0], {"t": "blue bird"}), ("c", [3, 0]))
+        await scenario(node)
+
+    on_node(run)
+
+
+def test_each_query_of_a_batch_is_answered_as_alone_by_vector_by_texts_or_by_both() -> None:
+    async def scenario(node: Node) -> None:
+        queries = [
+            ORIGIN | {"topK": 2},
+            {"queryTexts": asked(t="red"), "topK": 3},
+            ORIGIN | {"queryTexts": asked(t="blue", u="bird"), "topK": 3},
+            {"queryTexts": asked(t="bird"), "topK": 1, "filter": {"t": {"$ne": "red bird"}}},
+        ]
+        shown = {"returnDistance": True, "returnMetadata": True, "returnScores": True}
+        body = await node.call("BatchQueryVectors", **NAMES, queries=queries, **shown, returnData=True)
+        alone = [await node.call("QueryVectorsWithData", **NAMES, **query, **shown) for query in queries]
+        assert [one["vectors"] for one in body["results"]] == [one["vectors"] for one in alone]
+        found = [[row["key"] for row in one["vectors"]] for one in body["results"]]
+        assert found == [["a", "b"], ["a"], ["b", "a", "c"], ["b"]]
+        assert ["scores" in row for one in body["results"] for row in one["vectors"]] == [False] * 2 + [True] * 5
+        bare = await node.call("BatchQueryVectors", **NAMES, queries=queries[1:2])
+        assert bare["results"] == [{"vectors": [{"key": "a"}]}]
+
+    with_texts(scenario)
+
+
+def test_what_is_wrong_with_a_query_of_a_batch_is_named_by_its_place() -> None:
+    async def scenario(node: Node) -> None:
+        good = {"queryTexts": asked(t="red"), "topK": 1}
+        for query, message, path in (
+            (
+                {"topK": 1},
+                "At least one of queryVector and queryTexts must be specified",
+                "queries[1].queryVector",
+            ),
+            (
+                good | {"queryTexts": asked(t="red") * 2},
+                "Each entry of queryTexts must have a distinct metadataKey",
+                "queries[1].queryTexts[1].metadataKey",
+            ),
+            (
+                good | {"queryTexts": asked(t="red", no="red")},
+                "The metadata key 'no' is not configured for text search",
+                "queries[1].queryTexts[1].metadataKey",
+            ),
+            (
+                good | {"queryTexts": []},
+                "1 validation error detected. Value with length 0 at '/queries/1/queryTexts' failed to satisfy "
+                "constraint: Member must have length between 1 and 10, inclusive",
+                "/queries/1/queryTexts",
+            ),
+        ):
+            error = await node.fails("BatchQueryVectors", ValidationError, message, **NAMES, queries=[good, query])
+            assert [field.path for field in error.fields] == [path]
+
+    with_texts(scenario)

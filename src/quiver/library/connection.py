@@ -20,7 +20,7 @@ from quiver.library.extended_index import ExtendedIndex
 from quiver.library.plain import to_model
 from quiver.library.structure import as_tags
 from quiver.library.sync import at_once, synchronous
-from quiver.library.texts import configurations_of, scores_of, texts_of
+from quiver.library.texts import asked_texts, configurations_of, scores_of, texts_of
 from quiver.model.progress import no_progress
 from quiver.service.reading import AS_SET, Reading
 
@@ -310,7 +310,7 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         if vector is not None:
             asked["queryVector"] = {"float32": np.asarray(vector)}
         if texts is not None:
-            asked["queryTexts"] = [{"metadataKey": key, "text": text} for key, text in texts.items()]
+            asked["queryTexts"] = asked_texts(texts)
             asked["returnScores"] = True
         if filter is not None:
             asked["filter"] = dict(filter)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from quiver.library.batches import batches
+from quiver.library.texts import asked_texts
 from quiver.model.errors import ValidationError
 from quiver.service.reading import AS_SET, Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from quiver.service.service import Response
 
@@ -26,6 +27,8 @@ _UPDATES = 500
 _QUERIES = 100
 _RESULTS = 10_000
 """Queries of one BatchQueryVectors, and their results together."""
+_NO_QUESTION = "query_many needs vectors, texts, or both"
+_SHAPE = "vectors must have the shape (n, dimension), and there must be as many texts and as many filters"
 _ONE_REQUEST = "all_or_nothing needs a single batch: at most 500 vectors and about 16 MiB"
 
 
@@ -62,7 +65,9 @@ class ExtendedIndex(ABC, Generic[Result]):
     async def _ask(self, operation: str, reading: Reading, **parameters: Any) -> Response: ...
 
     @abstractmethod
-    def _result(self, hits: Sequence[dict[str, Any]], commit: int, *, metadata: bool, vectors: bool) -> Result: ...
+    def _result(
+        self, hits: Sequence[dict[str, Any]], commit: int, *, metadata: bool, vectors: bool, scores: bool = False
+    ) -> Result: ...
 
     async def count(
         self,
@@ -162,9 +167,10 @@ class ExtendedIndex(ABC, Generic[Result]):
 
     async def query_many(
         self,
-        vectors: ArrayLike,
+        vectors: ArrayLike | None = None,
         k: int = 10,
         *,
+        texts: Sequence[Mapping[str, str] | None] | None = None,
         filters: Sequence[Mapping[str, Any] | None] | None = None,
         metadata: bool = True,
         data: bool = False,
@@ -172,10 +178,11 @@ class ExtendedIndex(ABC, Generic[Result]):
         consistency: str | None = None,
         at_least: int = 0,
     ) -> list[Result]:
-        """The k nearest vectors of each of several queries, in their order.
+        """The k best vectors of each of several queries, in their order: by vector, by texts, or by both.
 
         Args:
-            vectors: shape (n, dimension).
+            vectors: shape (n, dimension); None to search texts only.
+            texts: n mappings as for `query`; with vectors, None for a query without texts.
             filters: n filters, or None for none.
             data: return the vectors of the hits, too.
             recall: the part of the true nearest to find, 0.5..1; by default what the index is set to.
@@ -184,30 +191,46 @@ class ExtendedIndex(ABC, Generic[Result]):
         As many queries as fit into one request (100, and 10,000 results) are answered as of one moment.
         Raises: as `query`.
         """
-        matrix = np.asarray(vectors)
-        if matrix.ndim != 2 or (filters is not None and len(filters) != len(matrix)):
-            raise ValidationError("vectors must have the shape (n, dimension), and there must be as many filters")
+        asked = _queries(None if vectors is None else np.asarray(vectors), k, texts, filters, recall)
         shown = {"returnMetadata": metadata, "returnDistance": True, "returnData": data}
+        if texts is not None:
+            shown["returnScores"] = True
         results: list[Result] = []
-        for queries in _requests(matrix, k, filters, recall):
+        count = max(1, min(_QUERIES, _RESULTS // max(k, 1)))
+        for start in range(0, len(asked), count):
+            queries = asked[start : start + count]
             answer = await self._ask("BatchQueryVectors", Reading(consistency, at_least), queries=queries, **shown)
-            for one in answer.body["results"]:
-                results.append(self._result(one["vectors"], answer.commit or 0, metadata=metadata, vectors=data))
+            for query, one in zip(queries, answer.body["results"], strict=True):
+                hits, commit, scores = one["vectors"], answer.commit or 0, "queryTexts" in query
+                results.append(self._result(hits, commit, metadata=metadata, vectors=data, scores=scores))
         return results
 
 
-def _requests(
-    matrix: Any, k: int, filters: Sequence[Mapping[str, Any] | None] | None, recall: float | None
-) -> Iterator[list[dict[str, Any]]]:
-    """The queries, as many at a time as one request may hold."""
-    count = max(1, min(_QUERIES, _RESULTS // max(k, 1)))
-    for start in range(0, len(matrix), count):
-        queries = []
-        for number in range(start, min(start + count, len(matrix))):
-            query: dict[str, Any] = {"topK": k, "queryVector": {"float32": matrix[number]}}
-            if filters is not None and (condition := filters[number]) is not None:
-                query["filter"] = dict(condition)
-            if recall is not None:
-                query["recall"] = recall
-            queries.append(query)
-        yield queries
+def _queries(
+    matrix: NDArray[Any] | None,
+    k: int,
+    texts: Sequence[Mapping[str, str] | None] | None,
+    filters: Sequence[Mapping[str, Any] | None] | None,
+    recall: float | None,
+) -> list[dict[str, Any]]:
+    """The queries as the service takes them. Raises: ValidationError: the arguments differ in length."""
+    if matrix is None and texts is None:
+        raise ValidationError(_NO_QUESTION)
+    if matrix is not None and matrix.ndim != 2:
+        raise ValidationError(_SHAPE)
+    lengths = {len(given) for given in (matrix, texts, filters) if given is not None}
+    if len(lengths) > 1:
+        raise ValidationError(_SHAPE)
+    queries = []
+    for number in range(lengths.pop()):
+        query: dict[str, Any] = {"topK": k}
+        if matrix is not None:
+            query["queryVector"] = {"float32": matrix[number]}
+        if texts is not None and (words := texts[number]) is not None:
+            query["queryTexts"] = asked_texts(words)
+        if filters is not None and (condition := filters[number]) is not None:
+            query["filter"] = dict(condition)
+        if recall is not None:
+            query["recall"] = recall
+        queries.append(query)
+    return queries

@@ -40,6 +40,11 @@ def configurations_of(texts: Mapping[str, str]) -> list[dict[str, str]]:
     ]
 
 
+def asked_texts(texts: Mapping[str, str]) -> list[dict[str, str]]:
+    """Words to look for by metadata key, as S3 Vectors takes them."""
+    return [{"metadataKey": key, "text": text} for key, text in texts.items()]
+
+
 def texts_of(configuration: Mapping[str, Any]) -> tuple[TextInfo, ...]:
     """The text fields that a metadata configuration of GetIndex shows."""
     return tuple(

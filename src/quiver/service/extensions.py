@@ -53,12 +53,12 @@ _ALL_OR_NOTHING: dict[str, Shape] = {"allOrNothing": Boolean()}
 _QUERY: dict[str, Shape] = {
     "topK": Integer(1, MAX_TOP_K),
     "queryVector": VECTOR_DATA,
+    "queryTexts": ListOf(QUERY_TEXT, 1, 10),
     "filter": Document(),
     "recall": Number(0.5, 1.0),
 }
-_TEXTS: dict[str, Shape] = {"queryTexts": ListOf(QUERY_TEXT, 1, 10), "returnScores": Boolean()}
-_QUERIES: dict[str, Shape] = {"queries": ListOf(Structure(_QUERY, ("topK", "queryVector")), 1, MAX_QUERIES)}
-_SHOWN: dict[str, Shape] = _RETURN | {"returnDistance": Boolean()}
+_QUERIES: dict[str, Shape] = {"queries": ListOf(Structure(_QUERY, ("topK",)), 1, MAX_QUERIES)}
+_SHOWN: dict[str, Shape] = _RETURN | {"returnDistance": Boolean(), "returnScores": Boolean()}
 
 
 def _extension(
@@ -95,7 +95,7 @@ _ALL = (
     ),
     _extension(
         "QueryVectorsWithData",
-        _QUERY | _SHOWN | _TEXTS | {"nextToken": String(1, 4096)},
+        _QUERY | _SHOWN | {"nextToken": String(1, 4096)},
         "topK",
         touches=("QueryVectors", "GetVectors"),
     ),

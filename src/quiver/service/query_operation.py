@@ -22,7 +22,11 @@ from quiver.service.vector_rules import check_query_vector
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from quiver.engine.engine import Freshness, Hits, Scores, TextQuery
+    from quiver.model.types import IndexSpec
     from quiver.service.catalog_state import Index
     from quiver.service.context import Context
 
@@ -51,9 +55,7 @@ class QueryOperation:
     async def query(self, params: dict[str, Any], freshness: Freshness = STRONG) -> Response:
         """The next page of at most 100 of the topK best vectors."""
         ref = resolve_index(params, self._context.home)
-        if params.get("queryVector") is None and params.get("queryTexts") is None:
-            raise ValidationError.at("queryVector", _NO_QUESTION)
-        texts = queries_of(params.get("queryTexts"))
+        texts = texts_asked(params)
 
         async def page(index: Index) -> Response:
             if params.get("queryMode") == "CLASSIC":
@@ -75,8 +77,8 @@ class QueryOperation:
         self, index: Index, params: dict[str, Any], texts: tuple[TextQuery, ...], freshness: Freshness
     ) -> Response:
         document, top_k, metadata = params.get("filter"), params["topK"], bool(params.get("returnMetadata"))
-        given, spec = params.get("queryVector"), index.spec
-        vector = None if given is None else check_query_vector(given["float32"], spec.dimension, spec.metric)
+        spec = index.spec
+        vector = vector_asked(params, spec)
         condition = None if document is None else self._context.condition(document, spec)
 
         def scope() -> Scope:  # a digest takes a tenth of the time of a small query: only several pages need one
@@ -102,6 +104,22 @@ class QueryOperation:
             last = _Place(float(hits.places[size - 1]), hits.keys[size - 1], returned + size)
             body["nextToken"] = self._context.tokens.seal(scope(), last)
         return Response(body, hits.commit, hits.work)
+
+
+def texts_asked(query: dict[str, Any], path: str = "") -> tuple[TextQuery, ...]:
+    """The texts of a query whose members are at `path`.
+
+    Raises: ValidationError: it asks with neither a vector nor texts, or a metadata key is named twice.
+    """
+    if query.get("queryVector") is None and query.get("queryTexts") is None:
+        raise ValidationError.at(f"{path}queryVector", _NO_QUESTION)
+    return queries_of(query.get("queryTexts"), path + TEXTS_TO_ASK)
+
+
+def vector_asked(query: dict[str, Any], spec: IndexSpec) -> NDArray[np.float32] | None:
+    """The vector of a query, if it has one. Raises: ValidationError: it does not suit the index."""
+    given = query.get("queryVector")
+    return None if given is None else check_query_vector(given["float32"], spec.dimension, spec.metric)
 
 
 def show_hits(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, Any]]:

@@ -46,12 +46,12 @@ def change_of_index(params: dict[str, Any]) -> tuple[tuple[TextField, ...], tupl
     return fields, tuple(field.key for field in _fields(delete or (), TEXTS_TO_DELETE))
 
 
-def queries_of(texts: Sequence[dict[str, str]] | None) -> tuple[TextQuery, ...]:
-    """The texts of QueryVectors. Raises: ValidationError: a metadata key is named twice."""
+def queries_of(texts: Sequence[dict[str, str]] | None, member: str = TEXTS_TO_ASK) -> tuple[TextQuery, ...]:
+    """The texts of a query, whose path is `member`. Raises: ValidationError: a metadata key is named twice."""
     if texts is None:
         return ()
     queries = tuple(TextQuery(entry["metadataKey"], entry["text"]) for entry in texts)
-    _check_distinct([query.key for query in queries], TEXTS_TO_ASK, _ASKED_TWICE)
+    _check_distinct([query.key for query in queries], member, _ASKED_TWICE)
     return queries
 
 
