@@ -14,6 +14,7 @@ from quiver.cli.cost import cost
 from quiver.cli.matching import count, delete
 from quiver.cli.openapi import openapi
 from quiver.cli.stats import stats
+from quiver.cli.text_fields import texts
 from quiver.cli.warm import warm
 from quiver.model.structure import (
     DEFAULT_CODEC,
@@ -349,6 +350,7 @@ app.command()(delete)
 app.command()(cost)
 app.command()(openapi)
 app.command()(stats)
+app.command()(texts)
 app.command()(warm)
 
 

@@ -12,11 +12,12 @@ from quiver.service.text_search import STANDARD_LANGUAGE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_TEXT = "--text"
 _KNOWN = (STANDARD_LANGUAGE, *LANGUAGES)
 
 
-def read_languages(options: Sequence[str]) -> dict[str, str]:
-    """Languages by metadata key. A key with a colon in it has to be followed by its language.
+def read_languages(options: Sequence[str], hint: str = _TEXT) -> dict[str, str]:
+    """Languages by metadata key, from options called `hint`. After a key with a colon in it there has to be one.
 
     Raises: typer.BadParameter: the language is unknown, or a key comes twice.
     """
@@ -25,8 +26,8 @@ def read_languages(options: Sequence[str]) -> dict[str, str]:
         key, colon, language = option.rpartition(":")
         key, language = (key, language) if colon else (option, STANDARD_LANGUAGE)
         if language not in _KNOWN:
-            raise typer.BadParameter(f"{language!r} is none of {', '.join(_KNOWN)}", param_hint="--text")
-        _add(found, key, language)
+            raise typer.BadParameter(f"{language!r} is none of {', '.join(_KNOWN)}", param_hint=hint)
+        _add(found, key, language, hint)
     return found
 
 
@@ -36,12 +37,12 @@ def read_texts(options: Sequence[str]) -> dict[str, str]:
     for option in options:
         key, equals, words = option.partition("=")
         if not equals:
-            raise typer.BadParameter(f"{option!r} is not KEY=WORDS", param_hint="--text")
-        _add(found, key, words)
+            raise typer.BadParameter(f"{option!r} is not KEY=WORDS", param_hint=_TEXT)
+        _add(found, key, words, _TEXT)
     return found
 
 
-def _add(found: dict[str, str], key: str, value: str) -> None:
+def _add(found: dict[str, str], key: str, value: str, hint: str) -> None:
     if key in found:
-        raise typer.BadParameter(f"{key!r} comes twice", param_hint="--text")
+        raise typer.BadParameter(f"{key!r} comes twice", param_hint=hint)
     found[key] = value
