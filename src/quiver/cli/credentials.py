@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from quiver.server.credentials import weakness
-from quiver.server.principals_file import SUFFIX, read_principals, read_private
+from quiver.server.credentials import refuse_unfit
+from quiver.server.principals_file import SUFFIX, read_fit, read_private
 from quiver.settings import SettingsError, is_loopback, local_directory
 
 if TYPE_CHECKING:
@@ -62,17 +62,14 @@ def resolve(settings: Settings) -> KeyPair:
         found = _read(file)
     else:
         found = _generate(settings, file)
-    _refuse_unfit(found, settings.host)
+    refuse_unfit(found.access_key_id, found.secret_access_key, settings.host)
     return found
 
 
 def _first_of(file: Path, settings: Settings) -> KeyPair:
     """The first key of a file of principals, after a look at all of them."""
-    keys = read_principals(file, settings.account_id).keys
-    pairs = [KeyPair(key.key_id, key.secret, Source.PRINCIPALS, file) for key in keys]
-    for pair in pairs:
-        _refuse_unfit(pair, settings.host)
-    return pairs[0]
+    key = read_fit(file, settings.account_id, settings.host).keys[0]
+    return KeyPair(key.key_id, key.secret, Source.PRINCIPALS, file)
 
 
 def credentials_file(settings: Settings) -> Path | None:
@@ -81,12 +78,6 @@ def credentials_file(settings: Settings) -> Path | None:
         return Path(settings.credentials_file).expanduser().absolute()
     root = local_directory(settings.root)
     return root and root.with_name(f"{root.name}.credentials")
-
-
-def _refuse_unfit(pair: KeyPair, host: str) -> None:
-    problem = weakness(pair.access_key_id, pair.secret_access_key)
-    if problem and not is_loopback(host):
-        raise SettingsError(f"{problem}; Quiver accepts that on a loopback address only")
 
 
 def _generate(settings: Settings, file: Path | None) -> KeyPair:

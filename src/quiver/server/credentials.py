@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from quiver.service.policy.principals import Principal, root_of
+from quiver.settings import SettingsError, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,10 @@ class Credentials:
             raise ValueError("a session token is printable ASCII without spaces")
         self._secrets = {key_id: secret.encode() for key_id, secret in secrets.items()}
 
+    def current(self) -> Credentials:
+        """These, at all times."""
+        return self
+
     def secret(self, key_id: str) -> bytes | None:
         """The secret of a key id, or None."""
         return self._secrets.get(key_id)
@@ -61,12 +66,31 @@ class Credentials:
         """Whose a key is that has a secret."""
         return self._holders.get(key_id, OWNER)
 
+    def __len__(self) -> int:
+        """How many keys there are."""
+        return len(self._secrets)
+
     def __repr__(self) -> str:
-        return f"Credentials({len(self._secrets)} keys)"
+        return f"Credentials({len(self)} keys)"
+
+
+class CredentialSource(Protocol):
+    """Credentials that may be others from one request to the next."""
+
+    def current(self) -> Credentials:
+        """What counts now; the same object until something has changed."""
+        ...
 
 
 def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
+
+
+def refuse_unfit(key_id: str, secret: str, host: str) -> None:
+    """Raises: SettingsError: the pair is not fit for the address to listen on."""
+    problem = weakness(key_id, secret)
+    if problem and not is_loopback(host):
+        raise SettingsError(f"{problem}; Quiver accepts that on a loopback address only")
 
 
 def weakness(key_id: str, secret: str) -> str | None:

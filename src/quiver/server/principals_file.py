@@ -22,7 +22,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quiver.server.credentials import Credentials, Holder
+from quiver.server.credentials import Credentials, Holder, refuse_unfit
 from quiver.service.permissions import ACTIONS
 from quiver.service.policy.document import Kind, check_names, read_policy
 from quiver.service.policy.errors import PolicyError
@@ -95,6 +95,14 @@ def read_principals(file: Path, account: str) -> Principals:
         raise SettingsError(f"the credentials file {file} is not TOML {place[0] if place else ''}") from None
     except (_FlawError, PolicyError, ValueError) as error:
         raise SettingsError(f"the credentials file {file}: {error}") from None
+
+
+def read_fit(file: Path, account: str, host: str) -> Principals:
+    """The same for a server that listens on `host`. Raises SettingsError, for keys too weak for that as well."""
+    found = read_principals(file, account)
+    for key in found.keys:
+        refuse_unfit(key.key_id, key.secret, host)
+    return found
 
 
 class _FlawError(Exception):

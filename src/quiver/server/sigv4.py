@@ -23,7 +23,7 @@ from quiver.server.errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from quiver.server.credentials import Credentials
+    from quiver.server.credentials import CredentialSource
     from quiver.server.errors import Header
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -120,7 +120,7 @@ class Authenticator:
     """Judges requests signed for one region of the service `s3vectors`.
 
     Args:
-        credentials: the known keys.
+        credentials: the known keys; each request is judged by those of one moment.
         region: the only region a signature may be scoped to.
         clock: seconds since the epoch.
         skew: how many seconds a signature's time may be off.
@@ -129,13 +129,14 @@ class Authenticator:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: CredentialSource,
         region: str,
         clock: Callable[[], float],
         skew: int = 900,
         service: str = SERVICE,
     ) -> None:
-        self._credentials = credentials
+        self._source = credentials
+        self._credentials = credentials.current()
         self._region = region
         self._clock = clock
         self._skew = skew
@@ -155,6 +156,7 @@ class Authenticator:
             raise _incomplete("The Credential in the Authorization header is malformed.")
         key_id, day, region, service, terminator = scope.groups()
         timestamp = _timestamp(parts)
+        self._renew()
         key = self._signing_key(key_id, day)
         self._check_scope(day, region, service, terminator, timestamp)
         self._check_time(timestamp)
@@ -162,6 +164,12 @@ class Authenticator:
         _check_token(parts, holder.token)
         signature = bytes.fromhex(fields["signature"])
         return Claim(key_id, holder, key, timestamp, "/".join(scope.groups()[1:]), signed, signature, parts)
+
+    def _renew(self) -> None:
+        credentials = self._source.current()
+        if credentials is not self._credentials:
+            self._credentials = credentials
+            self._keys.clear()  # a key id may have another secret now
 
     def _signing_key(self, key_id: str, day: str) -> bytes:
         secret = self._credentials.secret(key_id)

@@ -21,8 +21,9 @@ from quiver.server.lifeline import stop_with_parent
 from quiver.server.limits import ServerLimits
 from quiver.server.logs import describe, make_logger
 from quiver.server.metrics import Metrics
-from quiver.server.principals_file import read_principals
+from quiver.server.principals_file import read_fit
 from quiver.server.sigv4 import Authenticator
+from quiver.server.watched_principals import WatchedPrincipals
 from quiver.service.extensions import SERVED
 from quiver.service.pace import Pace
 from quiver.service.policy.principals import root_of
@@ -32,6 +33,8 @@ from quiver.settings import load
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from quiver.model.runtime import Runtime
+    from quiver.server.credentials import CredentialSource
     from quiver.settings import Settings
 
 SWITCH_SECONDS = 0.001
@@ -66,7 +69,7 @@ def create() -> Application:
     return Application(
         start,
         SERVED,
-        Authenticator(_credentials(settings), settings.region, runtime.time),
+        Authenticator(_credentials(settings, runtime, log), settings.region, runtime.time),
         runtime,
         log,
         ServerLimits(admission_bytes=settings.buffered_bytes, max_load=settings.load_bytes),
@@ -76,12 +79,17 @@ def create() -> Application:
     )
 
 
-def _credentials(settings: Settings) -> Credentials:
+def _credentials(settings: Settings, runtime: Runtime, log: FilteringBoundLogger) -> CredentialSource:
     """The pair in the settings is the owner's; without one there is a file of principals."""
     if settings.access_key_id:
         owner = Holder(root_of(settings.account_id))
         return Credentials({settings.access_key_id: settings.secret_access_key}, {settings.access_key_id: owner})
-    return read_principals(Path(settings.credentials_file), settings.account_id).credentials()
+    file = Path(settings.credentials_file)
+
+    def read() -> Credentials:
+        return read_fit(file, settings.account_id, settings.host).credentials()
+
+    return WatchedPrincipals(file, read, runtime, log)
 
 
 def _log_patrol(log: FilteringBoundLogger, index_id: str, error: Exception) -> None:
