@@ -33,7 +33,7 @@ from quiver.service.catalog import Catalog
 from quiver.service.catalog_commands import DropIndex
 from quiver.service.context import Context, Response
 from quiver.service.index_operations import IndexOperations
-from quiver.storage import garbage, segment_writer
+from quiver.storage import garbage, group_commit, segment_writer
 from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.commit_log import CommitLog
 from simulation import clone_mutants, scenarios
@@ -442,16 +442,41 @@ def without_conditions() -> AbstractContextManager[Any]:
 
 def with_conditions_judged_once() -> AbstractContextManager[Any]:
     """The condition is judged before the first attempt, not before each: a lost slot changes nothing."""
-    slot_if = CommitLog._slot_if
+    slot_for = CommitLog._slot_for
     judged: dict[CommitLog, Any] = {}
 
-    async def slot_if_new(self: CommitLog, condition: Any) -> int:
-        if judged.get(self) is condition:
+    async def slot_for_new(self: CommitLog, waiting: list[Any]) -> int:
+        if judged.get(self) is waiting:
             return self.slot + 1
-        judged[self] = condition
-        return await slot_if(self, condition)
+        judged[self] = waiting
+        return await slot_for(self, waiting)
 
-    return patch.object(CommitLog, "_slot_if", slot_if_new)
+    return patch.object(CommitLog, "_slot_for", slot_for_new)
+
+
+def with_entries_shared_by_all() -> AbstractContextManager[Any]:
+    """Conditions of one entry are judged by the state before it, whatever the parts before theirs do."""
+    return patch.object(group_commit._Group, "take", take_any)
+
+
+def take_any(self: group_commit._Group, waiting: group_commit.Waiting) -> bool:
+    if PartKind.SEAL in (self.members[-1].part.kind, waiting.part.kind):
+        return False
+    self.members.append(waiting)
+    self.size += waiting.size
+    return True
+
+
+def with_refused_parts_written() -> AbstractContextManager[Any]:
+    """Who is told that a condition failed finds what he wrote all the same, for others shared the entry."""
+
+    async def slot_for_all(self: CommitLog, waiting: list[Any]) -> int:
+        slot, kept = await real(self, asked := list(waiting)), list(waiting)
+        waiting[:] = kept if asked else []
+        return slot
+
+    real = CommitLog._slot_for
+    return patch.object(CommitLog, "_slot_for", slot_for_all)
 
 
 def with_bases_forgotten() -> AbstractContextManager[Any]:
@@ -737,6 +762,22 @@ MUTANTS = [
         with_conditions_judged_once,
         scenarios.run_conditional,
         Bias(plan=contended),
+    ),
+    Mutant(
+        "conditional writes share entries with whatever waits",
+        "two clients put one key that was absent, and both are told that they did",
+        with_entries_shared_by_all,
+        scenarios.run_conditional,
+        Bias(plan=contended),
+        first=6,
+    ),
+    Mutant(
+        "refused parts stay in the entry that others share",
+        "a write that was said to have failed shows",
+        with_refused_parts_written,
+        scenarios.run_conditional,
+        Bias(plan=contended),
+        first=6,
     ),
     Mutant(
         "conditions forget what the tail began with",

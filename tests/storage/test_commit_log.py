@@ -19,7 +19,8 @@ from quiver.model.errors import (
     StoreUnavailableError,
 )
 from quiver.objectstore.store import StoreRefusedError
-from quiver.storage.commit_log import ConditionFailedError, LogSealedError
+from quiver.storage.commit_log import LogSealedError
+from quiver.storage.group_commit import Condition, ConditionFailedError
 from storage.scripted_store import (
     Stall,
     become_zombie,
@@ -483,9 +484,9 @@ async def test_a_store_that_does_not_answer_fails_reads_until_it_does(store, run
 # ---------------------------------------------------------------- conditions
 
 
-def on_tape(node, *bodies):
+def on_tape(node, *bodies, keys=("tape",)):
     """A condition: just these were applied."""
-    return lambda: node.tape.bodies == list(bodies)
+    return Condition(frozenset(keys), lambda: node.tape.bodies == list(bodies))
 
 
 @asynchronous
@@ -510,7 +511,7 @@ async def test_a_condition_is_judged_on_what_other_nodes_wrote(store, runtime):
     with pytest.raises(ConditionFailedError):
         await node.log.append(Part(PartKind.CATALOG, b"b"), on_tape(node))
     assert await other.read() == [b"a"]
-    await node.log.append(Part(PartKind.CATALOG, b"b"), lambda: b"a" in node.tape.bodies)
+    await node.log.append(Part(PartKind.CATALOG, b"b"), Condition(frozenset(), lambda: b"a" in node.tape.bodies))
     assert await other.read() == [b"a", b"b"]
 
 
@@ -528,6 +529,51 @@ async def test_of_many_writers_with_one_condition_one_commits(store, runtime):
     refused = [outcome for outcome in outcomes if isinstance(outcome, ConditionFailedError)]
     assert len(refused) == len(outcomes) - 1
     assert len(await nodes[0].read()) == 1
+
+
+@asynchronous
+async def test_of_the_parts_of_an_entry_those_go_whose_condition_fails(store, runtime):
+    """Both are judged again when another node has taken the slot meanwhile."""
+    node, other = Node(store, runtime), Node(store, runtime)
+    assert await node.read() == []
+    await other.write(b"theirs")
+    conditions = [on_tape(node, keys=["a"]), on_tape(node, b"theirs", keys=["b"]), on_tape(node, keys=["c"]), None]
+    parts = [Part(PartKind.CATALOG, b"%d" % number) for number in range(len(conditions))]
+    first = asyncio.ensure_future(node.write(b"first"))  # so that the others wait together
+    await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*map(node.log.append, parts, conditions), return_exceptions=True)
+    assert [isinstance(outcome, ConditionFailedError) for outcome in outcomes] == [True, True, True, False]
+    assert await other.read() == [b"theirs", b"first", b"3"]
+    assert await first < outcomes[3].slot
+
+
+@asynchronous
+async def test_parts_with_conditions_share_an_entry(store, runtime):
+    node = Node(store, runtime)
+    first = asyncio.ensure_future(node.write(b"first"))
+    await asyncio.sleep(0)
+    conditions = [on_tape(node, b"first", keys=[name]) for name in ("a", "b")]
+    conditions.insert(1, on_tape(node, keys=["c"]))  # fails: of a group, only what holds is written
+    parts = [Part(PartKind.CATALOG, b"%d" % number) for number in range(3)]
+    outcomes = await asyncio.gather(*map(node.log.append, parts, conditions), return_exceptions=True)
+    assert isinstance(outcomes[1], ConditionFailedError)
+    assert [(one.slot, one.result) for one in (outcomes[0], outcomes[2])] == [
+        (await first + 1, 2),
+        (await first + 1, 3),
+    ]
+    assert await Node(store, runtime).read() == [b"first", b"0", b"2"]
+
+
+@asynchronous
+async def test_when_no_part_of_an_entry_is_left_none_is_written(store, runtime):
+    node = Node(store, runtime)
+    await node.write(b"a")
+    conditions = [on_tape(node, keys=[name]) for name in ("a", "b")]
+    parts = [Part(PartKind.CATALOG, b"no")] * 2
+    outcomes = await asyncio.gather(*map(node.log.append, parts, conditions), return_exceptions=True)
+    assert all(isinstance(outcome, ConditionFailedError) for outcome in outcomes)
+    assert await log_slots(store) == [1]
+    assert await node.write(b"b") == 2
 
 
 @asynchronous

@@ -11,7 +11,7 @@ from quiver.format.checkpoint import Session
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.errors import BusyError, OutcomeUnknownError
 from quiver.model.runtime import SystemRuntime
-from quiver.storage.group_commit import Commit, GroupCommit
+from quiver.storage.group_commit import Commit, Condition, ConditionFailedError, GroupCommit, Waiting
 
 
 class Log:
@@ -23,13 +23,22 @@ class Log:
         self.go = asyncio.Event()
         self.error: Exception | None = None
 
-    async def commit(self, parts: list[Part], condition: object = None) -> Session:
-        self.entries.append(parts)
-        self.conditions.append(condition)
+    async def commit(self, waiting: list[Waiting]) -> Session | None:
+        self.entries.append([each.part for each in waiting])
+        self.conditions.append([each.condition for each in waiting])
         await self.go.wait()
         if self.error is not None:
             raise self.error
-        return Session(len(self.entries), len(self.entries), [bytes(part.body) for part in parts])
+        waiting[:] = [each for each in waiting if self.holds(each)]
+        results = [bytes(each.part.body) for each in waiting]
+        return Session(len(self.entries), len(self.entries), results) if waiting else None
+
+    @staticmethod
+    def holds(waiting: Waiting) -> bool:
+        if waiting.condition is None or waiting.condition.holds():
+            return True
+        waiting.refuse(ConditionFailedError("no"))
+        return False
 
 
 def group(**changes: float) -> GroupCommit:
@@ -71,18 +80,48 @@ async def test_a_seal_has_an_entry_of_its_own():
     assert [commit.slot for commit in await asyncio.gather(*tasks)] == [1, 1, 2, 3]
 
 
-@asynchronous
-async def test_a_part_with_a_condition_has_an_entry_of_its_own_and_brings_the_condition():
-    commits, log = group(), Log()
-    tasks = await start(commits, log, put(b"1"), put(b"2"))
-    tasks += [
-        asyncio.ensure_future(commits.append(put(body), log.commit, condition))
-        for body, condition in ((b"3", bool), (b"4", int), (b"5", None), (b"6", None))
-    ]
+def about(*keys: str, holds: bool = True) -> Condition:
+    return Condition(frozenset(keys), lambda: holds)
+
+
+async def slots_of(*conditions: Condition | None) -> list[int]:
+    """The entries that parts with these conditions go into, while another one is being written."""
+    commits, log = group(group_bytes=100), Log()
+    tasks = await start(commits, log, put(b"first"))
+    tasks += [asyncio.ensure_future(commits.append(put(b"x"), log.commit, condition)) for condition in conditions]
     await asyncio.sleep(0.01)
     log.go.set()
-    assert [commit.slot for commit in await asyncio.gather(*tasks)] == [1, 1, 2, 3, 4, 4]
-    assert log.conditions == [None, bool, int, None]
+    return [commit.slot for commit in (await asyncio.gather(*tasks))[1:]]
+
+
+@asynchronous
+async def test_parts_with_conditions_about_distinct_keys_share_an_entry():
+    assert await slots_of(about("a"), about("b", "c"), about("d")) == [2, 2, 2]
+
+
+@asynchronous
+async def test_a_key_of_an_earlier_condition_needs_another_entry():
+    assert await slots_of(about("a"), about("b", "c"), about("c"), about("b"), about("c")) == [2, 2, 3, 3, 4]
+
+
+@asynchronous
+async def test_a_condition_does_not_come_after_a_part_whose_keys_are_not_known():
+    assert await slots_of(about("a"), None, None, about("b"), None) == [2, 2, 2, 3, 3]
+
+
+@asynchronous
+async def test_who_is_refused_in_an_entry_is_told_and_the_others_too():
+    commits, log = group(), Log()
+    tasks = await start(commits, log, put(b"0"))
+    conditions = about("a"), about("b", holds=False), None
+    tasks += [asyncio.ensure_future(commits.append(put(b"x"), log.commit, each)) for each in conditions]
+    tasks += [asyncio.ensure_future(commits.append(put(b"y"), log.commit, about("a", holds=False)))]
+    await asyncio.sleep(0.01)
+    log.go.set()
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [told[0], told[1], told[3]] == [Commit(1, b"0"), Commit(2, b"x"), Commit(2, b"x")]
+    assert [type(told[2]), type(told[4])] == [ConditionFailedError] * 2
+    assert (await commits.append(put(b"z"), log.commit)).slot == 4
 
 
 @asynchronous

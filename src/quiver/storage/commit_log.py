@@ -41,7 +41,7 @@ from quiver.objectstore.store import (
     StoreUnavailableError,
 )
 from quiver.storage.checkpoint_store import CheckpointStore
-from quiver.storage.group_commit import Commit, GroupCommit
+from quiver.storage.group_commit import Commit, ConditionFailedError, GroupCommit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import ObjectInfo, ObjectStore
     from quiver.storage.checkpoint_store import StoredCheckpoint
-    from quiver.storage.group_commit import Condition
+    from quiver.storage.group_commit import Condition, Waiting
     from quiver.storage.opening_store import OpeningStore
 
     Entry = tuple[Identity, list[Part]]
@@ -69,10 +69,6 @@ _INLINE_BYTES = 256 << 10  # below this a digest costs less than a change of thr
 
 class LogSealedError(QuiverError):
     """The log took its last entry."""
-
-
-class ConditionFailedError(QuiverError):
-    """What the entry was to depend on does not hold; it is not committed, and never will be."""
 
 
 class Machine(ABC):
@@ -435,7 +431,7 @@ class CommitLog:
 
         Args:
             condition: looks at the machine; the part is committed only if it holds in the state that all entries
-                before it make. Such a part has an entry of its own.
+                before it make.
 
         Raises:
             ConditionFailedError: not committed, and never will be, because the condition did not hold.
@@ -447,9 +443,13 @@ class CommitLog:
         """
         return await self._group.append(part, self._commit, condition)
 
-    async def _commit(self, parts: list[Part], condition: Condition | None) -> Session:
-        """Fill slots until the session table shows our entry."""
+    async def _commit(self, waiting: list[Waiting]) -> Session | None:
+        """Fill slots until the session table shows our entry. Parts whose condition fails are refused on the way.
+
+        An attempt that was lost is known to be nowhere in the log, so the next may have fewer parts.
+        """
         self._sequence += 1
+        parts = [each.part for each in waiting]
         payload = await self._digest(log_entry.encode(parts))
         if not self._opened:
             await self.refresh()
@@ -457,7 +457,12 @@ class CommitLog:
         while True:
             if self.sealed and await self.observe(lambda: self.sealed):
                 raise LogSealedError(self._root)
-            slot = self.slot + 1 if condition is None else await self._slot_if(condition)
+            slot = await self._slot_for(waiting)
+            if not waiting:
+                return None
+            if len(waiting) < len(parts):
+                parts = [each.part for each in waiting]
+                payload = await self._digest(log_entry.encode(parts))
             identity = Identity(paths.log_key(self._root, slot), self._owner, self._writer, self._sequence)
             created = await self._fill(slot, identity, payload)
             self._runtime.reach("log:filled")
@@ -472,18 +477,26 @@ class CommitLog:
             await self._runtime.sleep(delay * self._runtime.random())
             delay = min(2 * delay, _LONGEST_LOST_DELAY)
 
-    async def _slot_if(self, condition: Condition) -> int:
-        """The slot after a state in which the condition holds: what is created there comes right after that state.
+    async def _slot_for(self, waiting: list[Waiting]) -> int:
+        """The slot after a state in which the conditions hold: what is created there comes right after that state.
 
-        The state has to be one that answers may come from: in the middle of a replay it may show what never was.
+        Parts whose condition does not hold are refused, and taken out. The state has to be one that answers may
+        come from: in the middle of a replay it may show what never was.
         """
 
         def judge() -> int:
-            if not condition():
-                raise ConditionFailedError(self._root)
+            kept = []
+            for each in waiting:
+                if each.condition is None or each.condition.holds():
+                    kept.append(each)
+                else:
+                    each.refuse(ConditionFailedError(self._root))
+            waiting[:] = kept
             return self.slot + 1
 
-        return judge() if self._settled else await self.observe(judge)
+        if self._settled or all(each.condition is None for each in waiting):
+            return judge()
+        return await self.observe(judge)
 
     async def _digest(self, buffers: list[bytes | memoryview]) -> Payload:
         if sum(map(len, buffers)) < _INLINE_BYTES:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quiver.format.log_entry import Part, PartKind
-from quiver.model.errors import BusyError, OutcomeUnknownError
+from quiver.model.errors import BusyError, OutcomeUnknownError, QuiverError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,11 +16,26 @@ if TYPE_CHECKING:
     from quiver.format.checkpoint import Session
     from quiver.model.runtime import Runtime
 
-    Condition = Callable[[], bool]
-    """Whether a part may still be committed, by the state of the log just before it."""
+    CommitParts = Callable[[list["Waiting"]], Awaitable[Session | None]]
+    """Commits what waits, in one entry; tells where, with the result of each part. Those whose condition does not
+    hold are refused and taken out of the list; None when nothing is left."""
 
-    CommitParts = Callable[[list[Part], Condition | None], Awaitable[Session]]
-    """Commits the parts of one entry, if the condition holds; tells where, with the result of each."""
+
+class ConditionFailedError(QuiverError):
+    """What the part was to depend on does not hold; it is not committed, and never will be."""
+
+
+class Condition(NamedTuple):
+    """On what it depends that a part may be committed.
+
+    Attributes:
+        keys: what it is about; its part touches no others. So parts with distinct keys may share an entry: what
+            the earlier ones do makes no difference to the later ones.
+        holds: whether the part may still be committed, by the state of the log just before its entry.
+    """
+
+    keys: frozenset[str]
+    holds: Callable[[], bool]
 
 
 class Commit(NamedTuple):
@@ -30,8 +45,10 @@ class Commit(NamedTuple):
     result: Any
 
 
-@dataclass(slots=True)
-class _Pending:
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A part that is to be committed, and who is told."""
+
     part: Part
     condition: Condition | None
     future: asyncio.Future[Commit]
@@ -40,10 +57,32 @@ class _Pending:
     def __post_init__(self) -> None:
         self.size = len(self.part.body)
 
-    @property
-    def alone(self) -> bool:
-        """Whether it has an entry of its own: nothing follows a seal, and a condition is judged for one part."""
-        return self.part.kind == PartKind.SEAL or self.condition is not None
+    def refuse(self, error: Exception) -> None:
+        """Say that it was not committed, or may not have been."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Group:
+    """What goes into one entry. Parts with a condition come before all others, about which keys are not known."""
+
+    def __init__(self, first: Waiting) -> None:
+        self.members = [first]
+        self.size = first.size
+        self._keys = first.condition.keys if first.condition else frozenset[str]()
+
+    def take(self, waiting: Waiting) -> bool:
+        """Take another in, unless it has to have another entry: nothing shares one with a seal."""
+        last, condition = self.members[-1], waiting.condition
+        if PartKind.SEAL in (last.part.kind, waiting.part.kind):
+            return False
+        if condition is not None:
+            if last.condition is None or not self._keys.isdisjoint(condition.keys):
+                return False
+            self._keys |= condition.keys
+        self.members.append(waiting)
+        self.size += waiting.size
+        return True
 
 
 class GroupCommit:
@@ -61,7 +100,7 @@ class GroupCommit:
         self._group_bytes = group_bytes
         self._queue_bytes = queue_bytes
         self._deadline = deadline
-        self._queue: deque[_Pending] = deque()
+        self._queue: deque[Waiting] = deque()
         self._waiting_bytes = 0
         self._writing: asyncio.Task[None] | None = None
 
@@ -74,19 +113,20 @@ class GroupCommit:
         Raises:
             BusyError: not committed, and never will be, because too much is waiting.
             OutcomeUnknownError: the deadline has passed; the part goes on being committed.
+            ConditionFailedError: not committed, and never will be, because the condition did not hold.
             Exception: what `commit` raised.
         """
         if self._waiting_bytes + len(part.body) > self._queue_bytes and self._queue:
             raise BusyError("Too many writes are waiting for this index")
-        pending = _Pending(part, condition, asyncio.get_running_loop().create_future())
-        pending.future.add_done_callback(_consume)
-        self._queue.append(pending)
-        self._waiting_bytes += pending.size
+        waiting = Waiting(part, condition, asyncio.get_running_loop().create_future())
+        waiting.future.add_done_callback(_consume)
+        self._queue.append(waiting)
+        self._waiting_bytes += waiting.size
         if self._writing is None:
             self._writing = self._runtime.spawn(self._write(commit), "log writer")
         try:
             async with asyncio.timeout(self._deadline):
-                return await asyncio.shield(pending.future)
+                return await asyncio.shield(waiting.future)
         except TimeoutError:
             raise OutcomeUnknownError("The write was not confirmed in time; it may still be applied") from None
 
@@ -97,33 +137,25 @@ class GroupCommit:
         finally:
             self._writing = None
 
-    def _take_group(self) -> list[_Pending]:
+    def _take_group(self) -> list[Waiting]:
         """The next parts that fit into one entry."""
-        group = [self._queue.popleft()]
-        size = group[0].size
-        while (
-            self._queue
-            and not group[-1].alone
-            and not self._queue[0].alone
-            and size + self._queue[0].size <= self._group_bytes
-        ):
-            size += self._queue[0].size
-            group.append(self._queue.popleft())
-        self._waiting_bytes -= size
-        return group
+        group = _Group(self._queue.popleft())
+        while self._queue and group.size + self._queue[0].size <= self._group_bytes and group.take(self._queue[0]):
+            self._queue.popleft()
+        self._waiting_bytes -= group.size
+        return group.members
 
 
-async def _commit_group(group: list[_Pending], commit: CommitParts) -> None:
+async def _commit_group(group: list[Waiting], commit: CommitParts) -> None:
     try:
-        session = await commit([pending.part for pending in group], group[0].condition)
+        session = await commit(group)
     except Exception as error:  # noqa: BLE001 - whatever it was, the callers are told
-        for pending in group:
-            if not pending.future.done():
-                pending.future.set_exception(error)
+        for waiting in group:
+            waiting.refuse(error)
         return
-    for pending, result in zip(group, session.results, strict=True):
-        if not pending.future.done():
-            pending.future.set_result(Commit(session.slot, result))
+    for waiting, result in zip(group, session.results if session else (), strict=True):
+        if session and not waiting.future.done():
+            waiting.future.set_result(Commit(session.slot, result))
 
 
 def _consume(future: asyncio.Future[Commit]) -> None:

@@ -4,13 +4,14 @@ Rows are read at commit c, and what to write is decided. The entry is an ordinar
 judged by who appends it, just before each attempt, in the state of slot s - 1 when it is to fill slot s: the
 checkpoint underneath is the same as at c, and none of the keys was put or deleted in (c, s - 1]. Whoever creates
 slot s has nothing between that state and its entry, so nodes that replay it have nothing to judge, and agree. A
-condition that does not hold means that the entry is not there and never will be: then all is read again.
+condition that does not hold means that the entry is not there and never will be: then all is read again. Several
+such writes share an entry when their keys are distinct, so that none touches what another's condition is about.
 
 What comes into an index without the log would be missed: flushes and merges change no row, but loads do. Hence a
 load is first announced in a checkpoint ("closing"), then appends an entry of its own, and is then published, as of
 a slot no earlier than that entry. So of a conditional write in slot s and a load whose entry is in slot f:
 
-* s < f: the load is published over the write.
+* s < f, or both share an entry: the load is published over the write.
 * s > f: the state of slot s - 1 was judged after f had been read, and who sees an entry does not miss checkpoints
   that came before it. So the announcement was seen: unless the load had been published, too, or given up, the
   condition did not hold.
@@ -24,7 +25,7 @@ from quiver.engine.native.reservation import give_up_closing
 from quiver.format import rows
 from quiver.format.log_entry import PartKind
 from quiver.model.errors import BusyError
-from quiver.storage.commit_log import ConditionFailedError
+from quiver.storage.group_commit import Condition, ConditionFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -90,7 +91,8 @@ async def _append(index: NativeIndex, change: Change, tail: TailView) -> int:
         kind, body = PartKind.PUT, rows.encode_put(change.put)
     else:
         kind, body = PartKind.DELETE, rows.encode_delete(change.delete)
-    return (await index.append(kind, body, condition=lambda: holds(index.state, tail, keys))).slot
+    condition = Condition(keys, lambda: holds(index.state, tail, keys))
+    return (await index.append(kind, body, condition=condition)).slot
 
 
 def holds(state: IndexState, since: TailView, keys: frozenset[str]) -> bool:
