@@ -8,6 +8,7 @@ PORT ?= 8080
 WORKERS ?= 1
 SEEDS ?= 5000
 CYCLES ?= 2000
+ENCRYPTED_CYCLES ?= 400
 NEMESIS ?= 3600
 FUZZ ?= 300000
 
@@ -77,10 +78,11 @@ tests/clients/node/node_modules: tests/clients/node/package-lock.json
 clients: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## run other people's S3 Vectors clients against a server
 	$(BIN)/python -m pytest -q -m soak tests/clients
 
-soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis, fuzzing (SEEDS, CYCLES, NEMESIS seconds, FUZZ inputs)
+soak: $(TEST) $(CLIENTS)/clients.stamp tests/clients/node/node_modules ## what is too long for `make test`: repeated tests, seeds, kill -9, nemesis, fuzzing (SEEDS, CYCLES, ENCRYPTED_CYCLES, NEMESIS seconds, FUZZ inputs)
 	$(BIN)/python -m pytest -q -n 2 -m soak
 	$(BIN)/python tests/simulation/soak.py --seeds $(SEEDS)
 	$(BIN)/python tests/cluster/crash_loop.py --cycles $(CYCLES)
+	$(BIN)/python tests/cluster/crash_loop.py --cycles $(ENCRYPTED_CYCLES) --encrypted
 	$(BIN)/python tests/cluster/nemesis.py --operations 10000000 --seconds $(NEMESIS)
 	QUIVER_TEST_FUZZ=$(FUZZ) $(BIN)/python -m pytest -q -s tests/api/test_fuzz.py
 	QUIVER_TEST_SCHEMATHESIS=1000 $(BIN)/python -m pytest -q -n 2 tests/api/test_schemathesis.py

@@ -3,7 +3,8 @@
 A cycle starts the server, checks everything clients were told before the last kill, lets clients write, and kills
 every process of the server with SIGKILL: at a random moment, or when a worker or its maintenance process has died
 at a named crash point.
-Then `quiver fsck` reads the root as the kill left it.
+Then `quiver fsck` reads the root as the kill left it. With `--encrypted` the root is, and now and then its key
+file gets another current key.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -31,6 +33,8 @@ from cluster.loads import LoadingClients
 from cluster.processes import Server
 from cluster.requests import Client
 from cluster.workload import EVERY_KEY, Clients, Read
+from quiver.format import paths
+from quiver.objectstore.encryption.key_file import KeyFile, read_key_file, write_key_file
 from simulation.checkers.history import Violation
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ LOAD_SECONDS = 1.2
 POINT_SECONDS = 45
 INLINE = 0.25
 """The part of all cycles in which workers do the upkeep themselves."""
+RENEWED = 0.1
+"""The part of all cycles before which an encrypted root gets another master key."""
 LOW_THRESHOLDS = {"QUIVER_FLUSH_ROWS": "25", "QUIVER_GARBAGE_AGE_SECONDS": "1"}
 
 
@@ -50,9 +56,10 @@ class CrashLoop:
     Args:
         directory: an empty directory for the root, the ledgers and the server's log.
         seed: of the workload and the moments of the kills; what the server makes of them differs by run.
+        encrypted: whether the root is.
     """
 
-    def __init__(self, directory: Path, seed: int = 0) -> None:
+    def __init__(self, directory: Path, seed: int = 0, *, encrypted: bool = False) -> None:
         self.root = directory / "root"
         self.totals: Counter[str] = Counter()
         self._directory = directory
@@ -65,8 +72,10 @@ class CrashLoop:
         self._period: Clients | None = None
         self._loaded_rest: Mapping[str, int] = {}
         self._loaded_periods: list[Clients] = []
+        self._key_file = directory / "keys.json" if encrypted else None
 
     def __enter__(self) -> Self:
+        self._renew_key()
         with self._start(workers=1) as server:
             client = Client([server.port])
             workload.create_index(client)
@@ -79,6 +88,8 @@ class CrashLoop:
 
     def cycle(self, point: str = "") -> None:
         """Kill at a crash point, or else at a random moment. Raises Violation."""
+        if self._chance.random() < RENEWED:
+            self._renew_key()
         with self._start(workers=1 if point else self._chance.choice((1, 2)), point=point) as server:
             before = server.workers()  # already the reads may finish a deletion, and with it reach the point
             self.verify(server.port)
@@ -105,6 +116,25 @@ class CrashLoop:
             self.check_root()
         with self._start(workers=1) as server:
             self.verify(server.port)
+        if self._key_file is not None:
+            self._check_encryption()
+
+    def _renew_key(self) -> None:
+        """Make a key, which is the current one from now on, in an encrypted root."""
+        if (file := self._key_file) is None:
+            return
+        key_id, secret = str(uuid.UUID(int=self._chance.getrandbits(128))), self._chance.randbytes(32)
+        there = read_key_file(file) if file.exists() else None
+        keys = there.with_key(key_id, secret, current=True) if there else KeyFile(key_id, {key_id: secret})
+        write_key_file(file, keys, "draft", replace=there is not None)
+        self.totals["keys of the root"] += 1
+
+    def _check_encryption(self) -> None:
+        """Nothing in the root is what it would be without encryption. Raises Violation."""
+        segments = list(self.root.rglob(paths.ROWS))
+        if not segments or any(file.read_bytes()[:4] == b"PAR1" for file in segments):
+            raise Violation("the root is not encrypted")
+        self.totals["encrypted segments"] += len(segments)
 
     def verify(self, port: int) -> None:
         """Read everything and judge the period that ended with the last kill."""
@@ -150,7 +180,7 @@ class CrashLoop:
 
     def check_root(self) -> None:
         """Raises Violation for anything that `quiver fsck` finds."""
-        wrong = upkeep.findings(self.root)
+        wrong = upkeep.findings(self.root, self._key_file or "")
         if wrong:
             raise Violation(f"fsck found {wrong}")
         self.totals["clean checks"] += 1
@@ -159,6 +189,8 @@ class CrashLoop:
         changes = {"QUIVER_MAINTENANCE": "inline" if self._chance.random() < INLINE else "process"}
         if point:
             changes["QUIVER_CRASH_AT"] = point
+        if self._key_file is not None:
+            changes["QUIVER_ENCRYPTION_KEY_FILE"] = str(self._key_file)
         log = self._directory / "server.log"
         log.unlink(missing_ok=True)
         scratch = {"TMPDIR": str(self._directory)}
@@ -241,6 +273,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cycles", type=int, default=100)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--encrypted", action="store_true", help="encrypt the root")
     parser.add_argument("--directory", type=Path, help="kept when a violation is found; default: a temporary one")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves every context, so no server stays behind
@@ -248,7 +281,7 @@ def main() -> int:
     directory.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     violation = ""
-    with CrashLoop(directory, given.seed) as loop:
+    with CrashLoop(directory, given.seed, encrypted=given.encrypted) as loop:
         try:
             for done, point in enumerate(schedule(given.cycles), 1):
                 loop.cycle(point)

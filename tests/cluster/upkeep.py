@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def findings(root: str | Path) -> list[str]:
-    """Everything that is wrong with a root; [] when it is sound."""
-    return asyncio.run(_findings(str(root)))
+def findings(root: str | Path, key_file: str | Path = "") -> list[str]:
+    """Everything that is wrong with a root, which is encrypted if there is a key file; [] when it is sound."""
+    return asyncio.run(_findings(Settings(root=str(root), encryption_key_file=str(key_file))))
 
 
 def compact(root: str | Path) -> None:
@@ -34,10 +34,10 @@ async def _compact(root: str) -> None:
         runtime.close()
 
 
-async def _findings(root: str) -> list[str]:
+async def _findings(settings: Settings) -> list[str]:
     runtime = SystemRuntime(threads=2)
     try:
-        opened = await open_service(Settings(root=root), runtime, background=False)
+        opened = await open_service(settings, runtime, background=False)
         try:
             return [
                 f"{name}: {finding.key}: {finding.problem}"
