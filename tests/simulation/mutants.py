@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import msgspec
+import numpy as np
 from pyroaring import BitMap
 
 from quiver.engine.engine import STRONG, IndexSealedError
-from quiver.engine.native import compaction, conditional, flush, load, maintenance
+from quiver.engine.native import compaction, conditional, flush, load, maintenance, text_leg
 from quiver.engine.native.snapshot import OpenSegment, Snapshot, SnapshotSource
-from quiver.engine.native.state import IndexState, View, contents_of
+from quiver.engine.native.state import IndexState, View, contents_of, encode_checkpoint
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import paths
 from quiver.format.envelope import Identity, Kind, encode, make_payload
@@ -512,8 +513,43 @@ def with_loads_that_take_no_slot() -> AbstractContextManager[Any]:
     return patch.object(CommitLog, "append", append_other)
 
 
+def rewriting(plan: Plan) -> Plan:
+    """Nodes that merge all the time, and many of all requests loads."""
+    return replace(plan, nodes=4, clients=6, think=0.2, maintenance=0.3, loads=0.4, patience=60.0, duration=60.0)
+
+
 def contended(plan: Plan) -> Plan:
     return replace(plan, nodes=4, clients=6, think=0.1, patience=60.0)
+
+
+# ------------------------------------------------------------------ text fields
+
+
+def with_text_fields_forgotten() -> AbstractContextManager[Any]:
+    """A checkpoint has the text fields that the index was created with."""
+
+    def encode_without(contents: Any) -> bytes:
+        return encode_checkpoint(msgspec.structs.replace(contents, texts=None))
+
+    return patch.object(flush, "encode_checkpoint", encode_without)
+
+
+def with_fresh_fields_searched() -> AbstractContextManager[Any]:
+    """A field is searched when the segments have it, though a flush that does not know it is under way."""
+    configure = IndexState._configure
+
+    def configure_at_once(self: IndexState, change: Any) -> Any:
+        refusal = configure(self, change)
+        self.fresh = frozenset()
+        return refusal
+
+    return patch.object(IndexState, "_configure", configure_at_once)
+
+
+def with_dead_rows_counted() -> AbstractContextManager[Any]:
+    """How rare a word is, is told from rows that are no more."""
+    nobody = np.zeros(0, np.int64)
+    return patch.object(text_leg.SegmentText, "count", lambda self: self._postings.statistics(self._lists, nobody))
 
 
 # ------------------------------------------------------------------ the catalog
@@ -785,6 +821,26 @@ MUTANTS = [
         with_bases_forgotten,
         scenarios.run_conditional,
         Bias(plan=contended),
+    ),
+    Mutant(
+        "checkpoints forget changes of text fields",
+        "a field that was added cannot be searched, one that was deleted comes back",
+        with_text_fields_forgotten,
+        scenarios.run_texts,
+    ),
+    Mutant(
+        "text fields are searched at once",
+        "a search that worked is refused",
+        with_fresh_fields_searched,
+        scenarios.run_texts,
+        Bias(scenarios.stalling_upkeep, rewriting),
+        first=34,
+    ),
+    Mutant(
+        "dead rows count in searches by text",
+        "scores that change with a merge",
+        with_dead_rows_counted,
+        scenarios.run_texts,
     ),
     Mutant(
         "the name goes before the seal",

@@ -27,6 +27,7 @@ from simulation.conditional_workload import ConditionalWorkload
 from simulation.eager import probing
 from simulation.faults import Faults
 from simulation.judge import judge
+from simulation.text_workload import TextWorkload
 from simulation.workload import Plan, Workload
 from simulation.world import Node, World
 
@@ -144,6 +145,17 @@ def run_conditional(seed: int, bias: Bias = NO_BIAS) -> Report:
         return run_engine(seed, bias, ConditionalWorkload)
 
 
+def run_texts(seed: int, bias: Bias = NO_BIAS) -> Report:
+    """The same with a text field that comes and goes, and is searched; shorter."""
+
+    def brief(plan: Plan) -> Plan:
+        plan = replace(plan, duration=plan.duration / 2, think=min(plan.think, 0.5), loads=0.1)
+        return plan if bias.plan is None else bias.plan(plan)
+
+    with patch.object(reservation, "_AT_WORK", 10.0):
+        return run_engine(seed, replace(bias, plan=brief), TextWorkload)
+
+
 def biased_world(seed: int, bias: Bias) -> World:
     world = World(seed)
     if bias.faults is not None:
@@ -243,6 +255,7 @@ SCENARIOS: dict[str, Callable[[int], Report]] = {
     "registers": run_registers,
     "engine": run_engine,
     "conditional": run_conditional,
+    "texts": run_texts,
     "upkeep": run_upkeep,
     "catalog": run_catalog,
     "clones": run_clones,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from quiver.engine.engine import Freshness, ListPosition, Query
+from engine.text_reference import bm25
+from quiver.engine.engine import Freshness, ListPosition, Query, TextQuery
 from quiver.engine.native.state import decode_checkpoint
 from quiver.format import checkpoint as checkpoint_format
 from quiver.format import log_entry, paths, rows
@@ -17,7 +18,7 @@ from quiver.format.envelope import Kind as EnvelopeKind
 from quiver.format.envelope import decode
 from quiver.format.log_entry import PartKind
 from quiver.model.filter import In
-from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
+from quiver.model.types import DistanceMetric, IndexSpec, TextField, VectorBatch
 from quiver.storage.segment_reader import SegmentReader
 from simulation.checkers.history import Violation
 from simulation.replica import CLASSES, Answer, Replica
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 INDEX_ID = "b" * 32
 ROOT = paths.index_root(INDEX_ID)
 EVERYTHING = 1_000
+NOTE, WORD = "note", "batch"
+"""A metadata key, and a word that every row has there."""
 NEVER = 0
 """The value of no batch that counts."""
 PAGES = 40
@@ -42,7 +45,7 @@ PAGES = 40
 
 
 def draw_spec(random: Random) -> IndexSpec:
-    return IndexSpec(random.randint(2, 4), random.choice(list(DistanceMetric)), ("note",))
+    return IndexSpec(random.randint(2, 4), random.choice(list(DistanceMetric)), (NOTE,))
 
 
 def vector_of(key: str, value: int, dimension: int) -> np.ndarray:
@@ -52,7 +55,7 @@ def vector_of(key: str, value: int, dimension: int) -> np.ndarray:
 
 
 def batch_of(keys: Sequence[str], value: int, dimension: int) -> VectorBatch:
-    metadata = orjson.dumps({"class": value % CLASSES, "value": value, "note": f"batch {value}"})
+    metadata = orjson.dumps({"class": value % CLASSES, "value": value, NOTE: f"{WORD} {value}"})
     return VectorBatch(
         list(keys), np.stack([vector_of(key, value, dimension) for key in keys]), [metadata] * len(keys)
     )
@@ -180,6 +183,29 @@ class VectorReplica(Replica):
             values[key], bases[key] = document["value"], base_of(document)
         self._check_ranking(asked, bases, hits.distances.tolist())
         return Answer(values, hits.commit)
+
+    async def configure(self, language: str | None) -> int:
+        """Add the text field `note` in a language, or delete it."""
+        if language is None:
+            return await self.index.configure_texts(delete=[NOTE])
+        return await self.index.configure_texts(add=[TextField(NOTE, language)])
+
+    async def search(self, value_class: int | None) -> Answer:
+        """Everything, or all of one class, by a word that all rows have."""
+        condition = None if value_class is None else In("class", (value_class,))
+        texts = (TextQuery(NOTE, WORD),)
+        hits = await self.index.query(Query(None, EVERYTHING, condition, metadata=True, texts=texts))
+        documents = dict(zip(hits.keys, hits.metadata or [], strict=True))
+        if len(documents) < len(hits.keys):
+            raise Violation(f"a search by text returns a row twice: {hits.keys}")
+        if value_class is None:
+            due = bm25(documents, TextField(NOTE), WORD)
+            found = {
+                key: sum(scores.bm25[0][1:]) for key, scores in zip(hits.keys, hits.scores or [], strict=True)
+            }
+            if not np.allclose(list(found.values()), [due[key] for key in found], rtol=1e-9):
+                raise Violation(f"scores {found}, the definition says {due}")
+        return Answer({key: orjson.loads(text)["value"] for key, text in documents.items()}, hits.commit)
 
     def _check_ranking(self, asked: np.ndarray, values: dict[str, int], distances: list[float]) -> None:
         due = [brute_force(asked, key, value, self._spec) for key, value in values.items()]
