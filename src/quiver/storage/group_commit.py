@@ -69,7 +69,7 @@ class _Group:
     def __init__(self, first: Waiting) -> None:
         self.members = [first]
         self.size = first.size
-        self._keys = first.condition.keys if first.condition else frozenset[str]()
+        self._keys = set(first.condition.keys) if first.condition else set[str]()
 
     def take(self, waiting: Waiting) -> bool:
         """Take another in, unless it has to have another entry: nothing shares one with a seal."""
@@ -79,7 +79,7 @@ class _Group:
         if condition is not None:
             if last.condition is None or not self._keys.isdisjoint(condition.keys):
                 return False
-            self._keys |= condition.keys
+            self._keys.update(condition.keys)
         self.members.append(waiting)
         self.size += waiting.size
         return True
