@@ -11,7 +11,6 @@ depends on nothing but the row and the query. */
 #include "vectors.h"
 
 #define AHEAD 2               /* rows whose bytes are asked for before they are needed */
-#define LINE 64               /* bytes that memory hands over at once */
 #define GRID 0x1p46           /* steps of a cosine distance in one: ann/distance.py */
 
 BODY void fetch_row(const uint8_t *const *rows, size_t number, size_t count, size_t size) {

@@ -25,6 +25,7 @@ float32. Where there are fewer codes, the rest of the block means nothing. */
 #define LEVELS 16
 #define STEP 8             /* coordinates that are looked up together */
 #define BATCH 4            /* steps whose counts, at most 60 each, fit a byte together */
+#define FETCHED 4096       /* bytes of a part's codes that are asked for before they are needed */
 #define HALF (BLOCK_CODES / 2)
 #define LEAST_PEAK 1e-30f
 #define MOST_PEAK 1e30f
@@ -109,9 +110,17 @@ BODY Placed place(const Scan *scan, const float *origin, Tabulate tabulate) {
     return (Placed){TOTAL(halves[0], halves[1]), 2 * peak * root, 4 * peak / ((LEVELS - 1) * root)};
 }
 
-/* The scores of the codes of a block; whether any is not above `worst`. */
-BODY int score(const Scan *scan, const Placed *placed, const uint8_t *block, const uint16_t *counts, float worst,
-               float *scores) {
+/* A bit for each code of a block. */
+static const i32x8 BITS[BLOCK_CODES / LANES] = {
+    {1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7},
+    {1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15},
+    {1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23},
+    {1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, INT32_MIN},
+};
+
+/* The scores of the codes of a block; the bits of those that are not above `worst`. */
+BODY uint32_t score(const Scan *scan, const Placed *placed, const uint8_t *block, const uint16_t *counts, float worst,
+                    float *scores) {
     i32x8 good = {0};
     const uint8_t *squares = block + BLOCK_CODES * scan->steps, *factors = squares + 4 * BLOCK_CODES;
     for (size_t at = 0; at < BLOCK_CODES; at += LANES) {
@@ -123,11 +132,12 @@ BODY int score(const Scan *scan, const Placed *placed, const uint8_t *block, con
         f32x8 along = placed->at - placed->per * __builtin_convertvector(__builtin_convertvector(count, i32x8), f32x8);
         f32x8 part = (square + placed->square) - factor * along;
         memcpy(scores + at, &part, sizeof part);
-        good |= ~(part > worst);
+        good |= ~(part > worst) & BITS[at / LANES];
     }
-    uint64_t any[4];
-    memcpy(any, &good, sizeof any);
-    return (any[0] | any[1] | any[2] | any[3]) != 0;
+    uint64_t bits[4];
+    memcpy(bits, &good, sizeof bits);
+    bits[0] = (bits[0] | bits[1]) | (bits[2] | bits[3]);
+    return (uint32_t)(bits[0] | bits[0] >> 32);
 }
 
 /* Whether any of `count` rows from `row` on may be found. */
@@ -140,15 +150,23 @@ BODY int any_allowed(const Scan *scan, uint64_t row, size_t count) {
     return any;
 }
 
-/* Only a lower score is among the nearest, or one like it of an earlier row. */
-BODY float worst_of(const Nearest *nearest) {
-    return nearest->count < nearest->limit ? INFINITY : nearest->scores[0];
+/* Gather the rows of `good` bits that may be found. */
+BODY void offer(const Scan *scan, const float *scores, uint32_t good, uint64_t row, Nearest *nearest) {
+    nearest_ready(nearest);
+    for (; good; good &= good - 1) {
+        uint64_t i = (uint64_t)__builtin_ctz(good);
+        if (!scan->allowed || scan->allowed[row + i])
+            nearest->entries[nearest->count++] = entry_of(scores[i], (uint32_t)(row + i));
+    }
 }
 
-BODY void offer(const Scan *scan, const float *scores, size_t count, uint64_t row, Nearest *nearest) {
-    for (size_t i = 0; i < count; i++)
-        if (!(scores[i] > worst_of(nearest)) && (!scan->allowed || scan->allowed[row + i]))
-            nearest_offer(nearest, scores[i], (int64_t)(row + i));
+/* Ask for what the scan of a part begins with. */
+BODY void fetch_part(const Scan *scan, const Part *part) {
+    size_t codes = part->size * scan->code_size;
+    for (size_t byte = 0; byte < 4 * scan->dimension; byte += LINE)
+        __builtin_prefetch((const uint8_t *)part->origin + byte);
+    for (size_t byte = 0; byte < codes && byte < FETCHED; byte += LINE)
+        __builtin_prefetch(part->codes + byte);
 }
 
 BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count count_codes) {
@@ -157,6 +175,8 @@ BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count
     for (const Part *part = scan->parts; nearest->limit && part < scan->parts + scan->part_count; part++) {
         if (!part->size)
             continue;
+        if (part + 1 < scan->parts + scan->part_count)
+            fetch_part(scan, part + 1);
         Placed placed = place(scan, part->origin, tabulate);
         for (size_t start = 0; start < part->size; start += BLOCK_CODES) {
             const uint8_t *block = part->codes + start * scan->code_size;
@@ -164,11 +184,12 @@ BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count
             if (!any_allowed(scan, part->row + start, count))
                 continue;
             count_codes(scan, block, counts);
-            if (score(scan, &placed, block, counts, worst_of(nearest), scores))
-                offer(scan, scores, count, part->row + start, nearest);
+            uint32_t good = score(scan, &placed, block, counts, nearest->worst, scores);
+            good &= UINT32_MAX >> (BLOCK_CODES - count);
+            if (good)
+                offer(scan, scores, good, part->row + start, nearest);
         }
     }
-    nearest_sort(nearest);
 }
 
 /* out = a b, of shapes (height, depth) and (depth, stride); sums run along the depth. */

@@ -33,7 +33,7 @@ static int fits(const ScanArrays *arrays, Scan *scan) {
     int64_t rows = 0;
     if (count)
         memcpy(&rows, (const char *)arrays->ends->buf + 8 * (count - 1), sizeof rows);
-    if (rows < 0 || (arrays->allowed && arrays->allowed->shape[0] != rows))
+    if (rows < 0 || rows > MOST_ROWS || (arrays->allowed && arrays->allowed->shape[0] != rows))
         return 0;
     scan->dimension = (size_t)dimension;
     scan->steps = ((size_t)dimension + 7) / 8;
@@ -90,16 +90,27 @@ static PyObject *run_scan(const ScanArrays *arrays) {
     if (!memory)
         return PyErr_NoMemory();
     int good = 1;
-    for (size_t number = 0; good && number < scan.part_count; number++)
+    scan.code_count = 0;
+    for (size_t number = 0; good && number < scan.part_count; number++) {
         good = find_part(arrays, &scan, number, (Part *)memory + number);
+        scan.code_count += good ? scan.parts[number].size : 0;
+    }
     if (!good) {
         PyMem_RawFree(memory);
         return refuse("scan: a partition outside the codes");
     }
-    Nearest found = {arrays->rows->buf, arrays->scores->buf, (size_t)arrays->rows->shape[0], 0};
+    size_t limit = scan.code_count < (size_t)arrays->rows->shape[0] ? scan.code_count : (size_t)arrays->rows->shape[0];
+    void *entries = PyMem_RawMalloc(nearest_bytes(limit));
+    if (!entries) {
+        PyMem_RawFree(memory);
+        return PyErr_NoMemory();
+    }
+    Nearest found = nearest_in(entries, limit);
     Py_BEGIN_ALLOW_THREADS
     kernels->scan(&scan, &found);
+    nearest_take(&found, arrays->rows->buf, arrays->scores->buf);
     Py_END_ALLOW_THREADS
+    PyMem_RawFree(entries);
     PyMem_RawFree(memory);
     return PyLong_FromSize_t(found.count);
 }
@@ -147,18 +158,24 @@ PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t 
 static PyObject *run_nearest(const Py_buffer *ranks, double margin, const Py_buffer *numbers) {
     size_t count = (size_t)ranks->shape[0], limit = (size_t)numbers->shape[0];
     const float *values = ranks->buf;
-    float *scores = PyMem_RawMalloc((limit + 1) * sizeof *scores), least = INFINITY;
-    if (!scores)
+    float least = INFINITY;
+    if (ranks->shape[0] > MOST_ROWS)
+        return refuse("nearest: too many ranks");
+    limit = limit < count ? limit : count;
+    void *entries = PyMem_RawMalloc(nearest_bytes(limit));
+    if (!entries)
         return PyErr_NoMemory();
     for (size_t i = 0; i < count; i++)
         least = values[i] < least ? values[i] : least;
     float most = least + (float)margin;
-    Nearest found = {numbers->buf, scores, limit, 0};
-    for (size_t i = 0; i < count; i++)
-        if (values[i] <= most)
-            nearest_offer(&found, values[i], (int64_t)i);
-    nearest_sort(&found);
-    PyMem_RawFree(scores);
+    Nearest found = nearest_in(entries, limit);
+    for (size_t i = 0; i < count; i++) {
+        nearest_ready(&found);
+        found.entries[found.count] = entry_of(values[i], (uint32_t)i);
+        found.count += values[i] <= most;
+    }
+    nearest_take(&found, numbers->buf, NULL);
+    PyMem_RawFree(entries);
     return PyLong_FromSize_t(found.count);
 }
 
