@@ -134,7 +134,7 @@ def pick_parts(
         data, places, ends: where in `data` each partition begins, and the row after its last.
         marks: whether each partition may be read.
         before: bytes of each row that stand before the part in a partition, in a block of all its rows.
-        out: shape (len(rows), numbers of a part).
+        out: shape (numbers of a part, len(rows)).
     """
 
 def touch(

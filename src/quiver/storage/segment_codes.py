@@ -236,19 +236,24 @@ class SegmentCodes:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        places = np.empty((len(rows), TEXT_PLACES // 8), np.uint64)
+        places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
         view = self._sections.view
         here = view.stable or view.has(*self._extents(self.ends.searchsorted(rows, "right")))
         if not (here and self._pick_places(rows, self._partition_verified, places)):
             self.verify_partitions(np.unique(np.searchsorted(self.ends, rows, "right")))
             if not self._pick_places(rows, np.ones(len(self.ends), bool), places):
                 raise CorruptObjectError(f"{self._key}: a row outside the partitions")
-        return places
+        return places.T
 
     def _pick_places(self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64]) -> bool:
         """Copy the last part of rows; whether all their partitions were verified."""
-        before = sum(self._footer.widths[:-1])
-        return pick_parts(self._partitions, self._filled_places, self.ends, verified, before, rows, out)
+        places, before = self._filled_places, self._before_texts
+        return pick_parts(self._partitions, places, self.ends, verified, before, rows, out)
+
+    @cached_property
+    def _before_texts(self) -> int:
+        """Bytes of a row in the parts before the last."""
+        return sum(self._footer.widths[:-1])
 
     @cached_property
     def _int8_shifts(self) -> NDArray[np.int64]:

@@ -143,13 +143,14 @@ static const char *part_of(const Parts *parts, int64_t row) {
 
 static PyObject *run_pick(const Parts *parts, const Py_buffer *rows, const Py_buffer *out) {
     if (parts->places->shape[0] < parts->ends->shape[0] || parts->marks->shape[0] != parts->ends->shape[0] ||
-        out->shape[0] != rows->shape[0] || !parts->width || parts->before > INT32_MAX)
+        out->shape[1] != rows->shape[0] || !parts->width || parts->before > INT32_MAX)
         return refuse("parts: the arrays do not fit each other");
     for (Py_ssize_t i = 0; i < rows->shape[0]; i++) {
         const char *part = part_of(parts, ((const int64_t *)rows->buf)[i]);
         if (!part)
             Py_RETURN_FALSE;
-        memcpy((char *)out->buf + (uint64_t)i * parts->width, part, parts->width);
+        for (Py_ssize_t number = 0; number < out->shape[0]; number++)
+            memcpy((uint64_t *)out->buf + number * rows->shape[0] + i, part + 8 * number, 8);
     }
     Py_RETURN_TRUE;
 }
@@ -170,7 +171,7 @@ PyObject *pick_parts(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssiz
             refuse("parts: a negative size");
         else if (!PyErr_Occurred()) {
             parts.before = (uint64_t)before;
-            parts.width = 8 * (uint64_t)out->shape[1];
+            parts.width = 8 * (uint64_t)out->shape[0];
             done = run_pick(&parts, rows, out);
         }
     }

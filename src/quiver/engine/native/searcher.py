@@ -126,11 +126,11 @@ def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[
     for candidates in found:
         end = start + len(candidates.rows)
         theirs = order if len(found) == 1 else order[(order >= start) & (order < end)] - start
-        chosen = candidates.rows[theirs].tolist()
+        chosen = candidates.rows[theirs]
         with missing:
             keys += candidates.source.keys_of(chosen)
         sources += [candidates.source] * len(chosen)
-        rows += chosen
+        rows += chosen.tolist()
         start = end
     missing.raise_any()
     return keys, sources, rows
