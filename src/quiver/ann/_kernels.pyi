@@ -55,7 +55,7 @@ def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64
 def nearest_points(
     query: NDArray[np.float32], points: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]
 ) -> int:
-    """The same for the squared distances of a query to points of shape (count, dimension), as `squares` has them."""
+    """The same for the squared distances of a query to points of shape (count, dimension), as of `squares`."""
 
 def least(values: NDArray[np.float32], floor: float, wanted: int, numbers: NDArray[np.int64]) -> int:
     """Write the numbers of the `wanted` least values that are not below `floor`, and of those that equal the last.

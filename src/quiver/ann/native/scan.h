@@ -25,7 +25,6 @@ float32. Where there are fewer codes, the rest of the block means nothing. */
 #define LEVELS 16
 #define STEP 8             /* coordinates that are looked up together */
 #define BATCH 4            /* steps whose counts, at most 60 each, fit a byte together */
-#define FETCHED 4096       /* bytes of a part's codes that are asked for before they are needed */
 #define HALF (BLOCK_CODES / 2)
 #define LEAST_PEAK 1e-30f
 #define MOST_PEAK 1e30f
@@ -81,19 +80,31 @@ BODY void load_some(f32x8 *some, const float *numbers, size_t at, size_t count) 
     memcpy(some, numbers + at, sizeof *numbers * (count - at));
 }
 
+/* Write q - origin; of these eight, add the squares to `sums` and take the greatest magnitudes into `most`. */
+BODY void place_eight(const float *query, const f32x8 *from, float *placed, f32x8 *sums, i32x8 *most) {
+    f32x8 part;
+    LOAD(part, query);
+    part -= *from;
+    memcpy(placed, &part, sizeof part);
+    *sums += part * part;
+    i32x8 magnitude = (i32x8)part & INT32_MAX; /* magnitudes are ordered as their bits are */
+    i32x8 larger = magnitude > *most;
+    *most = (magnitude & larger) | (*most & ~larger);
+}
+
 BODY Placed place(const Scan *scan, const float *origin, Tabulate tabulate) {
+    const float *query = scan->query; /* not to be looked up again after each store */
+    float *numbers = scan->placed;
+    size_t dimension = scan->dimension, at = 0;
     i32x8 most = {0};
-    f32x8 sums = {0};
-    for (size_t at = 0; at < scan->dimension; at += LANES) {
-        f32x8 part, from;
-        LOAD(part, scan->query + at);
-        load_some(&from, origin, at, scan->dimension);
-        part -= from;
-        memcpy(scan->placed + at, &part, sizeof part);
-        sums += part * part;
-        i32x8 magnitude = (i32x8)part & INT32_MAX; /* magnitudes are ordered as their bits are */
-        i32x8 larger = magnitude > most;
-        most = (magnitude & larger) | (most & ~larger);
+    f32x8 sums = {0}, from;
+    for (; at + LANES <= dimension; at += LANES) {
+        LOAD(from, origin + at);
+        place_eight(query + at, &from, numbers + at, &sums, &most);
+    }
+    if (at < dimension) {
+        load_some(&from, origin, at, dimension);
+        place_eight(query + at, &from, numbers + at, &sums, &most);
     }
     int32_t largest = 0;
     for (int lane = 0; lane < LANES; lane++)
@@ -160,13 +171,10 @@ BODY void offer(const Scan *scan, const float *scores, uint32_t good, uint64_t r
     }
 }
 
-/* Ask for what the scan of a part begins with. */
-BODY void fetch_part(const Scan *scan, const Part *part) {
-    size_t codes = part->size * scan->code_size;
-    for (size_t byte = 0; byte < 4 * scan->dimension; byte += LINE)
-        __builtin_prefetch((const uint8_t *)part->origin + byte);
-    for (size_t byte = 0; byte < codes && byte < FETCHED; byte += LINE)
-        __builtin_prefetch(part->codes + byte);
+/* Ask for some bytes before they are needed. */
+BODY void fetch(const void *bytes, size_t size) {
+    for (size_t byte = 0; byte < size; byte += LINE)
+        __builtin_prefetch((const uint8_t *)bytes + byte);
 }
 
 BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count count_codes) {
@@ -175,12 +183,14 @@ BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count
     for (const Part *part = scan->parts; nearest->limit && part < scan->parts + scan->part_count; part++) {
         if (!part->size)
             continue;
-        if (part + 1 < scan->parts + scan->part_count)
-            fetch_part(scan, part + 1);
+        const Part *next = part + 1 < scan->parts + scan->part_count ? part + 1 : part;
+        fetch(next->origin, sizeof *next->origin * scan->dimension);
         Placed placed = place(scan, part->origin, tabulate);
         for (size_t start = 0; start < part->size; start += BLOCK_CODES) {
             const uint8_t *block = part->codes + start * scan->code_size;
             size_t count = part->size - start < BLOCK_CODES ? part->size - start : BLOCK_CODES;
+            if (start < next->size) /* block by block: memory takes only so many wishes at once */
+                fetch(next->codes + start * scan->code_size, BLOCK_CODES * scan->code_size);
             if (!any_allowed(scan, part->row + start, count))
                 continue;
             count_codes(scan, block, counts);

@@ -22,22 +22,25 @@ AVX2 static inline __m128i level_bytes(const float *placed, __m256 scale) {
 
 /* Both tables of a step at once. */
 AVX2 static inline void tabulate_avx2(const Scan *scan, float scale) {
-    for (size_t at = 0; at < STEP * scan->steps; at += 2 * STEP)
-        _mm_storeu_si128((__m128i *)(scan->levels + at), level_bytes(scan->placed + at, _mm256_set1_ps(scale)));
-    memset(scan->levels + scan->dimension, 0, STEP * scan->steps - scan->dimension);
+    const float *placed = scan->placed; /* not to be looked up again after each store */
+    uint8_t *numbers = scan->levels, *tables = scan->tables;
+    size_t steps = scan->steps;
+    for (size_t at = 0; at < STEP * steps; at += 2 * STEP)
+        _mm_storeu_si128((__m128i *)(numbers + at), level_bytes(placed + at, _mm256_set1_ps(scale)));
+    memset(numbers + scan->dimension, 0, STEP * steps - scan->dimension);
     __m256i lanes = _mm256_setr_epi64x(0, 0, 0x0404040404040404, 0x0404040404040404);
     __m256i with_bit[4], picked[4];
     for (int i = 0; i < 4; i++) {
         with_bit[i] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)&WITH_BIT[i]));
         picked[i] = _mm256_add_epi8(lanes, _mm256_set1_epi8((char)i));
     }
-    for (size_t step = 0; step < scan->steps; step++) {
+    for (size_t step = 0; step < steps; step++) {
         int64_t eight;
-        LOAD(eight, scan->levels + STEP * step);
+        LOAD(eight, numbers + STEP * step);
         __m256i levels = _mm256_set1_epi64x(eight), table = _mm256_setzero_si256();
         for (int i = 0; i < 4; i++)
             table = _mm256_add_epi8(table, _mm256_xor_si256(_mm256_shuffle_epi8(levels, picked[i]), with_bit[i]));
-        _mm256_storeu_si256((__m256i *)(scan->tables + 32 * step), table);
+        _mm256_storeu_si256((__m256i *)(tables + 32 * step), table);
     }
 }
 
