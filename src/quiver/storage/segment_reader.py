@@ -356,7 +356,7 @@ class SegmentReader:
 
     @cached_property
     def _run_shifts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each row group, the row after its last, and where it would start if those before it stood before it."""
+        """Of each row group, the row after its last, and where it would start if earlier rows stood before it."""
         runs, width = self._footer.runs, 4 * self.dimension
         shifts = np.array([run.offset - run.first * width for run in runs], np.int64)
         return np.array([run.first + run.rows for run in runs], np.int64), shifts
