@@ -115,6 +115,7 @@ def nearest_points(
     Raises ValueError when the query is of another dimension.
     """
     numbers = np.empty(min(limit, len(points)), np.int64)
+    query, points = np.ascontiguousarray(query), np.ascontiguousarray(points)
     return numbers[: _kernels.nearest_points(query, points, margin, numbers)]
 
 
