@@ -14,6 +14,7 @@ depends on nothing but the row and the query. */
 #define PAGES_AHEAD 6         /* after those, rows whose places in memory are looked up meanwhile */
 #define GRID 0x1p46           /* steps of a cosine distance in one: ann/distance.py */
 
+/* Ask for a row, and look up where one further on is. */
 BODY void fetch_row(const uint8_t *const *rows, size_t number, size_t count, size_t size) {
     if (number >= count)
         return;
