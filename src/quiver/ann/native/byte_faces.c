@@ -1,5 +1,5 @@
-/* covered, all_marked, run_places, pick_parts, touch and texts_at as Python calls them: whether ranges of bytes are here and were verified,
- * and bytes that are and were. */
+/* covered, all_marked, run_places, pick_parts, touch and texts_at as Python calls them: where bytes are, whether they
+ * are here and were verified, and bytes that are and were. */
 #include <stdint.h>
 #include <string.h>
 

@@ -22,12 +22,13 @@ static size_t divide(uint64_t *entries, size_t count, uint64_t pivot) {
     return front;
 }
 
-/* Move the `limit` least entries to the front. Entries that are equal all are: the middle one of three divides them. */
+/* Move the `limit` least entries to the front, in any order: what the middle one of three divides is divided again,
+on the side where the last of them is (Hoare's selection). */
 static void select_least(uint64_t *entries, size_t count, size_t limit) {
     while (limit && limit < count) {
         uint64_t pivot = middle_of(entries[count / 4], entries[count / 2], entries[count - 1 - count / 4]);
         size_t front = divide(entries, count, pivot);
-        if (front == count) { /* the pivot is the greatest: it alone goes to the end, with those like it */
+        if (front == count) { /* the pivot is the greatest: it goes to the end, with those like it */
             front = pivot ? divide(entries, count, pivot - 1) : 0;
             if (front <= limit)
                 return;
