@@ -80,6 +80,10 @@ class PartitionerContract:
             ranks = trained.rank(query)
             assert (ranks.shape, ranks.dtype) == ((count,), np.float32)
             assert np.isfinite(ranks).all()
+            for limit, margin in ((count, np.inf), (3, np.inf), (count, 0.0), (2, float(np.ptp(ranks)) / 2)):
+                near = np.flatnonzero(ranks <= ranks.min() + np.float32(margin))
+                due = near[np.argsort(ranks[near], kind="stable")][:limit]
+                assert trained.nearest(query, limit, margin).tolist() == due.tolist()
 
     @TAME_SAMPLES
     def test_rows_are_assigned_and_partitions_ranked(self, sample):

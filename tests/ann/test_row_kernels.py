@@ -94,7 +94,7 @@ class Partitions:
 
     def pick(self, rows: list[int], marks: np.ndarray, **changed: object) -> np.ndarray | None:
         arrays = {name: changed.get(name, getattr(self, name)) for name in ("data", "places", "ends", "before")}
-        out = np.zeros((len(rows), self.parts.shape[1]), np.uint64)
+        out = np.zeros((self.parts.shape[1], len(rows)), np.uint64)
         picked = _kernels.pick_parts(
             arrays["data"],
             arrays["places"],
@@ -104,7 +104,7 @@ class Partitions:
             np.array(rows, np.int64),
             out,
         )
-        return out if picked else None
+        return out.T if picked else None
 
 
 @FEW

@@ -52,6 +52,17 @@ def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64
     Not more than there is room for in `numbers`.
     """
 
+def nearest_points(
+    query: NDArray[np.float32], points: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]
+) -> int:
+    """The same for the squared distances of a query to points of shape (count, dimension), as of `squares`."""
+
+def least(values: NDArray[np.float32], floor: float, wanted: int, numbers: NDArray[np.int64]) -> int:
+    """Write the numbers of the `wanted` least values that are not below `floor`, and of those that equal the last.
+
+    They ascend; how many there are. `numbers` has room for those of all values.
+    """
+
 def distances(
     query: NDArray[np.float32], rows: NDArray[np.float32], cosine: bool, out: NDArray[np.float32], /
 ) -> None:
@@ -91,6 +102,23 @@ def refine_at(
 def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int) -> bool:
     """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked."""
 
+def all_marked(marks: NDArray[np.bool_], sizes: NDArray[np.int64], numbers: NDArray[np.int64]) -> int:
+    """The sum of the sizes with some numbers when all of these are marked, else -1."""
+
+def run_places(
+    rows: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    shifts: NDArray[np.int64],
+    width: int,
+    out: NDArray[np.int64],
+) -> None:
+    """Write where rows of some width begin, which lie in runs, one behind the other.
+
+    Args:
+        ends: the row after the last of each run, ascending.
+        shifts: where the first row of all would be if it and all before a run lay right before that.
+    """
+
 def pick_parts(
     data: NDArray[np.uint8],
     places: NDArray[np.int64],
@@ -106,7 +134,7 @@ def pick_parts(
         data, places, ends: where in `data` each partition begins, and the row after its last.
         marks: whether each partition may be read.
         before: bytes of each row that stand before the part in a partition, in a block of all its rows.
-        out: shape (len(rows), numbers of a part).
+        out: shape (numbers of a part, len(rows)).
     """
 
 def touch(

@@ -64,6 +64,10 @@ class Partitioner(ABC):
     def rank(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """How unpromising each partition is for a query, shape (count,): the smallest are probed first."""
 
+    def nearest(self, query: NDArray[np.float32], limit: int, margin: float = np.inf) -> NDArray[np.int64]:
+        """At most `limit` partitions that rank at most `margin` behind the first, the most promising first."""
+        return nearest(self.rank(query), limit, margin)
+
     @abstractmethod
     def encode(self) -> bytes:
         """The state to store."""

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from quiver.ann import registry
-from quiver.ann._kernels import pick_parts
+from quiver.ann._kernels import all_marked, pick_parts
 from quiver.ann.calibration import Calibration
 from quiver.ann.codec import CodeLists
 from quiver.ann.refiner import Refiner
@@ -173,22 +173,23 @@ class SegmentCodes:
             return None
         return Refiner.decode(self._sections.section("refiner"), self._footer.dimension)
 
-    def verify_partitions(self, partitions: NDArray[np.int64]) -> None:
-        """Require partitions, and check those that were not checked before.
+    def verify_partitions(self, partitions: NDArray[np.int64]) -> int:
+        """Require partitions, and check those that were not checked before; how many rows they have.
 
         Raises MissingBytesError, CorruptObjectError.
         """
         held = self._partitions  # of the size that is due, else nothing is asked for
         if not self._sections.view.stable:
             self._sections.view.require(*self._extents(partitions))
-        verified = self._partition_verified[partitions]
-        if np.logical_and.reduce(verified):
-            return
-        for number in partitions[~verified].tolist():
+        rows = all_marked(self._partition_verified, self.sizes, partitions)
+        if rows >= 0:
+            return rows
+        for number in partitions[~self._partition_verified[partitions]].tolist():
             start, end = self._partition_places[number : number + 2].tolist()
             if xxhash.xxh3_64_intdigest(held[start:end].data) != int(self._partition_digests[number]):
                 raise CorruptObjectError(f"{self._key}: checksum of partition {number} does not match")
             self._partition_verified[number] = True
+        return int(self.sizes[partitions].sum())
 
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
@@ -235,19 +236,24 @@ class SegmentCodes:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        places = np.empty((len(rows), TEXT_PLACES // 8), np.uint64)
+        places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
         view = self._sections.view
         here = view.stable or view.has(*self._extents(self.ends.searchsorted(rows, "right")))
         if not (here and self._pick_places(rows, self._partition_verified, places)):
             self.verify_partitions(np.unique(np.searchsorted(self.ends, rows, "right")))
             if not self._pick_places(rows, np.ones(len(self.ends), bool), places):
                 raise CorruptObjectError(f"{self._key}: a row outside the partitions")
-        return places
+        return places.T
 
     def _pick_places(self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64]) -> bool:
         """Copy the last part of rows; whether all their partitions were verified."""
-        before = sum(self._footer.widths[:-1])
-        return pick_parts(self._partitions, self._filled_places, self.ends, verified, before, rows, out)
+        places, before = self._filled_places, self._before_texts
+        return pick_parts(self._partitions, places, self.ends, verified, before, rows, out)
+
+    @cached_property
+    def _before_texts(self) -> int:
+        """Bytes of a row in the parts before the last."""
+        return sum(self._footer.widths[:-1])
 
     @cached_property
     def _int8_shifts(self) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
-from quiver.ann._kernels import covered, texts_at
+from quiver.ann._kernels import covered, run_places, texts_at
 from quiver.ann.distance import distances_at
 from quiver.format import paths
 from quiver.format.key_filter import KeyFilter
@@ -349,17 +349,17 @@ class SegmentReader:
 
     def _starts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in rows.parquet some vectors begin, shape (len(rows),)."""
-        firsts, shifts = self._run_places
-        starts: NDArray[np.int64] = rows * (4 * self.dimension)
-        starts += shifts[firsts.searchsorted(rows, "right") - 1]
+        ends, shifts = self._run_shifts
+        starts = np.empty(len(rows), np.int64)
+        run_places(rows, ends, shifts, 4 * self.dimension, starts)
         return starts
 
     @cached_property
-    def _run_places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each row group, its first row, and where it would start if the rows before it stood before it."""
+    def _run_shifts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of each row group, the row after its last, and where it would start if earlier rows stood before it."""
         runs, width = self._footer.runs, 4 * self.dimension
         shifts = np.array([run.offset - run.first * width for run in runs], np.int64)
-        return np.array([run.first for run in runs], np.int64), shifts
+        return np.array([run.first + run.rows for run in runs], np.int64), shifts
 
     @cached_property
     def _windows(self) -> NDArray[np.void]:

@@ -77,8 +77,8 @@ class RaBitQ(Codec):
         return np.concatenate([signs, floats], axis=2).reshape(-1, self.code_size)[:count]
 
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
-        checked_sizes(lists, self.code_size, origins, _BLOCK)
-        return RaBitQScanner(lists, origins, self._rotation)
+        sizes = checked_sizes(lists, self.code_size, origins, _BLOCK)
+        return RaBitQScanner(lists, sizes, origins, self._rotation)
 
     def encode(self) -> bytes:
         return pack(self._dimension, _SEED.pack(self._seed))
@@ -107,12 +107,17 @@ def in_blocks(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class RaBitQScanner(Scanner):
     """Scans the codes of one segment where they stand."""
 
-    def __init__(self, lists: CodeLists, origins: Float32Matrix, rotation: Rotation) -> None:
-        """A scanner. Origins are rotated when they are first needed: all at once would hold up a first query."""
+    def __init__(
+        self, lists: CodeLists, sizes: NDArray[np.int64], origins: Float32Matrix, rotation: Rotation
+    ) -> None:
+        """A scanner of partitions of these sizes.
+
+        Origins are rotated when they are first needed: all at once would hold up a first query.
+        """
         self._buffer, self._given, self._rotation = lists.buffer, origins, rotation
         self._origins = np.empty(origins.shape, np.float32)
         self._turned = np.zeros(len(origins), bool)
-        self._all_turned = False
+        self._sizes = sizes
         self._ends, self._offsets = np.ascontiguousarray(lists.ends), np.ascontiguousarray(lists.offsets)
         self._rows = int(lists.ends[-1])
 
@@ -126,13 +131,14 @@ class RaBitQScanner(Scanner):
         limit = min(limit, self._rows)
         if limit < 1:
             return NOTHING
-        if not self._all_turned:
+        partitions = np.ascontiguousarray(partitions)
+        if _kernels.all_marked(self._turned, self._sizes, partitions) < 0:
             self._turn(partitions)
         rows, scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
         try:
             found = _kernels.rabitq_scan(
                 self._rotation.row(query), self._origins, self._buffer, self._offsets, self._ends,
-                np.ascontiguousarray(partitions), None if allowed is None else np.ascontiguousarray(allowed),
+                partitions, None if allowed is None else np.ascontiguousarray(allowed),
                 rows, scores,
             )  # fmt: skip
         except ValueError as error:
@@ -145,7 +151,6 @@ class RaBitQScanner(Scanner):
         for number in fresh.tolist():
             self._origins[number] = self._rotation.row(self._given[number])
         self._turned[fresh] = True
-        self._all_turned = bool(self._turned.all())
 
 
 def _factors(residuals: Float32Matrix) -> NDArray[np.void]:

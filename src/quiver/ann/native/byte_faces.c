@@ -1,5 +1,5 @@
-/* covered, pick_parts, touch and texts_at as Python calls them: whether ranges of bytes are here and were verified,
- * and bytes that are and were. */
+/* covered, all_marked, run_places, pick_parts, touch and texts_at as Python calls them: where bytes are, whether they
+ * are here and were verified, and bytes that are and were. */
 #include <stdint.h>
 #include <string.h>
 
@@ -60,6 +60,27 @@ PyObject *covered(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t
     return PyErr_Occurred() ? NULL : PyBool_FromLong(good);
 }
 
+PyObject *all_marked(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *marks, *sizes, *numbers;
+    int64_t total = 0;
+    if (counted("all_marked", given, 3) && (marks = hold(&held, args[0], (Wanted){"marks", '?', 1, LOOSE})) &&
+        (sizes = hold(&held, args[1], (Wanted){"sizes", 'q', 1, ALIGNED})) &&
+        (numbers = hold(&held, args[2], (Wanted){"numbers", 'q', 1, LOOSE}))) {
+        if (sizes->shape[0] != marks->len)
+            refuse("marks: the arrays do not fit each other");
+        for (Py_ssize_t i = 0; total >= 0 && !PyErr_Occurred() && i < numbers->shape[0]; i++) {
+            uint64_t number = offset_at(numbers, i);
+            if (number >= (uint64_t)marks->len)
+                refuse("marks: a number past the last");
+            else
+                total = ((const uint8_t *)marks->buf)[number] ? total + ((const int64_t *)sizes->buf)[number] : -1;
+        }
+    }
+    let_go(&held);
+    return PyErr_Occurred() ? NULL : PyLong_FromLongLong(total);
+}
+
 /* The partition that holds a row: the first that ends behind it. At most `count`. */
 static size_t holder_of(const int64_t *ends, size_t count, int64_t row) {
     size_t low = 0, high = count;
@@ -71,6 +92,32 @@ static size_t holder_of(const int64_t *ends, size_t count, int64_t row) {
             low = middle + 1;
     }
     return low;
+}
+
+PyObject *run_places(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *rows, *ends, *shifts, *out;
+    if (counted("run_places", given, 5) && (rows = hold(&held, args[0], (Wanted){"rows", 'q', 1, ALIGNED})) &&
+        (ends = hold(&held, args[1], (Wanted){"ends", 'q', 1, ALIGNED})) &&
+        (shifts = hold(&held, args[2], (Wanted){"shifts", 'q', 1, ALIGNED})) &&
+        (out = hold(&held, args[4], (Wanted){"out", 'q', 1, WRITABLE}))) {
+        uint64_t width = PyLong_AsUnsignedLongLong(args[3]);
+        size_t count = (size_t)ends->shape[0];
+        if (!PyErr_Occurred() && (shifts->shape[0] != ends->shape[0] || out->shape[0] != rows->shape[0] || !count))
+            refuse("runs: the arrays do not fit each other");
+        for (Py_ssize_t i = 0; !PyErr_Occurred() && i < rows->shape[0]; i++) {
+            int64_t row = ((const int64_t *)rows->buf)[i];
+            size_t run = holder_of(ends->buf, count, row);
+            if (row < 0 || run == count)
+                refuse("runs: a row past the last");
+            else /* sums of what is unsigned are defined, whatever is in the arrays */
+                ((uint64_t *)out->buf)[i] = (uint64_t)row * width + ((const uint64_t *)shifts->buf)[run];
+        }
+    }
+    let_go(&held);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 /* Where rows lie: in partitions, each of which holds a part of every row of it, and before that `before` bytes a
@@ -96,13 +143,14 @@ static const char *part_of(const Parts *parts, int64_t row) {
 
 static PyObject *run_pick(const Parts *parts, const Py_buffer *rows, const Py_buffer *out) {
     if (parts->places->shape[0] < parts->ends->shape[0] || parts->marks->shape[0] != parts->ends->shape[0] ||
-        out->shape[0] != rows->shape[0] || !parts->width || parts->before > INT32_MAX)
+        out->shape[1] != rows->shape[0] || !parts->width || parts->before > INT32_MAX)
         return refuse("parts: the arrays do not fit each other");
     for (Py_ssize_t i = 0; i < rows->shape[0]; i++) {
         const char *part = part_of(parts, ((const int64_t *)rows->buf)[i]);
         if (!part)
             Py_RETURN_FALSE;
-        memcpy((char *)out->buf + (uint64_t)i * parts->width, part, parts->width);
+        for (Py_ssize_t number = 0; number < out->shape[0]; number++)
+            memcpy((uint64_t *)out->buf + number * rows->shape[0] + i, part + 8 * number, 8);
     }
     Py_RETURN_TRUE;
 }
@@ -123,7 +171,7 @@ PyObject *pick_parts(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssiz
             refuse("parts: a negative size");
         else if (!PyErr_Occurred()) {
             parts.before = (uint64_t)before;
-            parts.width = 8 * (uint64_t)out->shape[1];
+            parts.width = 8 * (uint64_t)out->shape[0];
             done = run_pick(&parts, rows, out);
         }
     }

@@ -11,27 +11,33 @@ depends on nothing but the row and the query. */
 #include "vectors.h"
 
 #define AHEAD 2               /* rows whose bytes are asked for before they are needed */
-#define LINE 64               /* bytes that memory hands over at once */
+#define PAGES_AHEAD 6         /* after those, rows whose places in memory are looked up meanwhile */
 #define GRID 0x1p46           /* steps of a cosine distance in one: ann/distance.py */
 
+/* Ask for a row, and look up where one further on is. */
 BODY void fetch_row(const uint8_t *const *rows, size_t number, size_t count, size_t size) {
     if (number >= count)
         return;
+    if (number + PAGES_AHEAD < count)
+        __builtin_prefetch(rows[number + PAGES_AHEAD]);
     for (size_t byte = 0; byte < size; byte += LINE)
         __builtin_prefetch(rows[number] + byte);
     __builtin_prefetch(rows[number] + size - 1);
 }
 
-/* Eight components of a row, of which there are at least one from `at` on. */
-BODY void load_eight(const uint8_t *row, size_t at, size_t dimension, f64x4 *low, f64x4 *high) {
-    f32x4 halves[2] = {{0}, {0}};
-    size_t left = dimension - at;
-    if (left >= LANES)
-        memcpy(halves, row + 4 * at, sizeof halves);
-    else
-        memcpy(halves, row + 4 * at, 4 * left);
-    *low = __builtin_convertvector(halves[0], f64x4);
-    *high = __builtin_convertvector(halves[1], f64x4);
+/* Eight components of a row. */
+BODY void load_eight(const uint8_t *row, f64x4 *low, f64x4 *high) {
+    f32x4 first, last;
+    LOAD(first, row);
+    LOAD(last, row + sizeof first);
+    *low = (f64x4){first[0], first[1], first[2], first[3]}; /* becomes one instruction, as a conversion does not */
+    *high = (f64x4){last[0], last[1], last[2], last[3]};
+}
+
+/* The last components of a row, fewer than eight, and zeros. */
+BODY void load_last(const uint8_t *row, size_t at, size_t dimension, float *eight) {
+    memset(eight, 0, LANES * sizeof *eight);
+    memcpy(eight, row + 4 * at, 4 * (dimension - at));
 }
 
 BODY float capped(double distance) {
@@ -57,53 +63,80 @@ BODY float cosine_distance(double product, double square, double other_square) {
     return (float)(distance > 2 ? 2 : distance);
 }
 
+BODY void cosine_eight(const double *query, const uint8_t *row, f64x4 *squares, f64x4 *products) {
+    f64x4 low, high, query_low, query_high;
+    load_eight(row, &low, &high);
+    LOAD(query_low, query);
+    LOAD(query_high, query + 4);
+    squares[0] += low * low;
+    squares[1] += high * high;
+    products[0] += low * query_low;
+    products[1] += high * query_high;
+}
+
 BODY void cosine_body(const double *query, const uint8_t *const *rows, size_t count, size_t dimension, float *out) {
     double other_square = query_square(query, dimension);
     for (size_t number = 0; number < count; number++) {
         f64x4 squares[2] = {{0}, {0}}, products[2] = {{0}, {0}};
+        float last[LANES];
+        size_t at = 0;
         fetch_row(rows, number + AHEAD, count, 4 * dimension);
-        for (size_t at = 0; at < dimension; at += LANES) {
-            f64x4 low, high, query_low, query_high;
-            load_eight(rows[number], at, dimension, &low, &high);
-            LOAD(query_low, query + at);
-            LOAD(query_high, query + at + 4);
-            squares[0] += low * low;
-            squares[1] += high * high;
-            products[0] += low * query_low;
-            products[1] += high * query_high;
+        for (; at + LANES <= dimension; at += LANES)
+            cosine_eight(query + at, rows[number] + 4 * at, squares, products);
+        if (at < dimension) {
+            load_last(rows[number], at, dimension, last);
+            cosine_eight(query + at, (const uint8_t *)last, squares, products);
         }
         out[number] = cosine_distance(TOTAL(products[0], products[1]), TOTAL(squares[0], squares[1]), other_square);
     }
+}
+
+BODY void euclidean_eight(const double *query, const uint8_t *row, f64x4 *sums) {
+    f64x4 low, high, query_low, query_high;
+    load_eight(row, &low, &high);
+    LOAD(query_low, query);
+    LOAD(query_high, query + 4);
+    low -= query_low;
+    high -= query_high;
+    sums[0] += low * low;
+    sums[1] += high * high;
 }
 
 BODY void euclidean_body(const double *query, const uint8_t *const *rows, size_t count, size_t dimension,
                          float *out) {
     for (size_t number = 0; number < count; number++) {
         f64x4 sums[2] = {{0}, {0}};
+        float last[LANES];
+        size_t at = 0;
         fetch_row(rows, number + AHEAD, count, 4 * dimension);
-        for (size_t at = 0; at < dimension; at += LANES) {
-            f64x4 low, high, query_low, query_high;
-            load_eight(rows[number], at, dimension, &low, &high);
-            LOAD(query_low, query + at);
-            LOAD(query_high, query + at + 4);
-            low -= query_low;
-            high -= query_high;
-            sums[0] += low * low;
-            sums[1] += high * high;
+        for (; at + LANES <= dimension; at += LANES)
+            euclidean_eight(query + at, rows[number] + 4 * at, sums);
+        if (at < dimension) {
+            load_last(rows[number], at, dimension, last);
+            euclidean_eight(query + at, (const uint8_t *)last, sums);
         }
         out[number] = capped(sqrt(TOTAL(sums[0], sums[1])));
     }
 }
 
+BODY void norm_eight(const uint8_t *row, f64x4 *sums) {
+    f64x4 low, high;
+    load_eight(row, &low, &high);
+    sums[0] += low * low;
+    sums[1] += high * high;
+}
+
 BODY void norms_body(const uint8_t *const *rows, size_t count, size_t dimension, float *out) {
     for (size_t number = 0; number < count; number++) {
         f64x4 sums[2] = {{0}, {0}};
+        float last[LANES];
+        size_t at = 0;
         fetch_row(rows, number + AHEAD, count, 4 * dimension);
-        for (size_t at = 0; at < dimension; at += LANES) {
-            f64x4 low, high;
-            load_eight(rows[number], at, dimension, &low, &high);
-            sums[0] += low * low;
-            sums[1] += high * high;
+        for (; at + LANES <= dimension; at += LANES)
+            norm_eight(rows[number] + 4 * at, sums);
+        if (at < dimension) {
+            load_last(rows[number], at, dimension, last);
+            norm_eight((const uint8_t *)last, sums);
         }
         out[number] = capped(sqrt(TOTAL(sums[0], sums[1])));
     }

@@ -8,6 +8,8 @@ in a fixed order and multiplications are not fused with additions, so that all v
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nearest.h"
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "stored arrays are little-endian and are read in place"
 #endif
@@ -17,13 +19,6 @@ in a fixed order and multiplications are not fused with additions, so that all v
 #define FACTORS_SIZE 8     /* bytes of a code that are no signs: two floats */
 #define BLOCK_CODES 32     /* codes that lie together */
 #define LANES 8            /* partial sums of a distance */
-
-/* The nearest rows so far, a heap with the farthest first: by score, then by row number. */
-typedef struct {
-    int64_t *rows;
-    float *scores;
-    size_t limit, count;
-} Nearest;
 
 /* One partition to scan: its blocks of codes, and the number of its first row. */
 typedef struct {
@@ -39,7 +34,7 @@ typedef struct {
     const float *query;
     size_t dimension, steps, code_size;
     const Part *parts;
-    size_t part_count;
+    size_t part_count, code_count;
     const uint8_t *allowed; /* a byte per row, or NULL */
     float *placed;
     uint8_t *levels, *tables;
@@ -74,9 +69,5 @@ typedef struct {
 /* Those that this processor can run, the fastest last. */
 extern const Kernels *const every_variant[];
 int variants_here(void);
-
-void nearest_offer(Nearest *, float score, int64_t row);
-/* Ascending. */
-void nearest_sort(Nearest *);
 
 #endif

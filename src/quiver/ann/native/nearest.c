@@ -1,60 +1,106 @@
-/* The nearest rows seen so far: a bounded heap, sorted in the end. */
-#include <math.h>
+/* The nearest rows seen so far: entries gathered until there is no room, of which the nearest are then kept. */
+#include <string.h>
 
-#include "kernels.h"
+#include "nearest.h"
 
-static int is_after(float score, int64_t row, float other_score, int64_t other_row) {
-    return score > other_score || (score == other_score && row > other_row);
+#define FEW 12 /* entries that are sorted one by one */
+
+static uint64_t middle_of(uint64_t a, uint64_t b, uint64_t c) {
+    uint64_t low = a < b ? a : b, high = a < b ? b : a;
+    return c < low ? low : c > high ? high : c;
 }
 
-/* Put an entry in at `place`, from where larger ones move up. */
-static void sink(Nearest *nearest, size_t place, size_t count, float score, int64_t row) {
-    int64_t *rows = nearest->rows;
-    float *scores = nearest->scores;
-    for (;;) {
-        size_t child = 2 * place + 1;
-        if (child >= count)
-            break;
-        if (child + 1 < count && is_after(scores[child + 1], rows[child + 1], scores[child], rows[child]))
-            child++;
-        if (!is_after(scores[child], rows[child], score, row))
-            break;
-        scores[place] = scores[child];
-        rows[place] = rows[child];
-        place = child;
+/* Move the entries up to `pivot` to the front, without a branch on any; how many they are. */
+static size_t divide(uint64_t *entries, size_t count, uint64_t pivot) {
+    size_t front = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t entry = entries[i];
+        entries[i] = entries[front];
+        entries[front] = entry;
+        front += entry <= pivot;
     }
-    scores[place] = score;
-    rows[place] = row;
+    return front;
 }
 
-static void rise(Nearest *nearest, size_t place, float score, int64_t row) {
-    while (place) {
-        size_t parent = (place - 1) / 2;
-        if (!is_after(score, row, nearest->scores[parent], nearest->rows[parent]))
-            break;
-        nearest->scores[place] = nearest->scores[parent];
-        nearest->rows[place] = nearest->rows[parent];
-        place = parent;
+/* Move the `limit` least entries to the front, in any order: what the middle one of three divides is divided again,
+on the side where the last of them is (Hoare's selection). */
+static void select_least(uint64_t *entries, size_t count, size_t limit) {
+    while (limit && limit < count) {
+        uint64_t pivot = middle_of(entries[count / 4], entries[count / 2], entries[count - 1 - count / 4]);
+        size_t front = divide(entries, count, pivot);
+        if (front == count) { /* the pivot is the greatest: it goes to the end, with those like it */
+            front = pivot ? divide(entries, count, pivot - 1) : 0;
+            if (front <= limit)
+                return;
+        }
+        if (front > limit)
+            count = front;
+        else {
+            entries += front;
+            count -= front;
+            limit -= front;
+        }
     }
-    nearest->scores[place] = score;
-    nearest->rows[place] = row;
 }
 
-void nearest_offer(Nearest *nearest, float score, int64_t row) {
-    if (!(score == score))
-        score = INFINITY; /* damaged numbers come last */
-    if (nearest->count < nearest->limit)
-        rise(nearest, nearest->count++, score, row);
-    else if (nearest->limit && is_after(nearest->scores[0], nearest->rows[0], score, row))
-        sink(nearest, 0, nearest->count, score, row);
+void nearest_shrink(Nearest *nearest) {
+    uint64_t greatest = 0;
+    if (nearest->count <= nearest->limit)
+        return;
+    select_least(nearest->entries, nearest->count, nearest->limit);
+    nearest->count = nearest->limit;
+    for (size_t i = 0; i < nearest->count; i++)
+        greatest = nearest->entries[i] > greatest ? nearest->entries[i] : greatest;
+    nearest->worst = nearest->limit ? entry_score(greatest) : -INFINITY;
 }
 
-void nearest_sort(Nearest *nearest) {
-    for (size_t last = nearest->count; last-- > 1;) {
-        float score = nearest->scores[last];
-        int64_t row = nearest->rows[last];
-        nearest->scores[last] = nearest->scores[0];
-        nearest->rows[last] = nearest->rows[0];
-        sink(nearest, 0, last, score, row);
+static void insert_each(uint64_t *entries, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        uint64_t entry = entries[i];
+        size_t place = i;
+        for (; place && entries[place - 1] > entry; place--)
+            entries[place] = entries[place - 1];
+        entries[place] = entry;
     }
+}
+
+/* Merge two sorted runs, without a branch on which entry is less. */
+static void merge(const uint64_t *one, size_t ones, const uint64_t *other, size_t others, uint64_t *out) {
+    const uint64_t *one_end = one + ones, *other_end = other + others;
+    while (one < one_end && other < other_end) {
+        uint64_t a = *one, b = *other;
+        int second = b < a;
+        *out++ = second ? b : a;
+        one += !second;
+        other += second;
+    }
+    memcpy(out, one, (size_t)(one_end - one) * sizeof *out);
+    memcpy(out + (one_end - one), other, (size_t)(other_end - other) * sizeof *out);
+}
+
+/* Sort entries; where they are afterwards, here or in `spare`, which has as much room. */
+static uint64_t *sort(uint64_t *entries, size_t count, uint64_t *spare) {
+    for (size_t at = 0; at < count; at += FEW)
+        insert_each(entries + at, count - at < FEW ? count - at : FEW);
+    for (size_t run = FEW; run < count; run *= 2) {
+        for (size_t at = 0; at < count; at += 2 * run) {
+            size_t left = count - at, ones = left < run ? left : run, others = left - ones < run ? left - ones : run;
+            merge(entries + at, ones, entries + at + ones, others, spare + at);
+        }
+        uint64_t *sorted = spare;
+        spare = entries;
+        entries = sorted;
+    }
+    return entries;
+}
+
+size_t nearest_take(Nearest *nearest, int64_t *rows, float *scores) {
+    nearest_shrink(nearest);
+    const uint64_t *sorted = sort(nearest->entries, nearest->count, nearest->entries + nearest->room);
+    for (size_t i = 0; i < nearest->count; i++) {
+        rows[i] = (int64_t)(uint32_t)sorted[i];
+        if (scores)
+            scores[i] = entry_score(sorted[i]);
+    }
+    return nearest->count;
 }

@@ -80,19 +80,31 @@ BODY void load_some(f32x8 *some, const float *numbers, size_t at, size_t count) 
     memcpy(some, numbers + at, sizeof *numbers * (count - at));
 }
 
+/* Write q - origin; of these eight, add the squares to `sums` and take the greatest magnitudes into `most`. */
+BODY void place_eight(const float *query, const f32x8 *from, float *placed, f32x8 *sums, i32x8 *most) {
+    f32x8 part;
+    LOAD(part, query);
+    part -= *from;
+    memcpy(placed, &part, sizeof part);
+    *sums += part * part;
+    i32x8 magnitude = (i32x8)part & INT32_MAX; /* magnitudes are ordered as their bits are */
+    i32x8 larger = magnitude > *most;
+    *most = (magnitude & larger) | (*most & ~larger);
+}
+
 BODY Placed place(const Scan *scan, const float *origin, Tabulate tabulate) {
+    const float *query = scan->query; /* not to be looked up again after each store */
+    float *numbers = scan->placed;
+    size_t dimension = scan->dimension, at = 0;
     i32x8 most = {0};
-    f32x8 sums = {0};
-    for (size_t at = 0; at < scan->dimension; at += LANES) {
-        f32x8 part, from;
-        LOAD(part, scan->query + at);
-        load_some(&from, origin, at, scan->dimension);
-        part -= from;
-        memcpy(scan->placed + at, &part, sizeof part);
-        sums += part * part;
-        i32x8 magnitude = (i32x8)part & INT32_MAX; /* magnitudes are ordered as their bits are */
-        i32x8 larger = magnitude > most;
-        most = (magnitude & larger) | (most & ~larger);
+    f32x8 sums = {0}, from;
+    for (; at + LANES <= dimension; at += LANES) {
+        LOAD(from, origin + at);
+        place_eight(query + at, &from, numbers + at, &sums, &most);
+    }
+    if (at < dimension) {
+        load_some(&from, origin, at, dimension);
+        place_eight(query + at, &from, numbers + at, &sums, &most);
     }
     int32_t largest = 0;
     for (int lane = 0; lane < LANES; lane++)
@@ -109,9 +121,17 @@ BODY Placed place(const Scan *scan, const float *origin, Tabulate tabulate) {
     return (Placed){TOTAL(halves[0], halves[1]), 2 * peak * root, 4 * peak / ((LEVELS - 1) * root)};
 }
 
-/* The scores of the codes of a block; whether any is not above `worst`. */
-BODY int score(const Scan *scan, const Placed *placed, const uint8_t *block, const uint16_t *counts, float worst,
-               float *scores) {
+/* A bit for each code of a block. */
+static const i32x8 BITS[BLOCK_CODES / LANES] = {
+    {1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7},
+    {1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15},
+    {1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23},
+    {1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, INT32_MIN},
+};
+
+/* The scores of the codes of a block; the bits of those that are not above `worst`. */
+BODY uint32_t score(const Scan *scan, const Placed *placed, const uint8_t *block, const uint16_t *counts, float worst,
+                    float *scores) {
     i32x8 good = {0};
     const uint8_t *squares = block + BLOCK_CODES * scan->steps, *factors = squares + 4 * BLOCK_CODES;
     for (size_t at = 0; at < BLOCK_CODES; at += LANES) {
@@ -123,11 +143,12 @@ BODY int score(const Scan *scan, const Placed *placed, const uint8_t *block, con
         f32x8 along = placed->at - placed->per * __builtin_convertvector(__builtin_convertvector(count, i32x8), f32x8);
         f32x8 part = (square + placed->square) - factor * along;
         memcpy(scores + at, &part, sizeof part);
-        good |= ~(part > worst);
+        good |= ~(part > worst) & BITS[at / LANES];
     }
-    uint64_t any[4];
-    memcpy(any, &good, sizeof any);
-    return (any[0] | any[1] | any[2] | any[3]) != 0;
+    uint64_t bits[4];
+    memcpy(bits, &good, sizeof bits);
+    bits[0] = (bits[0] | bits[1]) | (bits[2] | bits[3]);
+    return (uint32_t)(bits[0] | bits[0] >> 32);
 }
 
 /* Whether any of `count` rows from `row` on may be found. */
@@ -140,15 +161,20 @@ BODY int any_allowed(const Scan *scan, uint64_t row, size_t count) {
     return any;
 }
 
-/* Only a lower score is among the nearest, or one like it of an earlier row. */
-BODY float worst_of(const Nearest *nearest) {
-    return nearest->count < nearest->limit ? INFINITY : nearest->scores[0];
+/* Gather the rows of `good` bits that may be found. */
+BODY void offer(const Scan *scan, const float *scores, uint32_t good, uint64_t row, Nearest *nearest) {
+    nearest_ready(nearest);
+    for (; good; good &= good - 1) {
+        uint64_t i = (uint64_t)__builtin_ctz(good);
+        if (!scan->allowed || scan->allowed[row + i])
+            nearest->entries[nearest->count++] = entry_of(scores[i], (uint32_t)(row + i));
+    }
 }
 
-BODY void offer(const Scan *scan, const float *scores, size_t count, uint64_t row, Nearest *nearest) {
-    for (size_t i = 0; i < count; i++)
-        if (!(scores[i] > worst_of(nearest)) && (!scan->allowed || scan->allowed[row + i]))
-            nearest_offer(nearest, scores[i], (int64_t)(row + i));
+/* Ask for some bytes before they are needed. */
+BODY void fetch(const void *bytes, size_t size) {
+    for (size_t byte = 0; byte < size; byte += LINE)
+        __builtin_prefetch((const uint8_t *)bytes + byte);
 }
 
 BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count count_codes) {
@@ -157,18 +183,23 @@ BODY void scan_body(const Scan *scan, Nearest *nearest, Tabulate tabulate, Count
     for (const Part *part = scan->parts; nearest->limit && part < scan->parts + scan->part_count; part++) {
         if (!part->size)
             continue;
+        const Part *next = part + 1 < scan->parts + scan->part_count ? part + 1 : part;
+        fetch(next->origin, sizeof *next->origin * scan->dimension);
         Placed placed = place(scan, part->origin, tabulate);
         for (size_t start = 0; start < part->size; start += BLOCK_CODES) {
             const uint8_t *block = part->codes + start * scan->code_size;
             size_t count = part->size - start < BLOCK_CODES ? part->size - start : BLOCK_CODES;
+            if (start < next->size) /* block by block: memory takes only so many wishes at once */
+                fetch(next->codes + start * scan->code_size, BLOCK_CODES * scan->code_size);
             if (!any_allowed(scan, part->row + start, count))
                 continue;
             count_codes(scan, block, counts);
-            if (score(scan, &placed, block, counts, worst_of(nearest), scores))
-                offer(scan, scores, count, part->row + start, nearest);
+            uint32_t good = score(scan, &placed, block, counts, nearest->worst, scores);
+            good &= UINT32_MAX >> (BLOCK_CODES - count);
+            if (good)
+                offer(scan, scores, good, part->row + start, nearest);
         }
     }
-    nearest_sort(nearest);
 }
 
 /* out = a b, of shapes (height, depth) and (depth, stride); sums run along the depth. */

@@ -22,22 +22,25 @@ AVX2 static inline __m128i level_bytes(const float *placed, __m256 scale) {
 
 /* Both tables of a step at once. */
 AVX2 static inline void tabulate_avx2(const Scan *scan, float scale) {
-    for (size_t at = 0; at < STEP * scan->steps; at += 2 * STEP)
-        _mm_storeu_si128((__m128i *)(scan->levels + at), level_bytes(scan->placed + at, _mm256_set1_ps(scale)));
-    memset(scan->levels + scan->dimension, 0, STEP * scan->steps - scan->dimension);
+    const float *placed = scan->placed; /* not to be looked up again after each store */
+    uint8_t *numbers = scan->levels, *tables = scan->tables;
+    size_t steps = scan->steps;
+    for (size_t at = 0; at < STEP * steps; at += 2 * STEP)
+        _mm_storeu_si128((__m128i *)(numbers + at), level_bytes(placed + at, _mm256_set1_ps(scale)));
+    memset(numbers + scan->dimension, 0, STEP * steps - scan->dimension);
     __m256i lanes = _mm256_setr_epi64x(0, 0, 0x0404040404040404, 0x0404040404040404);
     __m256i with_bit[4], picked[4];
     for (int i = 0; i < 4; i++) {
         with_bit[i] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)&WITH_BIT[i]));
         picked[i] = _mm256_add_epi8(lanes, _mm256_set1_epi8((char)i));
     }
-    for (size_t step = 0; step < scan->steps; step++) {
+    for (size_t step = 0; step < steps; step++) {
         int64_t eight;
-        LOAD(eight, scan->levels + STEP * step);
+        LOAD(eight, numbers + STEP * step);
         __m256i levels = _mm256_set1_epi64x(eight), table = _mm256_setzero_si256();
         for (int i = 0; i < 4; i++)
             table = _mm256_add_epi8(table, _mm256_xor_si256(_mm256_shuffle_epi8(levels, picked[i]), with_bit[i]));
-        _mm256_storeu_si256((__m256i *)(scan->tables + 32 * step), table);
+        _mm256_storeu_si256((__m256i *)(tables + 32 * step), table);
     }
 }
 
@@ -58,22 +61,28 @@ AVX2 static inline void store_sums(const Sums *sums, uint16_t *counts) {
     _mm_storeu_si128((__m128i *)(counts + 8), _mm_unpackhi_epi16(even, odd));
 }
 
-AVX2 static inline void count_avx2(const Scan *scan, const uint8_t *block, uint16_t *counts) {
-    __m256i half = _mm256_set1_epi8(15);
-    Sums low = {_mm256_setzero_si256(), _mm256_setzero_si256()}, high = low;
-    for (size_t start = 0; start < scan->steps; start += BATCH) {
-        size_t end = scan->steps - start < BATCH ? scan->steps : start + BATCH;
-        __m256i low_bytes = _mm256_setzero_si256(), high_bytes = low_bytes;
-        for (size_t step = start; step < end; step++) {
-            __m256i codes = _mm256_loadu_si256((const __m256i *)(block + 2 * HALF * step));
-            __m256i table = _mm256_loadu_si256((const __m256i *)(scan->tables + 32 * step));
-            __m256i upper = _mm256_and_si256(_mm256_srli_epi16(codes, 4), half);
-            low_bytes = _mm256_add_epi8(low_bytes, _mm256_shuffle_epi8(table, _mm256_and_si256(codes, half)));
-            high_bytes = _mm256_add_epi8(high_bytes, _mm256_shuffle_epi8(table, upper));
-        }
-        add_bytes(&low, low_bytes);
-        add_bytes(&high, high_bytes);
+/* Look up `count` steps, at most BATCH. */
+AVX2 static inline __attribute__((always_inline)) void add_steps(const uint8_t *codes, const uint8_t *tables,
+                                                                 size_t count, Sums *low, Sums *high) {
+    __m256i half = _mm256_set1_epi8(15), low_bytes = _mm256_setzero_si256(), high_bytes = low_bytes;
+    for (size_t step = 0; step < count; step++) {
+        __m256i eight = _mm256_loadu_si256((const __m256i *)(codes + 2 * HALF * step));
+        __m256i table = _mm256_loadu_si256((const __m256i *)(tables + 32 * step));
+        __m256i upper = _mm256_and_si256(_mm256_srli_epi16(eight, 4), half);
+        low_bytes = _mm256_add_epi8(low_bytes, _mm256_shuffle_epi8(table, _mm256_and_si256(eight, half)));
+        high_bytes = _mm256_add_epi8(high_bytes, _mm256_shuffle_epi8(table, upper));
     }
+    add_bytes(low, low_bytes);
+    add_bytes(high, high_bytes);
+}
+
+AVX2 static inline void count_avx2(const Scan *scan, const uint8_t *block, uint16_t *counts) {
+    Sums low = {_mm256_setzero_si256(), _mm256_setzero_si256()}, high = low;
+    size_t step = 0;
+    for (; step + BATCH <= scan->steps; step += BATCH)
+        add_steps(block + 2 * HALF * step, scan->tables + 32 * step, BATCH, &low, &high);
+    if (step < scan->steps)
+        add_steps(block + 2 * HALF * step, scan->tables + 32 * step, scan->steps - step, &low, &high);
     store_sums(&low, counts);
     store_sums(&high, counts + HALF);
 }

@@ -1,4 +1,4 @@
-/* rabitq_scan, rotate and nearest as Python calls them. Every size and place is checked before the GIL is released,
+/* rabitq_scan and rotate as Python calls them. Every size and place is checked before the GIL is released,
 and what was checked is copied, so that no other thread can change it. */
 #include <math.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static int fits(const ScanArrays *arrays, Scan *scan) {
     int64_t rows = 0;
     if (count)
         memcpy(&rows, (const char *)arrays->ends->buf + 8 * (count - 1), sizeof rows);
-    if (rows < 0 || (arrays->allowed && arrays->allowed->shape[0] != rows))
+    if (rows < 0 || rows > MOST_ROWS || (arrays->allowed && arrays->allowed->shape[0] != rows))
         return 0;
     scan->dimension = (size_t)dimension;
     scan->steps = ((size_t)dimension + 7) / 8;
@@ -90,16 +90,27 @@ static PyObject *run_scan(const ScanArrays *arrays) {
     if (!memory)
         return PyErr_NoMemory();
     int good = 1;
-    for (size_t number = 0; good && number < scan.part_count; number++)
+    scan.code_count = 0;
+    for (size_t number = 0; good && number < scan.part_count; number++) {
         good = find_part(arrays, &scan, number, (Part *)memory + number);
+        scan.code_count += good ? scan.parts[number].size : 0;
+    }
     if (!good) {
         PyMem_RawFree(memory);
         return refuse("scan: a partition outside the codes");
     }
-    Nearest found = {arrays->rows->buf, arrays->scores->buf, (size_t)arrays->rows->shape[0], 0};
+    size_t limit = scan.code_count < (size_t)arrays->rows->shape[0] ? scan.code_count : (size_t)arrays->rows->shape[0];
+    void *entries = PyMem_RawMalloc(nearest_bytes(limit));
+    if (!entries) {
+        PyMem_RawFree(memory);
+        return PyErr_NoMemory();
+    }
+    Nearest found = nearest_in(entries, limit);
     Py_BEGIN_ALLOW_THREADS
     kernels->scan(&scan, &found);
+    nearest_take(&found, arrays->rows->buf, arrays->scores->buf);
     Py_END_ALLOW_THREADS
+    PyMem_RawFree(entries);
     PyMem_RawFree(memory);
     return PyLong_FromSize_t(found.count);
 }
@@ -142,36 +153,4 @@ PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t 
         done = run_rotation(signs, left, right, row);
     let_go(&held);
     return done;
-}
-
-static PyObject *run_nearest(const Py_buffer *ranks, double margin, const Py_buffer *numbers) {
-    size_t count = (size_t)ranks->shape[0], limit = (size_t)numbers->shape[0];
-    const float *values = ranks->buf;
-    float *scores = PyMem_RawMalloc((limit + 1) * sizeof *scores), least = INFINITY;
-    if (!scores)
-        return PyErr_NoMemory();
-    for (size_t i = 0; i < count; i++)
-        least = values[i] < least ? values[i] : least;
-    float most = least + (float)margin;
-    Nearest found = {numbers->buf, scores, limit, 0};
-    for (size_t i = 0; i < count; i++)
-        if (values[i] <= most)
-            nearest_offer(&found, values[i], (int64_t)i);
-    nearest_sort(&found);
-    PyMem_RawFree(scores);
-    return PyLong_FromSize_t(found.count);
-}
-
-PyObject *nearest(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
-    Held held = {.count = 0};
-    const Py_buffer *ranks, *numbers;
-    PyObject *found = NULL;
-    if (counted("nearest", given, 3) && (ranks = hold(&held, args[0], (Wanted){"ranks", 'f', 1, ALIGNED})) &&
-        (numbers = hold(&held, args[2], (Wanted){"numbers", 'q', 1, WRITABLE}))) {
-        double margin = PyFloat_AsDouble(args[1]);
-        if (margin != -1.0 || !PyErr_Occurred())
-            found = run_nearest(ranks, margin, numbers);
-    }
-    let_go(&held);
-    return found;
 }

@@ -18,6 +18,8 @@ typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
 
+#define LINE 64 /* bytes that memory hands over at once */
+
 /* Bytes from any address into a variable. */
 #define LOAD(variable, address) memcpy(&(variable), (address), sizeof(variable))
 

@@ -16,6 +16,7 @@ from quiver.ann.partitioners.lloyd import (
     lloyd,
     means,
     nearest,
+    nearest_points,
     neighbours,
     pick,
     pick_distinct,
@@ -93,6 +94,9 @@ class KMeans(Partitioner):
     def rank(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Squared distances to the centroids."""
         return squared_distances(query, self.origins)
+
+    def nearest(self, query: NDArray[np.float32], limit: int, margin: float = np.inf) -> NDArray[np.int64]:
+        return nearest_points(query, self.origins, limit, margin)
 
     def encode(self) -> bytes:
         return np.array(self.origins.shape, "<i4").tobytes() + self.origins.tobytes()

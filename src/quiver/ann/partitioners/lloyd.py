@@ -107,6 +107,18 @@ def squared_distances(query: NDArray[np.float32], points: Float32Matrix) -> NDAr
     return results
 
 
+def nearest_points(
+    query: NDArray[np.float32], points: Float32Matrix, limit: int, margin: float
+) -> NDArray[np.int64]:
+    """Numbers of at most `limit` points whose squared distances are at most `margin` above the least, ascending.
+
+    Raises ValueError when the query is of another dimension.
+    """
+    numbers = np.empty(min(limit, len(points)), np.int64)
+    query, points = np.ascontiguousarray(query), np.ascontiguousarray(points)
+    return numbers[: _kernels.nearest_points(query, points, margin, numbers)]
+
+
 def inner_products(query: NDArray[np.float32], points: Float32Matrix) -> NDArray[np.float32]:
     """Of a query of shape (dimension,) and every point, shape (points,).
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from quiver.ann._kernels import least
 from quiver.ann.distance import FLOAT32_MAX
 from quiver.ann.exact import score_of
 from quiver.engine.engine import Hits, SourceWork
@@ -125,11 +126,11 @@ def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[
     for candidates in found:
         end = start + len(candidates.rows)
         theirs = order if len(found) == 1 else order[(order >= start) & (order < end)] - start
-        chosen = candidates.rows[theirs].tolist()
+        chosen = candidates.rows[theirs]
         with missing:
             keys += candidates.source.keys_of(chosen)
         sources += [candidates.source] * len(chosen)
-        rows += chosen
+        rows += chosen.tolist()
         start = end
     missing.raise_any()
     return keys, sources, rows
@@ -172,15 +173,9 @@ def _vectors_of(places: Sequence[tuple[Source, int]], dimension: int) -> Float32
 
 def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:
     """Numbers, ascending, of the `limit` nearest past the cursor, and of all that tie with it or with the last."""
-    wanted, eligible = query.limit, merged
+    wanted, floor = query.limit, -np.inf
     if query.after is not None:
-        cursor = np.float32(query.after.place)
-        wanted += int((merged == cursor).sum())
-        eligible = merged[merged >= cursor]
-    worst = FLOAT32_MAX
-    if len(eligible) > wanted:
-        worst = np.partition(eligible, wanted - 1)[wanted - 1]
-    chosen = merged <= worst
-    if query.after is not None:
-        chosen &= merged >= cursor
-    return chosen.nonzero()[0]
+        floor = float(np.float32(query.after.place))
+        wanted += int((merged == np.float32(floor)).sum())
+    numbers = np.empty(len(merged), np.int64)
+    return numbers[: least(merged, floor, wanted, numbers)]

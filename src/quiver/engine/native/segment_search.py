@@ -10,7 +10,6 @@ import numpy as np
 from quiver.ann.calibration import REACH_RANK
 from quiver.ann.codec import Estimates
 from quiver.ann.exact import bounds_of, score_bounds
-from quiver.ann.partitioner import nearest
 from quiver.ann.space import query_to_space
 from quiver.engine.engine import SourceWork
 from quiver.engine.native.candidates import Candidates
@@ -236,20 +235,19 @@ class _Probe:
         partitioner = self._reader.codes.partitioner
         if partitioner is None:
             return np.zeros(1, np.int64)
-        ranks = partitioner.rank(self._point)
         if self._margin is None:
-            return nearest(ranks, self._partitions)
-        return nearest(ranks, len(ranks), self._margin)
+            return partitioner.nearest(self._point, self._partitions)
+        return partitioner.nearest(self._point, partitioner.count, self._margin)
 
     def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
         """The best codes of some partitions."""
         codes = self._reader.codes
         self._done.append(partitions)
         self._probed += len(partitions)
-        self._scored += int(np.add.reduce(codes.sizes[partitions]))
         if codes.scanner is None:
+            self._scored += int(codes.sizes[partitions].sum())
             return self._scan_rows(partitions)
-        codes.verify_partitions(partitions)
+        self._scored += codes.verify_partitions(partitions)
         return codes.scanner.scan(self._point, partitions, self._depth, self._mask)
 
     def _scan_rows(self, partitions: NDArray[np.int64]) -> Estimates:

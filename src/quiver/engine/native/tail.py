@@ -76,7 +76,7 @@ class TailBlock:
         """The exact distances of some rows to a query, shape (len(rows),)."""
         return distances(query, self.vectors[rows], metric)
 
-    def keys_of(self, rows: Sequence[int]) -> list[str]:
+    def keys_of(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
         """The keys of some rows."""
         return [self.keys[row] for row in rows]
 

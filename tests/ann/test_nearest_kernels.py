@@ -1,0 +1,111 @@
+"""Tests of the C kernels that choose the nearest, and tell what is marked and where rows of runs are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ann.samples import gaussian
+from quiver.ann import _kernels
+
+FEW = settings(max_examples=60, deadline=None)
+SEEDS = st.integers(0, 2**32 - 1)
+ALIKE = st.lists(st.sampled_from([-2.0, -0.0, 0.0, 1e-40, 0.5, 1.0, 3e38, np.inf]), max_size=300)
+DIFFERENT = st.lists(st.floats(-1e6, 1e6, width=32), max_size=300)
+
+
+@given(values=ALIKE | DIFFERENT, wanted=st.integers(0, 310), floor=st.sampled_from([-np.inf, -2.0, 0.0, 0.5, 1e7]))
+@FEW
+def test_the_least_come_with_all_that_equal_the_last_of_them(values, wanted, floor):
+    numbers = np.arange(len(values), dtype=np.int64)
+    array = np.array(values, np.float32)
+    eligible = np.sort(array[array >= floor])
+    worst = np.inf if len(eligible) <= wanted else eligible[wanted - 1] if wanted else -np.inf
+    due = np.flatnonzero((array >= floor) & (array <= worst))
+    assert numbers[: _kernels.least(array, floor, wanted, numbers)].tolist() == due.tolist()
+
+
+@given(
+    count=st.integers(0, 400),
+    dimension=st.integers(1, 40),
+    margin=st.floats(0, 1e3),
+    limit=st.integers(0, 410),
+    seed=SEEDS,
+)
+@FEW
+def test_the_nearest_points_are_those_with_the_nearest_squares(count, dimension, margin, limit, seed):
+    points, query = gaussian(count, dimension, seed), gaussian(1, dimension, seed + 1)[0]
+    ranks, due, found = np.empty(count, np.float32), np.empty(limit, np.int64), np.full(limit, -7, np.int64)
+    _kernels.squares(query, points, ranks)
+    near = _kernels.nearest(ranks, margin, due)
+    assert _kernels.nearest_points(query, points, margin, found) == near
+    assert found[:near].tolist() == due[:near].tolist()
+    within = np.flatnonzero(ranks <= ranks.min(initial=np.inf) + np.float32(margin))
+    assert due[:near].tolist() == within[np.argsort(ranks[within], kind="stable")][:limit].tolist()
+    assert (found[near:] == -7).all()
+
+
+def test_choosing_refuses_what_does_not_fit():
+    points, query, numbers = gaussian(3, 4), np.zeros(4, np.float32), np.zeros(3, np.int64)
+    for function in (_kernels.least, _kernels.nearest_points, _kernels.all_marked, _kernels.run_places):
+        with pytest.raises(TypeError, match="arguments"):
+            function()
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.nearest_points(query[:3], points, 1.0, numbers)
+    with pytest.raises(ValueError, match="dimensions"):
+        _kernels.nearest_points(query, points[0], 1.0, numbers)
+    with pytest.raises(TypeError):
+        _kernels.nearest_points(query, points, "far", numbers)
+    for wanted, room in ((-1, 4), (2, 3), (2, 5)):
+        with pytest.raises(ValueError, match="fit"):
+            _kernels.least(query, 0.0, wanted, np.zeros(room, np.int64))
+    with pytest.raises(TypeError):
+        _kernels.least(query, 0.0, 1.5, np.zeros(4, np.int64))
+
+
+@given(marks=st.lists(st.booleans(), min_size=1, max_size=40), data=st.data())
+@FEW
+def test_sizes_are_summed_where_all_are_marked(marks, data):
+    numbers = np.array(data.draw(st.lists(st.integers(0, len(marks) - 1), max_size=20)), np.int64)
+    flags, sizes = np.array(marks), np.arange(len(marks), dtype=np.int64) * 7
+    due = int(sizes[numbers].sum()) if flags[numbers].all() else -1
+    assert _kernels.all_marked(flags, sizes, numbers) == due
+
+
+@pytest.mark.parametrize("number", [-1, 3, 2**62, -(2**63)])
+def test_numbers_that_have_no_mark_are_refused(number):
+    flags, sizes = np.ones(3, bool), np.ones(3, np.int64)
+    assert _kernels.all_marked(flags, sizes, np.array([0, 2])) == 2
+    with pytest.raises(ValueError, match="past"):
+        _kernels.all_marked(flags, sizes, np.array([0, number]))
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.all_marked(flags, sizes[:2], np.array([0]))
+
+
+@given(
+    runs=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 50)), min_size=1, max_size=6),
+    width=st.integers(1, 20),
+    data=st.data(),
+)
+@FEW
+def test_rows_of_runs_are_found(runs, width, data):
+    starts, places, ends, at = [], [], [], 0
+    for rows, gap in runs:
+        at += gap
+        starts.append(at - len(places) * width)
+        places += range(at, at + rows * width, width)
+        ends.append(len(places))
+        at = places[-1] + width
+    rows = np.array(data.draw(st.lists(st.integers(0, len(places) - 1), max_size=12)), np.int64)
+    out = np.full(len(rows), -7, np.int64)
+    _kernels.run_places(rows, np.array(ends), np.array(starts), width, out)
+    assert out.tolist() == [places[row] for row in rows.tolist()]
+    for row in (-1, len(places), 2**63 - 1):
+        with pytest.raises(ValueError, match="past"):
+            _kernels.run_places(np.array([row]), np.array(ends), np.array(starts), width, np.empty(1, np.int64))
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.run_places(rows, np.array(ends), np.array([*starts, 0]), width, out)
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.run_places(rows, np.array(ends), np.array(starts), width, np.empty(len(rows) + 1, np.int64))
