@@ -330,12 +330,19 @@ def _depths(
         found = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit).rows
         found = found[found != way.own]
         places = way.place[np.searchsorted(ends, found, "right")]
-        hits = [np.isin(found[places < count][: _limit(rank)], near[:rank]) for rank, count in asked]
-        return [np.flatnonzero(hit) for hit in hits]
+        ranked = _ranks(found, near[: max(rank for rank, _ in asked)])
+        return [np.flatnonzero(ranked[places < count][: _limit(rank)] < rank) for rank, count in asked]
 
     measured = on_every_core(positions, range(len(ways)))
     seen = zip_longest(*measured, fillvalue=np.zeros(0, np.int64))
     return [_quantiles(np.concatenate(each), rank) for rank, each in zip(ranks, seen, strict=True)]
+
+
+def _ranks(rows: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each row among those near the query; their number for a row that is not there."""
+    order = np.argsort(near)
+    place = np.minimum(np.searchsorted(near, rows, sorter=order), len(near) - 1)
+    return np.where(near[order[place]] == rows, order[place], len(near))
 
 
 def _limit(rank: int) -> int:

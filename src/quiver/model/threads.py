@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _READ_WHEN_LOADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_THREAD = threading.local()
+_WORKS_ON_A_PART = ContextVar("works_on_a_part", default=False)  # each thread has its own
 
 
 def one_thread() -> None:
@@ -40,7 +40,7 @@ def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]
     What the function raises is raised here.
     """
     threads = min(_allowed(), len(parts))
-    if threads < 2 or getattr(_THREAD, "works_on_a_part", False):
+    if threads < 2 or _WORKS_ON_A_PART.get():
         yield from map(function, parts)
         return
     with ThreadPoolExecutor(threads, "quiver-build", _begin_part) as pool:
@@ -48,7 +48,7 @@ def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]
 
 
 def _begin_part() -> None:
-    _THREAD.works_on_a_part = True
+    _WORKS_ON_A_PART.set(True)
     one_thread()
 
 

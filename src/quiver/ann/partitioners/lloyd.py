@@ -86,7 +86,8 @@ def nearest(rows: Float32Matrix, centroids: Float32Matrix) -> NDArray[np.int32]:
     def of_block(start: int) -> NDArray[np.int32]:
         nearness = rows[start : start + step] @ across
         nearness -= halves
-        return nearness.argmax(axis=1).astype(np.int32)
+        found: NDArray[np.int32] = nearness.argmax(axis=1).astype(np.int32)
+        return found
 
     return np.concatenate([np.zeros(0, np.int32), *on_every_core(of_block, range(0, len(rows), step))])
 
