@@ -21,11 +21,11 @@ from quiver.ann.distance import norms
 from quiver.ann.refiner import Refiner
 from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index
-from quiver.format.keys import key_hashes
 from quiver.format.metadata_columns import MetadataColumnsBuilder
 from quiver.format.rows_parquet import RowsWriter, rows_per_group
 from quiver.model.progress import Progress, no_progress
 from quiver.model.threads import every_core, on_every_core
+from quiver.model.types import DistanceMetric
 from quiver.storage.spool import Spool, release
 from quiver.storage.text_builder import TextsBuilder
 
@@ -283,7 +283,22 @@ class _Builder:
         """All rows of the source in search space, in order, so many bytes at a time."""
         for start, rows in self._source.parts():
             for first, part in _blocks(start, rows, rows.itemsize * rows.shape[1], nbytes):
-                yield first, to_space(part, self.norms[first : first + len(part)], self.spec.metric)
+                yield first, self._in_space(first, part)
+
+    def _in_space(self, first: int, rows: Float32Matrix) -> Float32Matrix:
+        """Rows from number `first` on, in search space."""
+        if self.spec.metric is DistanceMetric.EUCLIDEAN:
+            return rows  # where they are
+        found = np.empty(rows.shape, np.float32)
+
+        def place(block: tuple[int, Float32Matrix]) -> None:
+            start, some = block
+            own = self.norms[first + start : first + start + len(some)]
+            found[start : start + len(some)] = to_space(some, own, self.spec.metric)
+
+        for _ in on_every_core(place, _blocks(0, rows, rows.itemsize * rows.shape[1], _BLOCK_BYTES)):
+            pass
+        return found
 
     def _assign(self, partitioner: Partitioner) -> tuple[Partitioner, NDArray[np.int32]]:
         """The partition of each row, after what is over-full was divided."""
@@ -403,7 +418,7 @@ class _Emitter:
             self._writer.write(keys, self._encoded(start, rows), metadata)
             self.columns.add(metadata)
             self.texts.add(metadata)
-            self.hashes[start : start + len(rows)] = key_hashes(keys)
+            self.hashes[start : start + len(rows)] = builder._source.hashes(rows, keys)
             builder.options.progress("write", start + len(rows), len(order))
         self.layout = self._writer.finish()
         if self.codec is not None:
