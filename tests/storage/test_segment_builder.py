@@ -16,8 +16,8 @@ from quiver.format import rows_parquet
 from quiver.format.keys import key_hashes
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.storage import segment_builder
-from quiver.storage.segment_audit import audit_segment
 from quiver.storage.row_source import BatchSource
+from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_builder import BuildOptions, BuiltSegment, begin_segment
 from quiver.storage.spool import Spool
 from storage.segments import PARTITIONED, STRUCTURES, built, flat_spec, forged, index_bytes
