@@ -101,19 +101,23 @@ def searchable(request) -> Searchable:
 
 @pytest.mark.parametrize("rank", [1, 10, 30, 100])
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95, 0.98])
-def test_the_partitions_and_the_depth_it_names_find_the_share_it_was_asked_for(searchable, rank, target):
-    count = searchable.calibration.partitions_for(rank, target)
+def test_the_margin_and_the_depth_it_names_find_the_share_they_were_asked_for(searchable, rank, target):
+    margin = searchable.calibration.margin_for(rank, target)
     depth = searchable.calibration.depth_for(rank, target)
-    held, found = [], []
+    held, found, counts = [], [], []
     for query, nearest in zip(searchable.queries, searchable.nearest, strict=True):
         true = nearest[:rank]
-        probed = searchable.order(query)[:count]
+        behind = searchable.partitioner.rank(query)
+        probed = np.flatnonzero(behind <= behind.min() + margin)
+        counts.append(len(probed))
         held.append(np.isin(np.searchsorted(searchable.ends, true, "right"), probed).mean())
         best = searchable.scanner.scan(query, probed, depth).rows
         found.append(np.isin(true, best).mean())
     slack = SLACK + (NOISE if rank == 1 else 0)
     assert np.mean(held) >= target - slack
     assert np.mean(found) >= target - slack
+    count = searchable.calibration.partitions_for(rank, target)
+    assert np.mean(counts) < count * 1.5 + 1
     assert searchable.shapeless or count < searchable.partitioner.count / 2  # not because everything is probed
 
 

@@ -48,6 +48,34 @@ def test_iterations_move_centroids_to_the_means_of_their_rows():
     assert np.allclose(once, means, atol=1e-5)
 
 
+def test_the_number_of_threads_changes_nothing(monkeypatch):
+    rows = clustered(9000, 24, 40, seed=2)
+    found = set()
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.add(lloyd(rows, pick_distinct(rows, 200, 1), 4).tobytes())
+    assert len(found) == 1
+
+
+def test_rows_belong_to_the_first_of_the_nearest_centroids():
+    rows, centroids = gaussian(3000, 16), gaussian(700, 16, seed=4)  # several blocks of rows
+    squares = np.square(rows[:, None].astype(np.float64) - centroids).sum(axis=2)
+    found = nearest(rows, centroids)
+    assert (found.dtype, found.shape) == (np.int32, (3000,))
+    np.testing.assert_allclose(squares[np.arange(3000), found], squares.min(axis=1), rtol=1e-5)
+    assert nearest(centroids, np.repeat(centroids, 2, axis=0)).tolist() == list(range(0, 1400, 2))
+    assert nearest(rows[:0], centroids).tolist() == []
+
+
+def test_a_centroid_without_rows_takes_half_of_those_of_the_heaviest():
+    rows = np.concatenate([gaussian(60, 8), gaussian(20, 8) + np.float32(50)])
+    first = np.stack([np.full(8, where, np.float32) for where in (0, 50, -1000)])
+    found = lloyd(rows, first, 6)
+    sizes = np.bincount(nearest(rows, found), minlength=3)
+    assert sizes[1] == 20
+    assert min(sizes[0], sizes[2]) >= 10
+
+
 def test_centroids_for_as_many_rows_or_fewer_stay():
     rows = gaussian(5, 8)
     assert lloyd(rows, rows[::-1], 5).tolist() == rows[::-1].tolist()
@@ -87,5 +115,5 @@ def test_projections_are_coordinates_along_directions():
 
 def test_means_are_of_the_rows_of_each_centroid():
     rows = np.array([[1, 2], [3, 4], [10, 20], [5, 9]], np.float32)
-    found = means(rows, np.array([1, 1, 0, 1], np.int32), 2)
-    assert (found.dtype, found.tolist()) == (np.float32, [[10, 20], [3, 5]])
+    found = means(rows, np.array([1, 1, 0, 1], np.int32), 3)
+    assert (found.dtype, found.tolist()) == (np.float32, [[10, 20], [3, 5], [0, 0]])

@@ -96,6 +96,16 @@ def test_what_a_part_raises_is_raised_in_its_place(monkeypatch: pytest.MonkeyPat
         next(results)
 
 
+def test_parts_of_a_part_are_worked_on_in_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+
+    def work(_: int) -> bool:
+        return set(on_every_core(lambda _: threading.get_ident(), range(6))) == {threading.get_ident()}
+
+    assert all(on_every_core(work, range(6)))
+    assert threading.get_ident() not in on_every_core(lambda _: threading.get_ident(), range(6))
+
+
 def test_nothing_is_done_before_it_is_asked_for() -> None:
     done: list[int] = []
     results = on_every_core(done.append, [1, 2, 3])

@@ -16,8 +16,9 @@ from quiver.format import rows_parquet
 from quiver.format.keys import key_hashes
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.storage import segment_builder
+from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_audit import audit_segment
-from quiver.storage.segment_builder import BuildOptions, BuiltSegment
+from quiver.storage.segment_builder import BuildOptions, BuiltSegment, begin_segment
 from quiver.storage.spool import Spool
 from storage.segments import PARTITIONED, STRUCTURES, built, flat_spec, forged, index_bytes
 
@@ -111,6 +112,15 @@ def test_the_same_rows_give_the_same_bytes_in_memory_and_spooled(monkeypatch, pa
     first = objects(built(batch, spec, PARTITIONED))
     assert objects(built(batch, spec, PARTITIONED)) == first
     assert objects(built(batch, spec, BuildOptions(spool=Spool(memory_bytes=0), exact_floats=0))) == first
+
+
+def test_rows_are_complete_before_the_segment_is():
+    batch, spec = clusters(), spec_of("kmeans", "rabitq")
+    begun = begin_segment(BatchSource(batch), spec, PARTITIONED)
+    rows_file = bytes(begun.rows_file)
+    whole = begun.finish()
+    assert objects(whole) == objects(built(batch, spec, PARTITIONED))
+    assert bytes(whole.rows_file) == rows_file
 
 
 @EVERY_STRUCTURE

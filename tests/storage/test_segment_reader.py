@@ -19,7 +19,7 @@ from quiver.model.errors import CorruptObjectError, DataError, UnsupportedFormat
 from quiver.model.filter_parser import parse_filter
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.objectstore.store import ObjectNotFoundError
-from quiver.storage import segment_builder
+from quiver.storage import row_source, segment_builder
 from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.segment_writer import write_segment
@@ -126,7 +126,7 @@ def test_keys_are_found_by_hash_and_told_apart_by_bytes(monkeypatch):
     assert reader.find([], key_hashes([])).tolist() == []
     assert (reader.key_hashes[1:] >= reader.key_hashes[:-1]).all()
     # All keys collide: only their bytes tell them apart.
-    monkeypatch.setattr(segment_builder, "key_hashes", lambda keys: np.full(len(keys), 9, np.uint64))
+    monkeypatch.setattr(row_source, "key_hashes", lambda keys: np.full(len(keys), 9, np.uint64))
     reader = opened(batch, flat_spec(2))
     assert reader.find(wanted, np.full(5, 9, np.uint64)).tolist() == [150, -1, 0, 199, -1]
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quiver.format.keys import key_hash
 from quiver.model.types import VectorBatch
 from quiver.storage import spooled_rows
 from quiver.storage.spool import Spool
@@ -70,6 +71,14 @@ def test_rows_are_read_in_any_order_and_more_than_once(batches, seed):
     wanted = last_of_each(rows)
     order = np.random.default_rng(seed).integers(0, max(1, len(wanted)), 20 if wanted else 0)
     assert read(taken, order) == [wanted[number] for number in order.tolist()]
+
+
+@given(batches=BATCHES, seed=st.integers(0, 9))
+def test_hashes_are_those_of_the_keys(batches, seed):
+    source = spooled(batches)[0].source()
+    chosen = np.random.default_rng(seed).integers(0, source.rows, 20 if source.rows else 0)
+    keys = source.texts(chosen)[0]
+    assert source.hashes(chosen, keys).tolist() == [key_hash(key) for key in keys]
 
 
 def test_without_rows_there_is_an_empty_source():

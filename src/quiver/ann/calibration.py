@@ -51,6 +51,7 @@ _DEPTH_FLOOR = 400
 _DEEP = 100
 _DEEP_QUERIES = 32  # are asked for more neighbours than that, when depth is measured: they have many each
 _KEPT_COLUMNS = 64
+_SQUARED_ROWS = 4096
 _GROUPS = 2  # of queries, which are looked after at once
 
 
@@ -214,12 +215,23 @@ def find_neighbours(
     none = [Neighbours(np.zeros((len(each), 0), np.int64), np.zeros((len(each), 0), np.float32)) for each in some]
     found = list(zip(some, none, strict=True))
     for first, part in parts:
-        look = partial(_look, queries, own, first, part, np.einsum("ij,ij->i", part, part), count)
+        look = partial(_look, queries, own, first, part, _squares(part), count)
         found = list(on_every_core(look, found))
-    rows, squares = (np.concatenate(each) for each in zip(*(near for _, near in found), strict=True))
-    order = np.argsort(squares, axis=1, kind="stable")
-    squares = np.take_along_axis(squares, order, 1) + np.einsum("ij,ij->i", queries, queries)[:, None]
-    return Neighbours(np.take_along_axis(rows, order, 1), np.maximum(squares, 0))
+    ranked = on_every_core(_ranked, [near for _, near in found])
+    rows, squares = (np.concatenate(each) for each in zip(*ranked, strict=True))
+    return Neighbours(rows, np.maximum(squares + _squares(queries)[:, None], 0))
+
+
+def _squares(rows: Float32Matrix) -> NDArray[np.float32]:
+    """The squared length of each row."""
+    blocks = [rows[start : start + _SQUARED_ROWS] for start in range(0, len(rows), _SQUARED_ROWS)]
+    found = on_every_core(lambda block: np.einsum("ij,ij->i", block, block), blocks)
+    return np.concatenate([np.zeros(0, np.float32), *found])
+
+
+def _ranked(near: Neighbours) -> Neighbours:
+    order = np.argsort(near.squares, axis=1, kind="stable")
+    return Neighbours(np.take_along_axis(near.rows, order, 1), np.take_along_axis(near.squares, order, 1))
 
 
 def _look(
@@ -330,12 +342,19 @@ def _depths(
         found = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit).rows
         found = found[found != way.own]
         places = way.place[np.searchsorted(ends, found, "right")]
-        hits = [np.isin(found[places < count][: _limit(rank)], near[:rank]) for rank, count in asked]
-        return [np.flatnonzero(hit) for hit in hits]
+        ranked = _ranks(found, near[: max(rank for rank, _ in asked)])
+        return [np.flatnonzero(ranked[places < count][: _limit(rank)] < rank) for rank, count in asked]
 
     measured = on_every_core(positions, range(len(ways)))
     seen = zip_longest(*measured, fillvalue=np.zeros(0, np.int64))
     return [_quantiles(np.concatenate(each), rank) for rank, each in zip(ranks, seen, strict=True)]
+
+
+def _ranks(rows: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each row among those near the query; their number for a row that is not there."""
+    order = np.argsort(near)
+    place = np.minimum(np.searchsorted(near, rows, sorter=order), len(near) - 1)
+    return np.where(near[order[place]] == rows, order[place], len(near))
 
 
 def _limit(rank: int) -> int:

@@ -22,4 +22,4 @@ def key_hash(key: str) -> int:
 
 def key_hashes(keys: Iterable[str]) -> NDArray[np.uint64]:
     """The hash of each key, uint64 of shape (n,)."""
-    return np.fromiter((xxhash.xxh3_64_intdigest(key.encode()) for key in keys), np.uint64)
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, keys)), np.uint64)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from quiver.model.filter import Filter
 
+_EMPTY = b"{}"
 _HEADER = 2  # sections before the columns
 _MAX_ROWS = 2**32  # of a roaring bitmap
 
@@ -38,6 +39,8 @@ class MetadataColumnsBuilder:
     def add(self, metadata: Sequence[bytes]) -> None:
         """The next rows, as JSON objects. Raises CorruptObjectError when one is none."""
         for row, document in enumerate(metadata, self._rows):
+            if document == _EMPTY:  # not to be read: the most frequent of all
+                continue
             for field, value in decode_metadata(document).items():
                 if field not in self._left_out:
                     self._builders[field].add(row, value)

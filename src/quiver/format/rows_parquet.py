@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 GROUP_BYTES = 64 << 20
 """Vector bytes of one row group, about."""
 ALIGNMENT = 64
-_LENGTH = 4  # bytes before each text
+_LENGTHS = struct.Struct("<I")  # before each text
+_LENGTH = _LENGTHS.size
 _FLOAT_SIZE = 4
 _GROUP_ROWS = 50_000  # with metadata of 40,960 bytes each, as much as a vector may have, just within one page
 
@@ -226,7 +227,7 @@ def _raw(vectors: Float32Matrix) -> memoryview:
 
 def _texts(texts: Sequence[bytes], sizes: NDArray[np.int64]) -> bytes:
     """Each text with its length before it."""
-    lengths = (size.to_bytes(_LENGTH, "little") for size in sizes.tolist())
+    lengths = map(_LENGTHS.pack, sizes.tolist())
     return b"".join(chain.from_iterable(zip(lengths, texts, strict=True)))
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 60.0
 CLOSE_SECONDS = 30.0
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
-"""Building parallelises by OpenMP. Threads that wait for each other actively would take the cores from queries:
-beside two busy processes on two cores, a flush takes half the time with these."""
+"""Building has threads of its own, and in product quantisation those of OpenMP. If these waited for each other
+actively they would take the cores from queries: beside two busy processes on two cores, a flush took half the time
+with these."""
 
 
 class MaintenanceProcess(Workshop):

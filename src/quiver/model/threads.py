@@ -9,6 +9,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _READ_WHEN_LOADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_WORKS_ON_A_PART = ContextVar("works_on_a_part", default=False)  # each thread has its own
 
 
 def one_thread() -> None:
@@ -33,15 +35,21 @@ def every_core() -> None:
 def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]:
     """What a function gives for each part, in order; for building, where parts are work of NumPy's.
 
-    Several parts at a time, each in one thread, as many as `every_core` allows. Nothing is done before the first
-    result is asked for; then work runs ahead of what is asked for. What the function raises is raised here.
+    Several parts at a time, each in one thread, as many as `every_core` allows; one after the other within a part
+    of other work. Nothing is done before the first result is asked for; then work runs ahead of what is asked for.
+    What the function raises is raised here.
     """
     threads = min(_allowed(), len(parts))
-    if threads < 2:
+    if threads < 2 or _WORKS_ON_A_PART.get():
         yield from map(function, parts)
         return
-    with ThreadPoolExecutor(threads, "quiver-build", one_thread) as pool:
+    with ThreadPoolExecutor(threads, "quiver-build", _begin_part) as pool:
         yield from pool.map(function, parts)
+
+
+def _begin_part() -> None:
+    _WORKS_ON_A_PART.set(True)
+    one_thread()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quiver.format.keys import key_hashes
 from quiver.format.rows_parquet import GROUP_BYTES
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class RowSource(ABC):
     @abstractmethod
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
         """Keys and metadata of some rows."""
+
+    def hashes(self, rows: NDArray[np.int64], keys: Sequence[str]) -> NDArray[np.uint64]:  # noqa: ARG002
+        """The hashes of the keys of some rows, which are given too."""
+        return key_hashes(keys)
 
     def parts(self) -> Iterator[tuple[int, Float32Matrix]]:
         """All vectors in order, as (first row, vectors), each part small enough for memory."""

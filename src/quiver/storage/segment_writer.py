@@ -33,6 +33,15 @@ class Written(NamedTuple):
     head: bytes
 
 
+async def write_rows(store: ObjectStore, runtime: Runtime, root: str, segment: str, rows_file: memoryview) -> None:
+    """Create the rows of segment `segment` under `root`; `write_index` completes it.
+
+    Raises StoreRefusedError, StoreUnavailableError.
+    """
+    await create_object(store, runtime, paths.segment_key(root, segment, paths.ROWS), [rows_file])
+    runtime.reach("segment:rows_written")
+
+
 async def write_segment(
     store: ObjectStore, runtime: Runtime, root: str, owner: str, segment: str, built: BuiltSegment
 ) -> Written:
@@ -41,10 +50,16 @@ async def write_segment(
     The name is new and random, so an object found there is our own earlier attempt.
     Raises StoreRefusedError, StoreUnavailableError.
     """
+    await write_rows(store, runtime, root, segment, built.rows_file)
+    return await write_index(store, runtime, root, owner, segment, built)
+
+
+async def write_index(
+    store: ObjectStore, runtime: Runtime, root: str, owner: str, segment: str, built: BuiltSegment
+) -> Written:
+    """Create the index of a segment whose rows are there. Raises StoreRefusedError, StoreUnavailableError."""
     key = paths.segment_key(root, segment, paths.SEGMENT_INDEX)
     footer = msgspec.structs.replace(built.footer, key=key, owner=owner)
-    await create_object(store, runtime, paths.segment_key(root, segment, paths.ROWS), [built.rows_file])
-    runtime.reach("segment:rows_written")
     buffers = segment_index.encode(footer, built.sections)
     await create_object(store, runtime, key, buffers)
     runtime.reach("segment:written")

@@ -5,6 +5,7 @@ Vectors go to one spool, keys and metadata to another; a few numbers per row sta
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,8 @@ from quiver.storage.row_source import RowSource
 from quiver.storage.spool import release
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix, VectorBatch
@@ -45,9 +48,9 @@ class SpooledRows:
         """Take rows in; keys may repeat."""
         keys = [key.encode() for key in batch.keys]
         self._vectors.write(np.ascontiguousarray(batch.vectors, "<f4").reshape(-1).view(np.uint8).data)
-        self._texts.write(b"".join(part for pair in zip(keys, batch.metadata, strict=True) for part in pair))
-        sizes = (size for key, text in zip(keys, batch.metadata, strict=True) for size in (len(key), len(text)))
-        self._sizes.append(np.fromiter(sizes, np.int64, 2 * len(keys)))
+        texts = list(chain.from_iterable(zip(keys, batch.metadata, strict=True)))
+        self._texts.write(b"".join(texts))
+        self._sizes.append(np.fromiter(map(len, texts), np.int64, len(texts)))
         self._hashes.append(key_hashes(batch.keys))
         self.rows += len(keys)
 
@@ -55,17 +58,25 @@ class SpooledRows:
         """The rows with distinct keys: of those that repeat, the last. Nothing can be taken in afterwards."""
         ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._sizes]))
         hashes = np.concatenate([np.zeros(0, np.uint64), *self._hashes])
-        source = _Source(self._vectors.view(), self._dimension, self._texts.view(), ends)
-        chosen = source.last_of_each_key(hashes)
+        source = _Source(self._vectors.view(), self._dimension, self._texts.view(), ends, hashes)
+        chosen = source.last_of_each_key()
         return source if len(chosen) == source.rows else _Chosen(source, chosen)
 
 
 class _Source(RowSource):
-    def __init__(self, vectors: memoryview, dimension: int, texts: memoryview, ends: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        vectors: memoryview,
+        dimension: int,
+        texts: memoryview,
+        ends: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
+    ) -> None:
         self._mapped = vectors
         self._vectors = np.frombuffer(vectors, "<f4").reshape(-1, dimension)
         self.rows, self.dimension = self._vectors.shape
         self._texts = texts
+        self._hashes = hashes
         self._ends = ends  # of key and metadata in turn, with a zero before
 
     def vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
@@ -83,8 +94,12 @@ class _Source(RowSource):
         keys = [str(texts[start:end], "utf-8") for start, end in zip(starts, middles, strict=True)]
         return keys, [bytes(texts[start:end]) for start, end in zip(middles, ends, strict=True)]
 
-    def last_of_each_key(self, hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def hashes(self, rows: NDArray[np.int64], keys: Sequence[str]) -> NDArray[np.uint64]:  # noqa: ARG002 - known
+        return self._hashes[rows]
+
+    def last_of_each_key(self) -> NDArray[np.int64]:
         """Ascending row numbers, without the rows whose key comes again."""
+        hashes = self._hashes
         order = np.argsort(hashes, kind="stable")
         ascending = hashes[order]
         again = np.flatnonzero(ascending[1:] == ascending[:-1])
@@ -112,3 +127,6 @@ class _Chosen(RowSource):
 
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
         return self._source.texts(self._chosen[rows])
+
+    def hashes(self, rows: NDArray[np.int64], keys: Sequence[str]) -> NDArray[np.uint64]:
+        return self._source.hashes(self._chosen[rows], keys)

@@ -181,13 +181,13 @@ async def test_a_load_that_began_before_a_field_is_built_with_it(monkeypatch):
         rng = np.random.default_rng(2)
         batch = text_batch(rng, [f"k{n}" for n in range(30)])
         built = []
-        real = load.build_segment
+        real = load.begin_segment
 
         def slow(source, spec, options):
             built.append(options.texts)
             return real(source, spec, options)
 
-        monkeypatch.setattr(load, "build_segment", slow)
+        monkeypatch.setattr(load, "begin_segment", slow)
         real_reserve = load.reserve
 
         async def reserve_late(index):

@@ -1,9 +1,7 @@
-"""Lloyd's k-means iterations, and distances to centroids, by faiss.
+"""Lloyd's k-means iterations, and distances to centroids: BLAS products of blocks of rows, on every core.
 
-The same input gives the same centroids on as many threads: faiss sums each centroid's rows in row order, whichever
-thread does it, and takes the first of equally near centroids, so that only its choice of the first centroids is
-random: these are given here. On another number of threads BLAS may round differently, and tell nearly equal
-distances apart differently.
+The same input gives the same centroids, whatever the number of threads: blocks depend on sizes alone, each
+centroid's rows are summed in row order by one thread, and of equally near centroids the first is taken.
 """
 
 from __future__ import annotations
@@ -23,6 +21,10 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 4096
+_BLOCK_PRODUCTS = 1 << 19  # of rows and centroids: what is computed from them stays in the processor's cache
+_LEAST_BLOCK = 64
+_GROUPS = 16  # of centroids, whose rows are summed at once
+_APART = np.float32(1 / 1024)
 
 
 def pick(rows: Float32Matrix, limit: int, seed: int) -> Float32Matrix:
@@ -53,26 +55,41 @@ def lloyd(rows: Float32Matrix, centroids: Float32Matrix, iterations: int) -> Flo
     """
     if not len(centroids) < len(rows):
         return centroids
-    clustering = faiss.Clustering(rows.shape[1], len(centroids))
-    clustering.niter = iterations
-    clustering.min_points_per_centroid = 1  # or faiss warns on standard error
-    clustering.max_points_per_centroid = len(rows)  # the sample is the caller's
-    faiss.copy_array_to_vector(np.ascontiguousarray(centroids).ravel(), clustering.centroids)
-    clustering.train(rows, faiss.IndexFlatL2(rows.shape[1]))
-    trained: Float32Matrix = faiss.vector_to_array(clustering.centroids).reshape(centroids.shape)
-    return trained
+    for _ in range(iterations):
+        assigned = nearest(rows, centroids)
+        moved = means(rows, assigned, len(centroids))
+        centroids = _fill_up(moved, np.bincount(assigned, minlength=len(centroids)))
+    return centroids
+
+
+def _fill_up(centroids: Float32Matrix, sizes: NDArray[np.int64]) -> Float32Matrix:
+    """Those without rows moved to where most rows are: beside the heaviest, of which both then have a half."""
+    aside = np.where(np.arange(centroids.shape[1]) % 2, _APART, -_APART)
+    for empty in np.flatnonzero(sizes == 0).tolist():
+        heaviest = int(sizes.argmax())
+        centroids[empty] = centroids[heaviest] * (1 + aside)
+        centroids[heaviest] *= 1 - aside
+        sizes[empty] = sizes[heaviest] // 2
+        sizes[heaviest] -= sizes[empty]
+    return centroids
 
 
 def nearest(rows: Float32Matrix, centroids: Float32Matrix) -> NDArray[np.int32]:
     """The nearest centroid of each row, the first of those equally near, shape (rows,).
 
-    As fast as blocks of BLAS products and as exact: nearly equal distances may be told apart differently in
-    another batch.
+    As exact as float32 products: nearly equal distances may be told apart differently in another batch.
     """
-    if not len(rows):
-        return np.zeros(0, np.int32)
-    found: NDArray[np.int32] = faiss.knn(rows, centroids, 1)[1][:, 0].astype(np.int32)
-    return found
+    across = np.ascontiguousarray(centroids.T)
+    halves = np.einsum("ij,ij->i", centroids, centroids) / 2
+    step = max(_LEAST_BLOCK, _BLOCK_PRODUCTS // len(centroids))
+
+    def of_block(start: int) -> NDArray[np.int32]:
+        nearness = rows[start : start + step] @ across
+        nearness -= halves
+        found: NDArray[np.int32] = nearness.argmax(axis=1).astype(np.int32)
+        return found
+
+    return np.concatenate([np.zeros(0, np.int32), *on_every_core(of_block, range(0, len(rows), step))])
 
 
 def project(rows: Float32Matrix, directions: Float32Matrix) -> Float32Matrix:
@@ -84,10 +101,22 @@ def project(rows: Float32Matrix, directions: Float32Matrix) -> Float32Matrix:
 
 
 def means(rows: Float32Matrix, assigned: NDArray[np.int32], count: int) -> Float32Matrix:
-    """The mean of the rows assigned to each of `count` centroids, of which every one has some."""
-    ends = np.cumsum(np.bincount(assigned, minlength=count))
-    members = np.split(np.argsort(assigned, kind="stable"), ends[:-1])
-    return np.stack([rows[some].mean(axis=0, dtype=np.float64) for some in members]).astype("<f4")
+    """The mean of the rows assigned to each of `count` centroids; zeros for one that has none."""
+    order = np.argsort(assigned, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(assigned, minlength=count))])
+    found = np.zeros((count, rows.shape[1]), np.float32)
+
+    def of_group(group: NDArray[np.int64]) -> None:
+        first = starts[group[0]]
+        members = rows[order[first : starts[group[-1] + 1]]]
+        for number in group[starts[group] < starts[group + 1]].tolist():
+            own = members[starts[number] - first : starts[number + 1] - first]
+            found[number] = own.mean(axis=0, dtype=np.float64)
+
+    groups = np.array_split(np.arange(count), min(_GROUPS, count))
+    for _ in on_every_core(of_group, groups):
+        pass
+    return found
 
 
 def neighbours(centroids: Float32Matrix) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ def neighbourly(points: Float32Matrix) -> NDArray[np.int64]:
 def _widest(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     """About the direction in which points around the origin lie widest, by power iteration."""
     direction: NDArray[np.float64] = centred[np.argmax(np.einsum("ij,ij->i", centred, centred))]
-    for _ in range(_TURNS):
+    for _ in range(_TURNS if len(centred) > 2 else 0):  # two lie on a line
         length = np.linalg.norm(direction)
         if not length:
             break

@@ -30,18 +30,19 @@ def principal_directions(
         apart_from: orthonormal directions that the new ones are orthogonal to, fewer than the dimension.
     """
     rows = pick(rows, _ROWS, seed)
-    centred = rows - rows.mean(axis=0, dtype=np.float64)
-    scale = np.abs(centred).max()
-    centred /= scale if scale > 0 else 1.0
+    offsets = rows - rows.mean(axis=0, dtype=np.float64)
+    scale = np.abs(offsets).max()
+    # Products of float32 are twice as fast, and bases stay orthonormal as QR makes them, in float64.
+    centred = (offsets / (scale if scale > 0 else 1.0)).astype(np.float32)
     known = np.zeros((0, rows.shape[1])) if apart_from is None else apart_from.astype(np.float64)
     width = min(count, rows.shape[1] - len(known))
     guess = np.random.default_rng(seed).normal(size=(rows.shape[1], width))
     basis = _orthonormal(guess, known)
     for _ in range(_ITERATIONS):
         # A touch of the old basis keeps directions without variance in it.
-        basis = _orthonormal(centred.T @ (centred @ basis) + 1e-9 * basis, known)
-    spread = centred @ basis
-    _, turns = np.linalg.eigh(spread.T @ spread)
+        basis = _orthonormal(centred.T @ (centred @ basis.astype(np.float32)) + 1e-9 * basis, known)
+    spread = centred @ basis.astype(np.float32)
+    _, turns = np.linalg.eigh((spread.T @ spread).astype(np.float64))
     return np.ascontiguousarray((basis @ turns[:, ::-1]).T).astype("<f4")
 
 

@@ -15,7 +15,7 @@ from quiver.model.types import VectorBatch
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, build_segment
-from quiver.storage.segment_writer import write_segment
+from quiver.storage.segment_writer import write_index, write_rows
 from quiver.text.analysis import ANALYSIS_VERSION
 
 if TYPE_CHECKING:
@@ -154,7 +154,13 @@ async def store_segment(index: NativeIndex, segment: str, built: BuiltSegment) -
 
     Garbage collection relies on that: it leaves alone what a checkpoint yet to come may reference.
     """
-    written = await write_segment(index.store, index.runtime, index.root, index.index_id, segment, built)
+    await write_rows(index.store, index.runtime, index.root, segment, built.rows_file)
+    return await store_index(index, segment, built)
+
+
+async def store_index(index: NativeIndex, segment: str, built: BuiltSegment) -> SegmentRef:
+    """Write the index of a segment whose rows are there."""
+    written = await write_index(index.store, index.runtime, index.root, index.index_id, segment, built)
     ref = SegmentRef(
         segment,
         built.footer.rows,

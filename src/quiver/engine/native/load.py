@@ -10,6 +10,7 @@ announced in a checkpoint before, and then takes a slot of the log (conditional.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from quiver.engine.native.flush import (
     build_options,
     bury,
     publish,
-    store_segment,
+    store_index,
     store_tail,
 )
 from quiver.engine.native.reservation import check_reserved, close, is_reserved, published, release, reserve
@@ -32,7 +33,8 @@ from quiver.format.keys import key_hashes
 from quiver.format.log_entry import Part, PartKind
 from quiver.model.errors import MissingObjectError, QuiverError
 from quiver.objectstore.store import ObjectNotFoundError
-from quiver.storage.segment_builder import build_segment
+from quiver.storage.segment_builder import begin_segment
+from quiver.storage.segment_writer import write_rows
 from quiver.storage.spooled_rows import SpooledRows
 
 if TYPE_CHECKING:
@@ -60,8 +62,11 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
     source = await index.runtime.offload(spooled.source)
     while True:
         options = await build_options(index, snapshot, progress)
-        built = await index.runtime.offload(build_segment, source, index.spec, options)
-        loaded = await store_segment(index, await reserve(index), built)
+        begun = await index.runtime.offload(begin_segment, source, index.spec, options)
+        segment, built = await asyncio.gather(
+            _store_rows(index, begun.rows_file), index.runtime.offload(begun.finish)
+        )
+        loaded = await store_index(index, segment, built)
         index.runtime.reach("load:written")
         try:
             return Loaded(loaded.rows, await _bring_in(index, loaded, spooled.nbytes))
@@ -72,6 +77,13 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
             with suppress(QuiverError):  # else it is given up when nobody has heard of it for long
                 await release(index, loaded.id)
             raise
+
+
+async def _store_rows(index: NativeIndex, rows_file: memoryview) -> str:
+    """Write the rows of a new segment; its name."""
+    segment = await reserve(index)
+    await write_rows(index.store, index.runtime, index.root, segment, rows_file)
+    return segment
 
 
 async def _bring_in(index: NativeIndex, loaded: SegmentRef, nbytes: int) -> int:

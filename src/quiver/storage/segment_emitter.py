@@ -1,0 +1,211 @@
+"""The rows of a segment on their way into it, in partition order: written, encoded, laid out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from quiver.ann.codec import CodeLists
+from quiver.ann.space import to_space
+from quiver.format import segment_index
+from quiver.format.metadata_columns import MetadataColumnsBuilder
+from quiver.format.rows_parquet import RowsWriter, rows_per_group
+from quiver.model.threads import on_every_core
+from quiver.storage.text_builder import TextsBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from quiver.ann.codec import Codec
+    from quiver.ann.partitioner import Partitioner
+    from quiver.ann.refiner import Refiner
+    from quiver.model.types import Float32Matrix, IndexSpec
+    from quiver.storage.row_source import RowSource
+    from quiver.storage.segment_builder import BuildOptions
+    from quiver.storage.spool import Spool
+
+Kind = TypeVar("Kind", np.float32, np.int64)
+Sections: TypeAlias = "dict[str, bytes | memoryview | NDArray[np.generic]]"
+
+BLOCK_BYTES = 1 << 20
+"""Of rows: what is computed from so many stays near the processor."""
+
+
+class SegmentParts:
+    """How the rows are partitioned and encoded, and the codes.
+
+    Attributes:
+        names: of partitioner and codec.
+        widths: bytes of a row's code, number, int8 row and text places, in a partition.
+        offsets: where each partition starts in `lists.buffer`, and where the last ends.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, str],
+        partitioner: Partitioner,
+        ends: NDArray[np.int64],
+        codec: Codec | None,
+        refiner: Refiner | None,
+        spool: Spool,
+    ) -> None:
+        self.names, self.partitioner, self.codec, self.refiner = names, partitioner, codec, refiner
+        code_size = codec.code_size if codec else 0
+        int8_size = partitioner.origins.shape[1] if refiner else 0
+        text_size = segment_index.TEXT_PLACES if codec else 0
+        self.code_block = codec.block if codec else 1
+        self.widths = code_size, segment_index.ROW_NUMBER, int8_size, text_size
+        self.offsets = segment_index.partition_offsets(ends, self.widths, self.code_block)
+        self.lists = CodeLists(ends, spool.array(int(self.offsets[-1]) if codec else 0), self.offsets[:-1])
+
+    def encode(self) -> Sections:
+        """What the index says of them."""
+        return {
+            "refiner": self.refiner.encode() if self.refiner else b"",
+            "codec": self.codec.encode() if self.codec else b"",
+            "partitioner": self.partitioner.encode(),
+            "ends": self.lists.ends,
+        }
+
+
+class Emitter:
+    """Writes rows and codes in partition order."""
+
+    def __init__(
+        self,
+        source: RowSource,
+        spec: IndexSpec,
+        options: BuildOptions,
+        norms: NDArray[np.float32],
+        parts: SegmentParts,
+        partitions: NDArray[np.int32],
+    ) -> None:
+        self._source, self._spec, self._norms, self._progress = source, spec, norms, options.progress
+        self._origins = parts.partitioner.origins
+        self._partitions = partitions.astype(np.int64)
+        self.lists = parts.lists
+        self.codec = parts.codec
+        self._refiner = parts.refiner
+        self.rows_file = options.spool.open(4 * source.rows * spec.dimension)
+        self._writer = RowsWriter(self.rows_file, spec.dimension)
+        self.columns = MetadataColumnsBuilder(spec.non_filterable)
+        self.texts = TextsBuilder(options.texts, options.spool)
+        self.hashes = np.empty(source.rows, np.uint64)
+        self._squares = np.zeros(len(self.lists.ends), np.float64)
+
+    @property
+    def radii(self) -> NDArray[np.float32]:
+        """Root mean square distance of the rows of each partition to its origin."""
+        sizes = np.diff(self.lists.ends, prepend=0)
+        return np.sqrt(self._squares / np.maximum(sizes, 1)).astype(np.float32)
+
+    def sections(self, norms: NDArray[np.float32]) -> Sections:
+        """What the index says of the rows, whose norms are given in their order."""
+        by_hash = np.argsort(self.hashes, kind="stable")
+        found: Sections = {
+            "partitions": self.lists.buffer,
+            "key_hashes": self.hashes[by_hash],
+            "key_rows": by_hash.astype(np.uint32),
+        }
+        if self.codec is None:
+            found |= {"key_offsets": self.layout.keys, "metadata_offsets": self.layout.metadata}
+        return found | {"norms": norms, "columns": self.columns.encode()}
+
+    def run(self, order: NDArray[np.int64]) -> None:
+        """Write everything; `order` is the row of the source for each row of the segment."""
+        step = rows_per_group(self._spec.dimension)
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            keys, metadata = self._source.texts(rows)
+            self._writer.write(keys, self._encoded(start, rows), metadata)
+            self.columns.add(metadata)
+            self.texts.add(metadata)
+            self.hashes[start : start + len(rows)] = self._source.hashes(rows, keys)
+            self._progress("write", start + len(rows), len(order))
+        self.layout = self._writer.finish()
+        if self.codec is not None:
+            self._lay_out(self.codec)
+            self._place_texts(self.codec.code_size + segment_index.ROW_NUMBER)
+
+    def _lay_out(self, codec: Codec) -> None:
+        """Put the codes of every partition, which stand row by row, as they are to lie."""
+        sizes = np.diff(self.lists.ends, prepend=0)
+        for size, offset in zip(sizes.tolist(), self.lists.offsets.tolist(), strict=True):
+            codes = self.lists.buffer[offset : offset + size * codec.code_size].reshape(size, -1)
+            laid_out = codec.lay_out(codes)
+            self.lists.buffer[offset : offset + len(laid_out)] = laid_out
+
+    def _place_texts(self, code_bytes: int) -> None:
+        """Put where the texts of every row are at the end of its partition; `code_bytes` come before int8 rows."""
+        places = np.stack([self.layout.keys, self.layout.metadata], axis=1).astype("<u8")
+        width = code_bytes + (self._origins.shape[1] if self._refiner else 0)
+        starts = np.concatenate([[0], self.lists.ends[:-1]])
+        for start, end, offset in zip(
+            starts.tolist(), self.lists.ends.tolist(), self.lists.offsets.tolist(), strict=True
+        ):
+            at = offset + (end - start) * width + self._fill(end - start)
+            body = places[start:end].view(np.uint8).reshape(-1)
+            self.lists.buffer[at : at + len(body)] = body
+
+    def _fill(self, size: int) -> int:
+        """Bytes that fill up the last block of codes of a partition of so many rows."""
+        return -size % self.codec.block * self.codec.code_size if self.codec else 0
+
+    def _encoded(self, start: int, order: NDArray[np.int64]) -> Iterator[Float32Matrix]:
+        """Vectors of the rows of the segment from `start` on, in blocks whose codes have been put in place."""
+        numbers = blocks(start, order, 4 * self._spec.dimension, BLOCK_BYTES)
+        for done in on_every_core(self._encode, numbers):
+            self._squares[done.lowest : done.lowest + len(done.squares)] += done.squares
+            yield done.vectors
+
+    def _encode(self, block: tuple[int, NDArray[np.int64]]) -> _Encoded:
+        start, order = block
+        vectors = self._source.vectors(order)
+        partitions = self._partitions[start : start + len(order)]
+        lowest = int(partitions[0])
+        if len(self.lists.ends) == 1 and self.codec is None:
+            return _Encoded(vectors, lowest, np.zeros(1))
+        rows = to_space(vectors, self._norms[order], self._spec.metric)
+        gaps = rows - self._origins[partitions]
+        squares = np.bincount(partitions - lowest, np.einsum("ij,ij->i", gaps, gaps)).astype(np.float64)
+        if self.codec is not None:
+            codes = self.codec.encode_rows(rows, partitions, self._origins)
+            int8 = self._refiner.encode_rows(rows) if self._refiner else np.empty((len(rows), 0), np.uint8)
+            for partition in range(lowest, int(partitions[-1]) + 1):
+                self._place(partition, start, codes, int8)
+        return _Encoded(vectors, lowest, squares)
+
+    def _place(self, partition: int, start: int, codes: NDArray[np.uint8], int8: NDArray[np.uint8]) -> None:
+        """Put those of the rows from `start` on that are in a partition where they belong."""
+        first = int(self.lists.ends[partition - 1]) if partition else 0
+        size = int(self.lists.ends[partition]) - first
+        low, high = max(start, first), min(start + len(codes), first + size)
+        inside = slice(low - start, high - start)
+        numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
+        place = int(self.lists.offsets[partition])
+        for block, fill in ((codes[inside], self._fill(size)), (numbers, 0), (int8[inside], 0)):
+            width = block.shape[1]
+            at = place + (low - first) * width
+            self.lists.buffer[at : at + block.size] = block.reshape(-1)
+            place += size * width + fill
+
+
+class _Encoded(NamedTuple):
+    """Vectors that were encoded, and for each of their partitions the sum of squared distances to its origin.
+
+    Attributes:
+        lowest: the first of those partitions.
+    """
+
+    vectors: Float32Matrix
+    lowest: int
+    squares: NDArray[np.float64]
+
+
+def blocks(first: int, rows: NDArray[Kind], row_bytes: int, nbytes: int) -> list[tuple[int, NDArray[Kind]]]:
+    """Rows from number `first` on in blocks of so many bytes, each with the number of its first row."""
+    step = max(1, nbytes // row_bytes)
+    return [(first + start, rows[start : start + step]) for start in range(0, len(rows), step)]
