@@ -581,6 +581,7 @@ MUTANTS = [
         without_read_back,
         scenarios.run_registers,
         Bias(lost_answers, busy),
+        first=3,
     ),
     Mutant(
         "timeout is failure",
@@ -595,6 +596,7 @@ MUTANTS = [
         in_log("_fill", fill_missing_is_failure),
         scenarios.run_registers,
         Bias(lost_answers, busy),
+        first=3,
     ),
     Mutant(
         "no boundary check",
@@ -616,12 +618,14 @@ MUTANTS = [
         lambda: patch.object(CheckpointStore, "holds", holds_unseen),
         scenarios.run_registers,
         LAGGING,
+        first=5,
     ),
     Mutant(
         "a read forgets which commit it has to reflect",
         "a client does not see its own write on another node",
         with_reads_that_forget_the_commit,
         scenarios.run_engine,
+        first=4,
     ),
     Mutant(
         "eventual reads lag behind without bound",
@@ -672,6 +676,7 @@ MUTANTS = [
         in_garbage(_is_garbage=is_garbage_by_age),
         scenarios.run_engine,
         Bias(scenarios.stalling_upkeep, scenarios.many_maintainers, min_age=2.0),
+        first=3,
     ),
     Mutant(
         "host clock in garbage collection by age",
@@ -679,6 +684,7 @@ MUTANTS = [
         in_garbage(_is_garbage=is_garbage_by_age, store_time=host_time),
         scenarios.run_engine,
         Bias(scenarios.stalling_upkeep, scenarios.many_maintainers, min_age=300.0),
+        first=3,
     ),
     Mutant(
         "stale segment list after NotFound",
@@ -772,6 +778,7 @@ MUTANTS = [
         without_second_look,
         scenarios.run_catalog,
         Bias(deletions, busy),
+        first=10,
     ),
     Mutant(
         "garbage collection knows of no pins",
@@ -779,6 +786,7 @@ MUTANTS = [
         clone_mutants.with_pins_unknown_to_collection,
         scenarios.run_clones,
         CLONING,
+        first=7,
     ),
     Mutant(
         "a snapshot is taken before the flush",
@@ -786,6 +794,7 @@ MUTANTS = [
         clone_mutants.with_snapshots_before_the_flush,
         scenarios.run_clones,
         CLONING,
+        first=22,
     ),
     Mutant(
         "a clone comes before its pin",
@@ -800,6 +809,7 @@ MUTANTS = [
         clone_mutants.with_overdue_clones_not_kept_from_coming,
         scenarios.run_clones,
         CLONING,
+        first=6,
     ),
     Mutant(
         "a nameless clone is deleted without asking the catalog",
@@ -807,6 +817,7 @@ MUTANTS = [
         clone_mutants.with_nameless_clones_deleted_at_sight,
         scenarios.run_clones,
         CLONING,
+        first=18,
     ),
     Mutant(
         "a deleted index keeps no pins",
@@ -814,6 +825,7 @@ MUTANTS = [
         clone_mutants.with_pins_buried,
         scenarios.run_clones,
         CLONING,
+        first=48,
     ),
     Mutant(
         "a clone keeps nothing for its own clones",
