@@ -69,8 +69,8 @@ def test_boto3_comes_back_when_it_is_told(server: tuple[Server, int]) -> None:
     """After 30 vectors at 10 per second there are two seconds to pay off: longer than its own delay would be."""
     client = connect(server[0].url, retries=STANDARD)
     names = new_index(client)
-    client.put_vectors(**names, vectors=[record(f"k{n}", [n, 1]) for n in range(30)])
     before = time.monotonic()
+    client.put_vectors(**names, vectors=[record(f"k{n}", [n, 1]) for n in range(30)])
     assert put(client, names, "later") == 1
     assert time.monotonic() - before > 1.5
 
