@@ -105,7 +105,7 @@ async def open_node(directory: Path, **changes: Any) -> AsyncIterator[Node]:
         runtime.close()
 
 
-async def until(condition: Any, seconds: float = 30) -> Any:
+async def until(condition: Any, seconds: float = 120) -> Any:
     """What the condition says as soon as it says anything."""
     give_up = time.monotonic() + seconds
     while not (found := condition()):
