@@ -56,7 +56,7 @@ class ServerProcess:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self.process.stdout.close()
         return code
 
