@@ -193,7 +193,7 @@ def test_a_chunked_body_over_the_quota_is_not_read_to_its_end(server):
 
 def test_a_body_exactly_at_the_quota_is_accepted(server):
     body = b"{}" + b" " * (20_971_520 - 2)
-    answer, _ = server.raw(signed_request(body) + b"Content-Length: 20971520\r\n\r\n" + body, timeout=20)
+    answer, _ = server.raw(signed_request(body) + b"Content-Length: 20971520\r\n\r\n" + body)
     assert status(answer) == 200
 
 
