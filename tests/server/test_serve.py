@@ -205,13 +205,13 @@ def test_a_declared_oversize_is_answered_without_a_body(server):
 
 def test_the_next_request_on_a_connection_survives_a_refusal(server):
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.sendall(
             b"POST /QueryVectors HTTP/1.1\r\n" + HOST + b"Content-Length: 100000\r\n\r\n" + bytes(100_000)
         )
         answer, closed = read_answer(connection)
         assert (status(answer), closed) == (403, False)
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.sendall(HEALTH)
         assert status(read_answer(connection)[0]) == 200
 
@@ -219,7 +219,7 @@ def test_the_next_request_on_a_connection_survives_a_refusal(server):
 def test_pipelined_requests_are_answered_in_order(server):
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(HEALTH + b"GET /nothing HTTP/1.1\r\n" + HOST + b"\r\n")
-        connection.settimeout(2)
+        connection.settimeout(60)
         data = b""
         while data.count(b"HTTP/1.1") < 2:
             data += connection.recv(65536)
@@ -238,7 +238,7 @@ def test_a_silent_client_gets_408(server):
 
 def test_a_dripping_client_gets_408(server):
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.sendall(signed_request(b"x" * 1000) + b"Content-Length: 1000\r\n\r\n")
         stop = threading.Event()
 
