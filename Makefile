@@ -49,8 +49,13 @@ native: $(TEST) ## compile the C kernels again, in place
 serve: $(RUNTIME) ## serve ./quiver-data on 127.0.0.1:8080 (ROOT=, HOST=, PORT=, WORKERS=)
 	@exec $(BIN)/quiver serve $(ROOT) --host $(HOST) --port $(PORT) --workers $(WORKERS)
 
+# Compiled modules are kept, or each of the many processes would compile all it imports. Tests of one file mostly stay
+# in one worker, with the servers they share.
+# One thread for numbers in each process: more of them would wait for each other in loops (tests of threads ask for theirs).
+test check: export PYTHONDONTWRITEBYTECODE =
+test check: export OMP_NUM_THREADS = 1
 test: $(TEST) ## run every test
-	@$(BIN)/python -m pytest -q -n 3 -m "not soak"
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not soak"
 
 check: $(TEST) ## formatting, lint, types, floors and the fast tests
 	$(BIN)/ruff format --check .

@@ -47,7 +47,7 @@ class Raw:
     def __init__(self, port: int) -> None:
         self.port = port
         self.connections = 0
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import botocore
 import pytest
@@ -25,6 +25,8 @@ from cli.running import KEYS
 from quiver.service.operations import OPERATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cluster.processes import Server
 
 
@@ -32,6 +34,31 @@ MODEL = Path(botocore.__file__).parent / "data" / "s3vectors"
 LACKING = {"PutVectorBucketDefaultIndexMode", "UpdateIndexMode", "UpdateMetadataConfiguration"}
 """Operations that the command does not know by itself. When they come, this test says so."""
 LACKING_IN_QUERIES = {"queryTexts", "queryMode", "returnScores"}
+NURSERY = """
+import contextlib, io, json, os, sys, tempfile
+import awscli.clidriver
+
+driver = awscli.clidriver.create_clidriver()
+with contextlib.redirect_stderr(io.StringIO()):
+    driver.main(["s3vectors", "get-index", "--endpoint-url", "none"])  # so that the models are read
+
+def run(words):
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        if (child := os.fork()) == 0:
+            os.dup2(output.fileno(), 1)
+            os.dup2(errors.fileno(), 2)
+            code = driver.main(words)
+            sys.stdout.flush()
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        for file in (output, errors):
+            file.seek(0)
+        return code, output.read().decode(), errors.read().decode()
+
+for line in sys.stdin:
+    print(json.dumps(run(json.loads(line))), flush=True)
+"""
+"""Each command is run by the tool's own driver in a process of its own, but imports and models are read once."""
 
 
 class Aws:
@@ -53,21 +80,46 @@ class Aws:
             "PYTHONUTF8": "1",
         }
         self.used: set[str] = set()
+        self._nursery: subprocess.Popen[str] | None = None
 
     def learn_the_newest_operations(self) -> None:
+        self.close()  # it has read the models
         shutil.copytree(MODEL, Path(self.environment["HOME"]) / ".aws" / "models" / "s3vectors")
 
     def run(self, command: str, **arguments: Any) -> subprocess.CompletedProcess[str]:
         """One command. A value that is no string is passed as JSON; True is a bare flag."""
         self.used.add(command)
-        words = [sys.executable, "-m", "awscli", "s3vectors", command]
+        words = ["s3vectors", command]
         for name, value in arguments.items():
             words.append("--" + name.replace("_", "-"))
             if value is not True:
                 words.append(value if isinstance(value, str) else json.dumps(value))
-        return subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        return self._start(words)
+
+    def _start(self, words: list[str]) -> subprocess.CompletedProcess[str]:
+        """`aws WORDS` in a process of its own, a fork of one that has imported what all of them need."""
+        if self._nursery is None:
+            self._nursery = subprocess.Popen(
+                [sys.executable, "-c", NURSERY],
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        self._nursery.stdin.write(json.dumps(words) + "\n")
+        self._nursery.stdin.flush()
+        return subprocess.CompletedProcess(words, *json.loads(self._nursery.stdout.readline()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._nursery is not None:
+            self._nursery.communicate(timeout=60)
+            self._nursery = None
 
     def __call__(self, command: str, **arguments: Any) -> Any:
         done = self.run(command, **arguments)
@@ -94,10 +146,16 @@ def test_what_the_command_does_not_know_yet() -> None:
     assert set(OPERATIONS["QueryVectors"].input.members) - set(query) == LACKING_IN_QUERIES
 
 
+@pytest.fixture
+def aws(local_server: Server, tmp_path: Path) -> Iterator[Aws]:
+    with Aws(local_server.url, tmp_path) as command:
+        yield command
+
+
 @pytest.mark.slow
-def test_paging(local_server: Server, local_client: Any, tmp_path: Path) -> None:
+def test_paging(aws: Aws, local_client: Any) -> None:
     """All pages by itself, and by hand with --max-items and --starting-token."""
-    bench, aws = Workbench(local_client), Aws(local_server.url, tmp_path)
+    bench = Workbench(local_client)
     names = bench.filled(*(record(f"k{n}", [n, 0]) for n in range(120)))
     index = {"vector_bucket_name": names["vectorBucketName"], "index_name": names["indexName"]}
     assert len(aws("list-vectors", **index, page_size="50")["vectors"]) == 120
@@ -114,8 +172,7 @@ def test_paging(local_server: Server, local_client: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_every_operation(local_server: Server, local_client: Any, tmp_path: Path) -> None:
-    aws = Aws(local_server.url, tmp_path)
+def test_every_operation(aws: Aws, local_client: Any) -> None:
     bucket = {"vector_bucket_name": fresh_name()}
     arn = bucket_arn(bucket["vector_bucket_name"])
 

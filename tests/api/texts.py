@@ -65,7 +65,7 @@ def scores(documents: dict[str, Any], key: str, text: str) -> dict[str, float]:
 
 
 def wait_until_active(bench: Workbench, names: dict[str, str]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while any(status == "BUILDING" for _, _, status in fields(bench, names)):
         assert time.monotonic() < end, "the fields are still being built"
         time.sleep(0.05)

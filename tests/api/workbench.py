@@ -45,7 +45,12 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> Refusal:
     """The error that a call ends in."""
     with pytest.raises(ClientError) as caught:
         call(**arguments)
-    response = caught.value.response
+    return refusal_of(caught.value)
+
+
+def refusal_of(error: ClientError) -> Refusal:
+    """What a client was told."""
+    response = error.response
     fields = [(field["path"], field["message"]) for field in response.get("fieldList", ())]
     status = response["ResponseMetadata"]["HTTPStatusCode"]
     return Refusal(response["Error"]["Code"], status, response["Error"]["Message"], fields)

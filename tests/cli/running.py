@@ -44,7 +44,7 @@ class RunningServer:
         self.process = subprocess.Popen(
             command, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self.greeting = self._read_greeting(deadline=time.monotonic() + 60)
+        self.greeting = self._read_greeting(deadline=time.monotonic() + 120)
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +56,7 @@ class RunningServer:
         """SIGTERM, and the exit code."""
         self.process.terminate()
         try:
-            code = self.process.wait(30)
+            code = self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from typer.testing import Result
 
-ROWS = 6_000
+ROWS = 3_000
 NAMES = {"vectorBucketName": "demo", "indexName": "words"}
 
 
@@ -222,7 +222,7 @@ def test_a_server_that_is_written_to_is_copied_with_all_that_was_acknowledged(tm
                 before = dict(acknowledged)
                 copy = tmp_path / f"copy-{number}"
                 process = start("copy", tmp_path / "data", copy, stderr=subprocess.PIPE)
-                _, errors = process.communicate(timeout=60)
+                _, errors = process.communicate(timeout=180)
                 assert process.returncode == 0, errors
                 assert sound(copy)
                 with quiver.connect(str(copy)) as db:

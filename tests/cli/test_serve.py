@@ -17,7 +17,7 @@ from quiver.cli import serve as serving
 def start_in_vain(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "quiver.cli.main", "serve", *arguments]
     return subprocess.run(
-        command, env=environment(**changes), capture_output=True, text=True, timeout=60, check=False
+        command, env=environment(**changes), capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -27,7 +27,7 @@ def pasted(snippet: str, **changes: str) -> str:
         env=environment(**changes),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -36,7 +36,7 @@ def invoke(*arguments: str, **environment: str) -> Result:
 def ask(server: ServerProcess) -> None:
     headers = signed_headers("POST", "/ListVectorBuckets", b"{}", {"Content-Type": "application/json"})
     url = f"http://127.0.0.1:{server.port}/ListVectorBuckets"
-    with urllib.request.urlopen(urllib.request.Request(url, b"{}", headers, method="POST"), timeout=5) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, b"{}", headers, method="POST"), timeout=60) as answer:
         assert answer.status == 200
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 CLIENTS, LOADING_CLIENTS = 3, 2
 LOAD_SECONDS = 1.2
-POINT_SECONDS = 45
+POINT_SECONDS = 180
 INLINE = 0.25
 """The part of all cycles in which workers do the upkeep themselves."""
 RENEWED = 0.1
@@ -105,9 +105,9 @@ class CrashLoop:
         self.totals[f"kills at {point or 'a random moment'}"] += 1
         self.check_root()
 
-    def finish(self) -> None:
-        """Check the last cycle, stop gracefully under load, and check that as well."""
-        for _ in range(2):
+    def finish(self, stops: int = 2) -> None:
+        """Check the last cycle, stop gracefully under load so many times, and check that as well."""
+        for _ in range(stops):
             with self._start(workers=2) as server:
                 self.verify(server.port)
                 with self._load(server.port):

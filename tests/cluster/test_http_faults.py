@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-CUTS = 120
+CUTS = 60
 BOTO_CLIENTS = 6
 GIVE_UP_SECONDS = 120
 LOST_PUTS = 25
@@ -293,7 +293,7 @@ def test_a_store_that_is_down_is_503_and_what_was_acknowledged_is_there_when_it_
 
 
 def read_when_back(client: Client) -> workload.Read:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + GIVE_UP_SECONDS
     while time.monotonic() < give_up:
         read = workload.read_keys(client, ["key-1"])
         if read is not None:

@@ -49,7 +49,7 @@ class Deployment:
 
     def stats(self, role: str, number: int = 0) -> dict[str, Any]:
         """What the admin listener of a server says."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admins[role][number]}/stats", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admins[role][number]}/stats", timeout=60) as answer:
             return json.loads(answer.read())
 
 

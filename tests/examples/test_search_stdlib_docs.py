@@ -20,7 +20,7 @@ def test_the_example_indexes_the_standard_library_and_answers_questions(tmp_path
             env=environment(QUIVER_ENDPOINT=server.url, **KEYS),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         listed = [
@@ -50,7 +50,7 @@ def test_without_a_server_the_example_says_so() -> None:
         env=environment(QUIVER_ENDPOINT="http://127.0.0.1:9", AWS_MAX_ATTEMPTS="1", **KEYS),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 1

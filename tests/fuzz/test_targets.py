@@ -44,7 +44,7 @@ def test_a_campaign_counts_its_inputs_and_looks_at_memory(options: list[str]) ->
         pytest.importorskip("atheris")
     script = Path(__file__).with_name("campaign.py")
     command = [sys.executable, str(script), "opening", "--inputs", "2000", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "opening: 2000 inputs in" in done.stdout
     assert "MiB at the end" in done.stdout

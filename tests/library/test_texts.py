@@ -40,7 +40,7 @@ def loaded(bucket):
 
 
 def wait_until_active(index) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not all(text.active for text in index.info().texts):
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -105,7 +105,7 @@ async def open_node(directory: Path, **changes: Any) -> AsyncIterator[Node]:
         runtime.close()
 
 
-async def until(condition: Any, seconds: float = 30) -> Any:
+async def until(condition: Any, seconds: float = 120) -> Any:
     """What the condition says as soon as it says anything."""
     give_up = time.monotonic() + seconds
     while not (found := condition()):
@@ -177,7 +177,7 @@ async def test_closing_does_not_wait_for_ever(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
         started = time.monotonic()
         await node.root.close()
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 60
         assert not runs(pid)
         assert node.notes.ended_jobs == [(Job.FLUSH, False)]
 
@@ -335,7 +335,7 @@ def test_a_program_that_ends_without_closing_leaves_no_process_behind(tmp_path: 
         program.send_signal(end)
     assert program.wait(30) != 0
     program.stdout.close()
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while runs(child):
         assert time.monotonic() < give_up, "the maintenance process outlives its parent"
         time.sleep(0.02)

@@ -71,7 +71,7 @@ def test_parts_are_worked_on_side_by_side_and_come_out_in_order(
     monkeypatch: pytest.MonkeyPatch, allowed: str
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
-    together = threading.Barrier(int(allowed), timeout=10)
+    together = threading.Barrier(int(allowed), timeout=60)
 
     def work(part: int) -> tuple[int, int]:
         together.wait()

@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import boto3
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 
 from objectstore.contract import PARTS
 from quiver.model.runtime import SystemRuntime
@@ -35,6 +38,14 @@ class Moto(NamedTuple):
     def store(self, path: str, bucket: str = BUCKET) -> RemoteStore:
         """One that uploads what is larger than a MiB in parts."""
         return RemoteStore(f"s3://{bucket}/{path}", endpoint=self.endpoint, options=CREDENTIALS, large=PARTS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_are_read_once() -> Iterator[None]:
+    """Every session of boto3 would read the descriptions of its services anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture
@@ -76,7 +87,7 @@ def moto() -> Iterator[Moto]:
 
 
 def wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 120
     while time.monotonic() < give_up:
         assert server.poll() is None, "the moto server ended by itself"
         with socket.socket() as probe:

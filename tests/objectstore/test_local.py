@@ -267,7 +267,7 @@ def test_of_four_racing_processes_one_wins_each_key(root: Path, store: LocalStor
         process.stdin.flush()
     winners: dict[int, str] = {}
     for name, process in zip("abcd", processes, strict=True):
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=180)
         assert process.returncode == 0
         for number in map(int, output.split()):
             assert number not in winners, "two were told they won"
@@ -319,7 +319,7 @@ asyncio.run(work())
 @pytest.mark.parametrize("limit", [FILE_SIZE, DESCRIPTORS], ids=["file size", "descriptors"])
 def test_a_limit_reached_refuses_the_put_and_nothing_else(root: Path, limit: str) -> None:
     process = python(LIMITED + limit, str(root))
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 0
     assert output.splitlines() == [
         "OSError True",

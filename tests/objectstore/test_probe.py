@@ -319,7 +319,7 @@ def test_a_local_store_passes(runtime: SystemRuntime, tmp_path: Path) -> None:
 
 def test_a_remote_store_passes(runtime: SystemRuntime, moto: Moto, fresh_path: Callable[[], str]) -> None:
     path = fresh_path()
-    report = run(probe(moto.store(path), runtime, [moto.store(path)], rounds=20))
+    report = run(probe(moto.store(path), runtime, [moto.store(path)], rounds=8))
     assert report.ok, report.failed
     assert run(moto.store(path).list("")) == []
 

@@ -56,11 +56,11 @@ class ServerProcess:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self.process.stdout.close()
         return code
 
-    def raw(self, request: bytes, *, finish: bool = False, timeout: float = 5) -> tuple[bytes, bool]:
+    def raw(self, request: bytes, *, finish: bool = False, timeout: float = 60) -> tuple[bytes, bool]:
         """Send bytes; what comes back until the answer is complete, and whether the server closed."""
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.settimeout(timeout)
@@ -81,7 +81,7 @@ def read_answer(connection: socket.socket) -> tuple[bytes, bool]:
         if not received:
             return data, True
         data += received
-    connection.settimeout(0.3)
+    connection.settimeout(1.0)
     try:
         return data, connection.recv(1) == b""
     except TimeoutError:

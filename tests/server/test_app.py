@@ -340,8 +340,8 @@ def test_a_chunked_body_reserves_for_the_largest():
 
     async def run() -> int:
         task = asyncio.create_task(client.exchange("POST", "/DeleteVectors", [body], headers))
-        await asyncio.sleep(0.02)
-        held = client.app._admission.held
+        while not (held := client.app._admission.held) and not task.done():
+            await asyncio.sleep(0.001)
         assert (await task).status == 200
         return held
 

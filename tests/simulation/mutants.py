@@ -642,6 +642,7 @@ MUTANTS = [
         without_read_back,
         scenarios.run_registers,
         Bias(lost_answers, busy),
+        first=3,
     ),
     Mutant(
         "timeout is failure",
@@ -656,6 +657,7 @@ MUTANTS = [
         in_log("_fill", fill_missing_is_failure),
         scenarios.run_registers,
         Bias(lost_answers, busy),
+        first=3,
     ),
     Mutant(
         "no boundary check",
@@ -677,12 +679,14 @@ MUTANTS = [
         lambda: patch.object(CheckpointStore, "holds", holds_unseen),
         scenarios.run_registers,
         LAGGING,
+        first=5,
     ),
     Mutant(
         "a read forgets which commit it has to reflect",
         "a client does not see its own write on another node",
         with_reads_that_forget_the_commit,
         scenarios.run_engine,
+        first=4,
     ),
     Mutant(
         "eventual reads lag behind without bound",
@@ -733,6 +737,7 @@ MUTANTS = [
         in_garbage(_is_garbage=is_garbage_by_age),
         scenarios.run_engine,
         Bias(scenarios.stalling_upkeep, scenarios.many_maintainers, min_age=2.0),
+        first=3,
     ),
     Mutant(
         "host clock in garbage collection by age",
@@ -740,6 +745,7 @@ MUTANTS = [
         in_garbage(_is_garbage=is_garbage_by_age, store_time=host_time),
         scenarios.run_engine,
         Bias(scenarios.stalling_upkeep, scenarios.many_maintainers, min_age=300.0),
+        first=3,
     ),
     Mutant(
         "stale segment list after NotFound",
@@ -869,6 +875,7 @@ MUTANTS = [
         without_second_look,
         scenarios.run_catalog,
         Bias(deletions, busy),
+        first=10,
     ),
     Mutant(
         "garbage collection knows of no pins",
@@ -876,6 +883,7 @@ MUTANTS = [
         clone_mutants.with_pins_unknown_to_collection,
         scenarios.run_clones,
         CLONING,
+        first=7,
     ),
     Mutant(
         "a snapshot is taken before the flush",
@@ -883,6 +891,7 @@ MUTANTS = [
         clone_mutants.with_snapshots_before_the_flush,
         scenarios.run_clones,
         CLONING,
+        first=22,
     ),
     Mutant(
         "a clone comes before its pin",
@@ -897,6 +906,7 @@ MUTANTS = [
         clone_mutants.with_overdue_clones_not_kept_from_coming,
         scenarios.run_clones,
         CLONING,
+        first=6,
     ),
     Mutant(
         "a nameless clone is deleted without asking the catalog",
@@ -904,6 +914,7 @@ MUTANTS = [
         clone_mutants.with_nameless_clones_deleted_at_sight,
         scenarios.run_clones,
         CLONING,
+        first=18,
     ),
     Mutant(
         "a deleted index keeps no pins",
@@ -911,6 +922,7 @@ MUTANTS = [
         clone_mutants.with_pins_buried,
         scenarios.run_clones,
         CLONING,
+        first=48,
     ),
     Mutant(
         "a clone keeps nothing for its own clones",

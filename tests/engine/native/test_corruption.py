@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SPEC = IndexSpec(3, DistanceMetric.EUCLIDEAN)
 TARGET = np.array([0.5, 1, 2], np.float32)
-FLIPS = 50  # per object and seed
+FLIPS = 30  # per object and seed
 
 
 class Answers(NamedTuple):

@@ -116,11 +116,15 @@ class TestKDTreeLSH(EngineContract):
         return PartitionedNodes(("kdtree", "lsh"))
 
 
+# Each partitioner, and three codecs, are in `make test`: the contract is about segments and merges, which treat
+# all codecs alike, and tests/ann/ and the answers below go through every structure.
+@pytest.mark.soak
 class TestKMeansFlat(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return PartitionedNodes(("kmeans", "flat"))
 
 
+@pytest.mark.soak
 class TestKMeansPQ(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return PartitionedNodes(("kmeans", "pq"))
