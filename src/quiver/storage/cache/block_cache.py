@@ -2,9 +2,9 @@
 
 A query may touch any number of blocks; those that are missing are fetched in one wave: near ranges as one request,
 ranges that another query is fetching already not again, the most urgent first. What came is in memory until the
-disk tier has taken it; what that does not take stays there. Memory is held to a budget: blocks that were used in one
-query only go first, so that a scan does not push out what is used again and again, then the least recently used.
-What a query under way has used stays.
+disk tier has taken it; what that does not take stays there. Memory is held to a budget: blocks that were used in
+one query only go first, so that a scan does not push out what is used again and again, then the least recently
+used. What a query under way has used stays.
 """
 
 from __future__ import annotations

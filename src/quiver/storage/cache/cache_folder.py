@@ -21,7 +21,7 @@ _FORMER = re.compile(r"[0-7][0-9a-f]{15}-[0-9A-Za-z]{1,64}\.slab")  # of Quiver 
 
 
 class CacheFolder:
-    """Files named after their objects; nothing else in the folder is touched, apart from what older versions left."""
+    """Files named after their objects; nothing else in the folder is touched, but for what older versions left."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self._path = path

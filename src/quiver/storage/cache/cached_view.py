@@ -1,8 +1,8 @@
 """What a process has of one object: a mapping of its whole length, where only the blocks that came take memory.
 
-So partitions and rows lie where they would in a mapped file, and are scanned in place. With a disk tier the mapping
-is private, of the object's file there: blocks that the file keeps are seen in it, and those that it does not (yet)
-keep are in memory, above it.
+So partitions and rows lie where they would in a mapped file, and are scanned in place. With a disk tier the
+mapping is private, of the object's file there: blocks that the file keeps are seen in it, and those that it does
+not (yet) keep are in memory, above it.
 """
 
 from __future__ import annotations

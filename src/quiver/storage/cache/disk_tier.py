@@ -146,8 +146,6 @@ class DiskTier:
 
     def _create(self, name: bytes, size: int, leases: Leases) -> ObjectFile | None:
         """A new file, if there is room for it. Raises OSError."""
-        if self._refusing:
-            return None
         file = self._folder.create(name, size)
         if self._nbytes + file.overhead > self._budget:
             self._evict(self._nbytes + file.overhead - int(_DRAIN * self._budget), leases)

@@ -75,14 +75,17 @@ class ObjectFile:
         self.used = np.zeros(count, np.int64)
         self.hot = np.zeros(count, bool)
         self._start = _start(size)
+        self._headed = False
 
     @classmethod
     def create(cls, path: Path, name: bytes, size: int) -> ObjectFile:
-        """A new file without blocks. Raises OSError."""
+        """A new file without blocks; that takes no room, so that it is there when a full disk has some again.
+
+        Raises OSError.
+        """
         file = cls(path, name, size)
         fd = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            _write(fd, _header(name, size), 0)
             os.ftruncate(fd, file._start + size)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -104,6 +107,7 @@ class ObjectFile:
             if raw != _header(name, size) or not 0 < size <= _LARGEST or status.st_size != _start(size) + size:
                 return None
             file = cls(path, name, size)
+            file._headed = True
             return file if file._recall(fd) else None
         finally:
             os.close(fd)
@@ -117,6 +121,9 @@ class ObjectFile:
         self.kept[:] = self._sums != 0
         if os.fstat(fd).st_blocks * 512 > self.overhead + int(self.sizes(np.flatnonzero(self.kept)).sum()):
             _punch(fd, self._start, self.size, np.flatnonzero(~self.kept))
+            padding = -(-(HEADER.size + self._sums.nbytes) // PAGE) * PAGE
+            if padding < self._start:
+                _fallocate(fd, _HOLE, padding, self._start - padding)
         return True
 
     @property
@@ -200,6 +207,9 @@ class ObjectFile:
         sums = np.array([xxhash.xxh3_64_intdigest(piece) for piece in pieces], np.uint64) ^ self._salts(blocks)
         with self._opened() as fd:
             try:
+                if not self._headed:
+                    _write(fd, _header(self.name, self.size), 0)
+                    self._headed = True
                 for block, piece in zip(blocks.tolist(), pieces, strict=True):
                     _write(fd, piece, self._start + block * BLOCK)
                 self._sums[blocks] = sums
