@@ -226,7 +226,7 @@ def _cache(store: ObjectStore, settings: Settings, runtime: Runtime, keys: KeyFi
     if settings.cache_folder:
         try:
             budget = settings.cache_folder_bytes // settings.workers
-            disk = DiskTier.open(Path(settings.cache_folder), budget, runtime.new_id(), cipher=cipher)
+            disk = DiskTier.open(Path(settings.cache_folder), budget, cipher)
         except OSError as error:
             raise SettingsError(f"QUIVER_CACHE_FOLDER cannot be used: {error}") from error
     return BlockCache(store, runtime, settings.cache_bytes, disk)

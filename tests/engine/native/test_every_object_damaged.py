@@ -216,7 +216,7 @@ async def test_from_a_remote_store_with_all_segments_on_disk(
 
 
 def opened_disk(folder: Path) -> DiskTier:
-    return DiskTier.open(folder, 16 << 20, "token")
+    return DiskTier.open(folder, 16 << 20)
 
 
 # -------------------------------------------------------------------- what leaves no trace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
+from quiver.storage.cache.cached_view import Leases
 from quiver.storage.cache.disk_tier import DiskTier
+from quiver.storage.cache.view import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BLOCK = 512
-BUDGET = 256 * BLOCK
-_TOKENS = itertools.count()
+BUDGET = 64 * BLOCK
+GUARD = threading.Lock()  # leases are taken by one thread
 
 
 class Thing:
@@ -29,54 +30,88 @@ class Thing:
         blocks: the numbers of all its blocks.
     """
 
-    def __init__(self, number: int, size: int, block_bytes: int = BLOCK) -> None:
+    leases = Leases()
+
+    def __init__(self, number: int, size: int) -> None:
         self.name = xxhash.xxh3_128_digest(b"%d" % number)
         self.data = np.random.default_rng(number).bytes(size)
-        self.blocks = np.arange(-(-size // block_bytes))
-        self.block_bytes = block_bytes
+        self.blocks = np.arange(-(-size // BLOCK))
+
+    @contextmanager
+    def leased(self) -> Iterator[int]:
+        with GUARD:
+            lease = self.leases.begin()
+        try:
+            yield lease
+        finally:
+            with GUARD:
+                self.leases.end(lease)
 
     def offer(self, tier: DiskTier, blocks: np.ndarray | None = None) -> None:
         """Have a tier be given blocks."""
-        tier.write(self.name, self.blocks if blocks is None else blocks, memoryview(self.data))
+        shelf = tier.attach(self.name, len(self.data), self.leases)
+        with self.leased():
+            if shelf is not None:
+                tier.write(
+                    shelf.file, self.blocks if blocks is None else blocks, memoryview(self.data), self.leases
+                )
 
-    def known(self, tier: DiskTier, blocks: np.ndarray | None = None) -> np.ndarray:
+    def known(self, tier: DiskTier) -> np.ndarray:
         """Which blocks a tier has, as far as its memory knows."""
-        return tier._index.locate(self.name, self.blocks if blocks is None else blocks) >= 0
+        file = tier._files.get(self.name)
+        return np.zeros(len(self.blocks), bool) if file is None else file.kept.copy()
 
     def read(self, tier: DiskTier, blocks: np.ndarray | None = None) -> np.ndarray:
-        """Which blocks a tier gave; fails when one is wrong."""
-        blocks = self.blocks if blocks is None else blocks
-        held = tier.read(self.name, blocks, len(self.data))
-        for block, piece, checksum in zip(held.blocks.tolist(), held.pieces, held.sums.tolist(), strict=True):
-            assert piece == self.data[block * self.block_bytes : (block + 1) * self.block_bytes]
-            assert checksum == xxhash.xxh3_64_intdigest(piece)
-        assert len(np.unique(held.blocks)) == len(held.blocks)
-        return np.isin(blocks, held.blocks)
+        """Which blocks a tier has, looked at in place where they can be; fails when one is wrong."""
+        blocks = self.blocks if blocks is None else np.asarray(blocks)
+        shelf = tier.attach(self.name, len(self.data), self.leases)
+        if shelf is None:
+            return np.zeros(len(blocks), bool)
+        file, mapping = shelf
+        with self.leased() as epoch:
+            if mapping is None:
+                held = tier.read(file, blocks, epoch)
+                assert len(np.unique(held.blocks)) == len(held.blocks)
+                for block, piece, checksum in zip(
+                    held.blocks.tolist(), held.pieces, held.sums.tolist(), strict=True
+                ):
+                    assert piece == self.data[block * BLOCK : (block + 1) * BLOCK]
+                    assert checksum == xxhash.xxh3_64_intdigest(piece)
+                return np.isin(blocks, held.blocks)
+            file.here = np.zeros(len(self.blocks), bool)
+            file.hot[blocks] |= file.kept[blocks]
+            file.used[blocks] = epoch
+            right = tier.check(file, np.unique(blocks), mapping, lambda _, __: None)
+            for block in right.tolist():
+                place = slice(block * BLOCK, min((block + 1) * BLOCK, len(self.data)))
+                assert mapping[place] == self.data[place]
+            return np.isin(blocks, right)
 
-
-def opened(folder: Path, budget: int, block_bytes: int = BLOCK) -> DiskTier:
-    """A tier with a token of its own."""
-    return DiskTier.open(folder, budget, f"token{next(_TOKENS)}", block_bytes)
+    def drop(self, tier: DiskTier) -> None:
+        """Have a tier forget the object."""
+        shelf = tier.attach(self.name, len(self.data), self.leases)
+        assert shelf is not None
+        tier.discard(shelf.file)
 
 
 @contextmanager
-def tier_of(folder: Path, budget: int = BUDGET, block_bytes: int = BLOCK) -> Iterator[DiskTier]:
+def tier_of(folder: Path, budget: int = BUDGET) -> Iterator[DiskTier]:
     """A tier that is closed at the end."""
-    tier = opened(folder, budget, block_bytes)
+    tier = DiskTier.open(folder, budget)
     try:
         yield tier
     finally:
         tier.close()
 
 
-def slabs(folder: Path) -> list[Path]:
-    """The files of a tier, the oldest first."""
-    return sorted(folder.glob("[0-9]*/*.slab"))
+def files(folder: Path) -> list[Path]:
+    """The files of a tier."""
+    return sorted(folder.glob("[0-9]*/*.blocks"))
 
 
 def used(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of the disk that all files below a folder take."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def descriptors() -> int:

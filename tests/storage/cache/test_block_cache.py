@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.store import ObjectNotFoundError, StoreUnavailableError
 from quiver.storage.cache.block_cache import BlockCache
-from quiver.storage.cache.cached_view import runs
-from quiver.storage.cache.disk_tier import DiskTier, Held
+from quiver.storage.cache.block_cipher import KEY_BYTES, BlockCipher
+from quiver.storage.cache.disk_tier import DiskTier, Held, Shelf
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, Missing, MissingBytesError, WholeView, covering
 
@@ -245,12 +246,12 @@ async def test_closed_views_no_longer_count_but_may_be_used():
 
 @asynchronous
 async def test_the_disk_tier_answers_after_a_restart_and_forgets_what_showed_damage(tmp_path: Path):
-    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    disk = DiskTier.open(tmp_path, 1 << 26)
     bench = Bench(disk=disk)
     await bench.read(await bench.view(), 1, 7, 39)
     await bench.settle()
     disk.close()
-    again = Bench(disk=DiskTier.open(tmp_path, 1 << 26, "b"))
+    again = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
     view = await again.view()
     await again.read(view, 1, 7, 20, 39)
     assert again.store.read == [(20 * BLOCK, BLOCK)]
@@ -263,9 +264,108 @@ async def test_the_disk_tier_answers_after_a_restart_and_forgets_what_showed_dam
 
 
 @asynchronous
-async def test_what_the_disk_holds_comes_while_the_work_goes_on(tmp_path: Path):
+async def test_what_the_disk_has_taken_is_seen_there_and_takes_no_memory(tmp_path: Path):
+    """Also by whoever looks at it all the time, and whoever comes later."""
+    bench = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
+    view = await bench.view()
+    shown = np.frombuffer(view.data, np.uint8)
+    await bench.read(view, *range(BLOCKS))
+    await bench.settle()
+    assert (bench.cache.nbytes, view.present.all(), view.kept.all()) == (0, True, True)
+    assert shown.tobytes() == BODY
+    files = [*tmp_path.glob("0/*.blocks")]
+    assert files[0].read_bytes()[-SIZE:] == BODY
+    bench.cache.shrink(0)
+    await bench.read(view, *range(BLOCKS))
+    assert bench.store.read == [(0, SIZE)]
+    assert (bench.cache.counts.found_in_memory, bench.cache.counts.found_on_disk) == (0, BLOCKS)
+    bench.cache.close(view)
+    del view, shown
+    await bench.read(await bench.view(), *range(BLOCKS))
+    assert bench.store.read == [(0, SIZE)]
+    await bench.cache.shut()
+
+
+@asynchronous
+async def test_what_the_disk_does_not_take_stays_in_memory(tmp_path: Path):
+    disk = DiskTier.open(tmp_path, 10 * BLOCK)
+    bench = Bench(disk=disk)
+    view = await bench.view()
+    await bench.read(view, *range(BLOCKS))
+    await bench.settle()
+    taken = int(view.kept.sum())
+    assert 5 < taken < 10
+    assert bench.cache.nbytes == view.extent(np.flatnonzero(~view.kept)) > 30 * BLOCK
+    await bench.read(view, *range(BLOCKS))
+    counts = bench.cache.counts
+    assert (counts.found_in_memory, counts.found_on_disk, counts.fetched) == (BLOCKS - taken, taken, BLOCKS)
+    bench.cache.shrink(0)
+    assert np.array_equal(view.present, view.kept)
+    await bench.cache.shut()
+
+
+@asynchronous
+async def test_what_is_looked_at_on_disk_is_verified_at_first_and_every_ten_minutes(tmp_path: Path):
+    bench = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
+    view = await bench.view()
+    arrived: list[list[int]] = []
+    await bench.read(view, 1, 2, 7)
+    await bench.settle()
+    now = bench.runtime.monotonic()
+    bench.runtime.monotonic = lambda: now
+    path = next(tmp_path.glob("0/*.blocks"))
+
+    def spoil(block: int) -> None:
+        with path.open("r+b") as file:
+            file.seek(BLOCK + block * BLOCK + 100)
+            file.write(bytes([BODY[block * BLOCK + 100] ^ 1]))
+
+    view.on_arrival(lambda blocks: arrived.append(blocks.tolist()))
+    for turn, (later, verified) in enumerate([(599, 0), (2, 3), (1, 3), (600, 6)]):
+        now += later
+        await bench.read(view, 1, 2, 7)
+        assert bench.cache.counts.disk.hits == verified, turn
+    assert arrived == [[1, 2, 7]], "the second time they are known to be what they were"
+    spoil(2)
+    now += 600
+    bench.store.read.clear()
+    await bench.read(view, 1, 2, 7)
+    assert bench.store.read == [(2 * BLOCK, BLOCK)]
+    assert bench.cache.counts.disk.damaged == 1
+    assert arrived[1:] == [[2]]
+    await bench.settle()
+    await bench.read(view, 1, 2, 7)
+    await bench.cache.shut()
+    del view
+    spoil(7)
+    again = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
+    await again.read(await again.view(), 1, 2, 7)
+    assert again.store.read == [(7 * BLOCK, BLOCK)]
+    await again.cache.shut()
+
+
+@asynchronous
+async def test_blocks_that_work_under_way_looks_at_are_not_doubted(tmp_path: Path):
+    bench = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
+    view = await bench.view()
+    await bench.read(view, 1, 2)
+    await bench.settle()
+    lease = bench.cache._leases.begin()
+    view.require(2 * BLOCK, 3 * BLOCK)
+    now = bench.runtime.monotonic() + 601
+    bench.runtime.monotonic = lambda: now
+    bench.cache._doubt()
+    assert held(view) == [2]
+    bench.cache._leases.end(lease)
+    await bench.read(view, 1, 2)
+    assert bench.cache.counts.fetched == 2
+    await bench.cache.shut()
+
+
+@asynchronous
+async def test_what_an_encrypted_disk_holds_comes_while_the_work_goes_on(tmp_path: Path):
     """Work that needs nothing from the store is done once, also where memory is too small for it."""
-    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    disk = DiskTier.open(tmp_path, 1 << 26, BlockCipher(bytes(range(KEY_BYTES))))
     bench = Bench(budget=3 * BLOCK, disk=disk)
     view = await bench.view()
     await bench.read(view, *range(BLOCKS))
@@ -293,8 +393,8 @@ async def test_what_the_disk_holds_comes_while_the_work_goes_on(tmp_path: Path):
 
 
 @asynchronous
-async def test_blocks_that_come_again_as_they_were_are_not_announced(tmp_path: Path):
-    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+async def test_blocks_that_are_read_again_as_they_were_are_not_announced(tmp_path: Path):
+    disk = DiskTier.open(tmp_path, 1 << 26, BlockCipher(bytes(range(KEY_BYTES))))
     bench = Bench(disk=disk)
     bench.cache.pace.seconds = 0
     view = await bench.view()
@@ -306,11 +406,58 @@ async def test_blocks_that_come_again_as_they_were_are_not_announced(tmp_path: P
         bench.cache.shrink(0)
     # The second time it is not known yet what came from the store; the last block was new the third time.
     assert arrived == [[1, 2], [1, 2], [5], [5]]
-    disk.drop(bench.cache._identity(view))
+    disk._forget(view.file, np.array([1, 2]))
     await bench.read(view, 1, 2)
     assert arrived[4:] == [[1, 2]], "from the store nobody knows"
     await bench.settle()
     disk.close()
+
+
+class Reader:
+    """Is told what arrives, as readers of segments are."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    def arrived(self, blocks: np.ndarray) -> None:
+        self.told += blocks.tolist()
+
+
+@asynchronous
+async def test_who_opens_an_object_at_once_share_its_bytes_and_each_is_told_what_arrives():
+    bench = Bench()
+    first, second = await bench.view(), await bench.view()
+    assert first is second
+    readers = [Reader(), Reader()]
+    for reader in readers:
+        first.on_arrival(reader.arrived)
+    await bench.read(first, 1)
+    bench.cache.close(first)
+    assert bench.cache.nbytes == BLOCK
+    del reader, readers[0]
+    await bench.read(second, 3)
+    assert readers[0].told == [1, 3]
+    bench.cache.close(second)
+    assert bench.cache.nbytes == 0
+    third = await bench.view()
+    assert third is first
+    assert bench.cache.nbytes == 2 * BLOCK
+    bench.cache.close(third, damaged=True)
+    assert (await bench.view()) is not first
+    assert bench.cache.nbytes == 0
+
+
+@asynchronous
+async def test_nobody_keeps_the_bytes_of_a_closed_view():
+    bench = Bench()
+    view, reader = await bench.view(), Reader()
+    view.on_arrival(reader.arrived)
+    reader.view = view
+    await bench.read(view, 1)
+    bench.cache.close(view)
+    mapped = weakref.ref(view.mapping)
+    del view, reader
+    assert mapped() is None
 
 
 @asynchronous
@@ -327,24 +474,30 @@ async def test_what_is_used_while_it_is_dropped_stays():
     assert held(view) == [2, 3, 39]
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["in place", "encrypted"])
 @pytest.mark.parametrize("budget", [1, 6, 20])
-def test_threads_that_search_in_little_memory_see_the_right_bytes(tmp_path: Path, budget: int):
+def test_threads_that_search_in_little_memory_see_the_right_bytes(tmp_path: Path, budget: int, *, encrypted: bool):
     """Blocks come from the disk and the store, and are dropped, while other threads look at them."""
 
     async def run() -> None:
-        disk = DiskTier.open(tmp_path, 30 * BLOCK, "a")
+        cipher = BlockCipher(bytes(range(KEY_BYTES))) if encrypted else None
+        disk = DiskTier.open(tmp_path, 12 * BLOCK, cipher)
         bench = Bench(budget=budget * BLOCK, disk=disk)
         view = await bench.view()
         view.on_arrival(lambda blocks: None)
         random = np.random.default_rng(budget)
-        for _ in range(25):
+        for turn in range(25):
+            if turn % 5 == 0:
+                bench.cache._trusted -= 1000  # what is seen on the disk is to be verified again
             works = [partial(look_twice, view, random.integers(0, BLOCKS, 6)) for _ in range(6)]
             await asyncio.gather(*(bench.cache.complete(work, bench.runtime.offload) for work in works))
         await bench.cache.settle()
-        assert bench.cache.nbytes == view.extent(np.flatnonzero(view.present)) <= budget * BLOCK
+        assert bench.cache.nbytes == view.extent(np.flatnonzero(view.in_memory)) <= budget * BLOCK
         assert not view.flying
-        assert disk.counters.hits > 100
-        assert bench.cache.counts.dropped > 100
+        assert disk.counters.hits > 10
+        assert disk.counters.damaged == 0
+        assert disk.counters.evicted > 0
+        assert bench.cache.counts.dropped > 10
         await bench.cache.shut()
         bench.runtime.close()
 
@@ -358,7 +511,7 @@ def look_twice(view: CachedView, blocks: np.ndarray) -> None:
 
 @asynchronous
 async def test_a_block_counts_once_for_each_piece_of_work_where_it_was_found(tmp_path: Path):
-    disk = DiskTier.open(tmp_path, 1 << 26, "a")
+    disk = DiskTier.open(tmp_path, 1 << 26, BlockCipher(bytes(range(KEY_BYTES))))
     bench = Bench(disk=disk)
     bench.cache.pace.seconds = 0
     view = await bench.view()
@@ -414,27 +567,31 @@ class SlowDisk:
     """A disk tier that holds nothing and takes its time; `most` is how many wrote at once."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.go = threading.Event()
         self.writing = self.most = 0
         self.written: list[list[int]] = []
-        self.dropped: list[bytes] = []
+        self.discarded: list[object] = []
         self.closed = False
+
+    def attach(self, *_: object) -> Shelf:
+        return Shelf(object(), None)
 
     def room(self, count: int) -> int:
         return count
 
-    def read(self, _: bytes, blocks: np.ndarray, __: int, ___: bytearray) -> Held:
+    def read(self, _: object, blocks: np.ndarray, *__: object) -> Held:
         return Held(blocks[:0], [], np.zeros(0, np.uint64))
 
-    def write(self, _: bytes, blocks: np.ndarray, __: memoryview) -> None:
+    def write(self, _: object, blocks: np.ndarray, *__: object) -> None:
         self.writing += 1
         self.most = max(self.most, self.writing)
         assert self.go.wait(10)
         self.written.append(blocks.tolist())
         self.writing -= 1
 
-    def drop(self, name: bytes) -> None:
-        self.dropped.append(name)
+    def discard(self, file: object) -> None:
+        self.discarded.append(file)
 
     def close(self) -> None:
         self.closed = True
@@ -449,7 +606,7 @@ async def test_one_thread_at_a_time_writes_to_the_disk_what_is_still_here():
     await bench.read(view, 1, 5, 9)
     while not disk.writing:
         await asyncio.sleep(0.001)
-    view.drop(np.array([5]))
+    view.drop(np.array([5]), 1 << 60)
     disk.go.set()
     await bench.cache.settle()
     assert (disk.most, disk.written) == (1, [[1], [], [9]])
@@ -469,11 +626,10 @@ async def test_blocks_of_an_object_that_showed_damage_do_not_stay_on_disk():
     while not disk.writing:
         await asyncio.sleep(0.001)
     bench.cache.close(view, damaged=True)
-    assert len(disk.dropped) == 1
+    assert disk.discarded == [view.file]
     disk.go.set()
     await bench.cache.settle()
-    assert disk.written == [[1]]  # begun before, and forgotten again
-    assert len(set(disk.dropped)) == 1 < len(disk.dropped)
+    assert disk.written == [[1]]  # begun before
 
 
 @given(
@@ -553,13 +709,6 @@ def test_covering_blocks_are_those_that_hold_a_byte(ranges, size):
     ends = np.array([start + length for start, length in ranges], np.int64)
     expected = {byte // size for start, length in ranges for byte in range(start, start + length)}
     assert set(covering(starts, ends, size).tolist()) == expected
-
-
-def test_runs_join_across_gaps_and_are_cut_at_the_longest():
-    assert runs(np.array([1, 2, 5, 9, 10])) == [(1, 3), (5, 6), (9, 11)]
-    assert runs(np.array([1, 2, 5, 9, 10]), gap=2) == [(1, 6), (9, 11)]
-    assert runs(np.arange(7), longest=3) == [(0, 3), (3, 6), (6, 7)]
-    assert runs(np.zeros(0, np.int64)) == []
 
 
 @pytest.mark.parametrize("nbytes", [BLOCK - 1000, 3 * BLOCK, 3 * BLOCK + 7, SIZE])

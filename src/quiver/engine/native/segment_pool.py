@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from quiver.format import paths
-from quiver.model.errors import CorruptObjectError
+from quiver.model.errors import CorruptObjectError, DataError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.cache.gate import Urgency
 from quiver.storage.cache.view import MissingBytesError
@@ -165,8 +165,8 @@ class SegmentPool:
                 self._cache.supply(view, head)
             opened = await self._cache.complete(sections, urgency=urgency)
             return SegmentReader(root, ref.id, opened, self._cache.open)
-        except BaseException:
-            self._cache.close(view, damaged=True)
+        except BaseException as error:
+            self._cache.close(view, damaged=isinstance(error, DataError))
             raise
 
     async def _size(self, key: str) -> int:

@@ -1,9 +1,10 @@
 """The cache in front of a remote store: blocks in memory, blocks on disk, and the store behind them.
 
 A query may touch any number of blocks; those that are missing are fetched in one wave: near ranges as one request,
-ranges that another query is fetching already not again, the most urgent first. Memory is held to a budget: blocks
-that were used in one query only go first, so that a scan does not push out what is used again and again, then the
-least recently used. What a query under way has used stays.
+ranges that another query is fetching already not again, the most urgent first. What came is in memory until the
+disk tier has taken it; what that does not take stays there. Memory is held to a budget: blocks that were used in
+one query only go first, so that a scan does not push out what is used again and again, then the least recently
+used. What a query under way has used stays.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections import Counter
 from functools import partial
 from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import xxhash
 
 from quiver.model.errors import CorruptObjectError
-from quiver.storage.cache.cached_view import CachedView, Leases, Touched, runs
+from quiver.storage.cache.blocks import PROTECTED, least_worth, runs
+from quiver.storage.cache.cached_view import CachedView, Leases, Touched
 from quiver.storage.cache.counts import CacheCounts
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
@@ -38,9 +41,9 @@ T = TypeVar("T")
 _LONGEST = 64  # blocks of a request: more go faster over several connections
 _WIDEST_GAP = 16  # blocks that are fetched along to save a request
 _DRAIN = 0.9  # of the budget is left when blocks are dropped
-_PROTECTED = 0.8  # of the budget that blocks used again may take before they count like others
 _SMOOTHING = 0.2
 _FROM_DISK = 64  # blocks that are read from the disk before they are copied into place
+_TRUST = 600.0  # seconds after which blocks that are looked at on the disk are verified again
 
 
 class Pace:
@@ -86,9 +89,12 @@ class BlockCache:
         self._disk = disk
         self._gate = Gate(width)
         self._leases = Leases()
-        self._lock = Lock()  # of what is in memory; threads that search take in blocks from the disk
+        # Of what is in memory; threads that search take in blocks from the disk.
+        self._lock = Lock() if disk is None else disk.lock
         self._buffers: list[bytearray] = []  # as many as threads read from the disk at once
         self._views: dict[int, CachedView] = {}
+        self._alive: WeakValueDictionary[tuple[str, int], CachedView] = WeakValueDictionary()
+        self._trusted = runtime.monotonic()
         self._counts: Counter[str] = Counter()
         self._keeping = asyncio.Lock()  # the disk takes no more by several threads, which others need
         self._keeps: set[asyncio.Task[None]] = set()
@@ -100,20 +106,32 @@ class BlockCache:
         return CacheCounts(**self._counts, nbytes=self.nbytes, budget=self._budget, disk=disk)
 
     def open(self, key: str, size: int) -> CachedView:
-        """A view of an object; it counts until it is closed."""
-        view = CachedView(key, size, self._leases, None if self._disk is None else self._from_disk)
-        self._views[id(view)] = view
+        """The view of an object, which all who open it share; it counts until they have closed it."""
+        view = self._alive.get((key, size))
+        if view is None or view.damaged:
+            shelf = None
+            if self._disk is not None:
+                shelf = self._disk.attach(self._identity(key, size), size, self._leases)
+            view = CachedView(key, size, self._leases, None if shelf is None else self._from_disk, shelf)
+            self._alive[key, size] = view
+        view.users += 1
+        with self._lock:
+            if id(view) not in self._views:
+                self._views[id(view)] = view
+                self.nbytes += view.extent(np.flatnonzero(view.in_memory))
         return view
 
     def close(self, *views: ObjectView, damaged: bool = False) -> None:
         """Let go of views; work under way may still use them. What showed damage is forgotten on disk too."""
         for view in views:
-            if isinstance(view, CachedView) and self._views.pop(id(view), None) is not None:
-                with self._lock:
-                    self.nbytes -= view.extent(np.flatnonzero(view.present))
+            if isinstance(view, CachedView):
+                view.users -= 1
                 view.damaged |= damaged
-                if damaged and self._disk is not None:
-                    self._disk.drop(self._identity(view))
+                with self._lock:
+                    if (damaged or not view.users) and self._views.pop(id(view), None) is not None:
+                        self.nbytes -= view.extent(np.flatnonzero(view.in_memory))
+                if damaged and self._disk is not None and view.file is not None:
+                    self._disk.discard(view.file)
 
     async def settle(self) -> None:
         """Wait until the disk tier was offered everything that was fetched before the call."""
@@ -141,7 +159,8 @@ class BlockCache:
 
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
-        missed = None  # blocks that were not in memory
+        missed = None  # blocks that were not here
+        self._doubt()
         lease = self._leases.begin()
         try:
             while True:
@@ -155,8 +174,9 @@ class BlockCache:
                     missed = self._note(missed or Touched(), needed.supplied, wanted, urgency)
                 if not wanted:
                     if urgency is Urgency.QUERY:
-                        found = len(needed) if missed is None else max(0, len(needed) - len(missed))
-                        self._counts["found_in_memory"] += found
+                        in_memory, on_disk = needed.count(missed)
+                        self._counts["found_in_memory"] += in_memory
+                        self._counts["found_on_disk"] += on_disk
                     return result
                 await self.fetch(wanted, urgency)
         finally:
@@ -166,7 +186,7 @@ class BlockCache:
     def _note(
         self, missed: Touched, supplied: Sequence[Wanted], wanted: Sequence[Wanted], urgency: Urgency
     ) -> Touched:
-        """Add what was not in memory, and count what the disk had of it."""
+        """Add what was not here, and count what was read from the disk of it."""
         for view, blocks in (*supplied, *wanted):
             missed.of(view)[blocks] = True
         if urgency is Urgency.QUERY:
@@ -223,7 +243,7 @@ class BlockCache:
 
     def _offer(self, view: CachedView, first: int, last: int) -> None:
         """Have the disk tier take blocks that came."""
-        if self._disk is not None:
+        if self._disk is not None and view.file is not None:
             keep = self._runtime.spawn(self._keep(self._disk, view, np.arange(first, last)), "disk tier")
             self._keeps.add(keep)
             keep.add_done_callback(self._keeps.discard)
@@ -231,34 +251,53 @@ class BlockCache:
     async def _keep(self, disk: DiskTier, view: CachedView, blocks: NDArray[np.int64]) -> None:
         """Offer the disk tier what is still here of blocks that were fetched."""
         async with self._keeping:
-            if view.damaged:
+            if view.damaged or view.file is None:
                 return
+            landed = partial(self._landed, view) if view.in_place else _ignored
             lease = self._leases.begin()
             try:
                 view.used[blocks] = self._leases.epoch
                 here = blocks[view.present[blocks]]
-                await self._runtime.offload(disk.write, self._identity(view), here, view.data)
+                await self._runtime.offload(disk.write, view.file, here, view.data, self._leases, landed)
             finally:
                 self._leases.end(lease)
                 self._keep_to_budget()
-            if view.damaged:  # it was found out meanwhile
-                disk.drop(self._identity(view))
+
+    def _landed(self, view: CachedView, blocks: NDArray[np.int64]) -> None:
+        """Have blocks be seen in the file that keeps them now. Called with the lock."""
+        if id(view) in self._views:
+            self.nbytes -= view.extent(blocks)
+        view.give_back(blocks)
 
     def _from_disk(self, view: CachedView, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Take in what the disk holds of absent blocks, in the thread that lacks them; which ones."""
+        if self._disk is None or view.file is None:
+            return blocks[:0]
+        if view.in_place:
+            return self._disk.check(view.file, blocks, view.mapping, view.arrive)
         came = [blocks[:0]]
-        if self._disk is not None:
-            buffer = self._buffers.pop() if self._buffers else bytearray(self._disk.room(_FROM_DISK))
-            for at in range(0, len(blocks), _FROM_DISK):
-                held = self._disk.read(self._identity(view), blocks[at : at + _FROM_DISK], view.size, buffer)
-                if len(held.blocks):
-                    self._take(view, *held)
-                    came.append(held.blocks)
-            self._buffers.append(buffer)
+        buffer = self._buffers.pop() if self._buffers else bytearray(self._disk.room(_FROM_DISK))
+        for at in range(0, len(blocks), _FROM_DISK):
+            held = self._disk.read(view.file, blocks[at : at + _FROM_DISK], self._leases.epoch, buffer)
+            if len(held.blocks):
+                self._take(view, *held)
+                came.append(held.blocks)
+        self._buffers.append(buffer)
         return np.concatenate(came)
 
-    def _identity(self, view: CachedView) -> bytes:
-        return xxhash.xxh3_128_digest(f"{self._store.url}\0{view.key}".encode())
+    def _identity(self, key: str, size: int) -> bytes:
+        return xxhash.xxh3_128_digest(f"{self._store.url}\0{key}\0{size}".encode())
+
+    def _doubt(self) -> None:
+        """Now and then, have the blocks that are looked at on the disk be verified again before their next use."""
+        now = self._runtime.monotonic()
+        if self._disk is None or now < self._trusted + _TRUST:
+            return
+        self._trusted = now
+        horizon = self._leases.horizon
+        for view in self._views.values():
+            with self._lock:
+                view.doubt(np.flatnonzero(view.present & view.kept & (view.used < horizon)), horizon)
 
     # ---------------------------------------------------------------- memory
 
@@ -283,26 +322,18 @@ class BlockCache:
         """Drop blocks that no query under way has used, until at most `target` bytes are in memory."""
         horizon = self._leases.horizon
         views = list(self._views.values())
-        loose = [np.flatnonzero(view.present & (view.used < horizon)) for view in views]
-        owners = np.repeat(np.arange(len(views)), [len(blocks) for blocks in loose])
-        if not len(owners):
-            return
-        blocks = np.concatenate(loose)
-        used = np.concatenate([view.used[of_view] for view, of_view in zip(views, loose, strict=True)])
-        hot = np.concatenate([view.hot[of_view] for view, of_view in zip(views, loose, strict=True)])
-        if hot.sum() * BLOCK > _PROTECTED * self._budget:
-            hot[:] = False
-        sizes = np.concatenate([view.sizes(of_view) for view, of_view in zip(views, loose, strict=True)])
-        order = np.lexsort((used, hot))
-        excess = self.nbytes - target
-        chosen = order[: np.searchsorted(np.cumsum(sizes[order]), excess) + 1]
-        for number, view in enumerate(views):
-            gone = np.sort(blocks[chosen[owners[chosen] == number]])
-            if len(gone):
+        loose = [np.flatnonzero(view.in_memory & (view.used < horizon)) for view in views]
+        chosen = least_worth(views, loose, self.nbytes - target, PROTECTED * self._budget)
+        for view, blocks in zip(views, chosen, strict=True):
+            if len(blocks):
                 with self._lock:
-                    gone = view.drop(gone, horizon)
+                    gone = view.drop(blocks[view.in_memory[blocks]], horizon)
                     self.nbytes -= view.extent(gone)
                 self._counts["dropped"] += len(gone)
+
+
+def _ignored(_: NDArray[np.int64]) -> None:
+    """What becomes of blocks that are read into memory again."""
 
 
 def _pieces(data: memoryview) -> list[memoryview]:

@@ -1,17 +1,23 @@
-"""The RAM tier's part of one object: a mapping of its whole length, where only the blocks that came take memory.
+"""What a process has of one object: a mapping of its whole length, where only the blocks that came take memory.
 
-So partitions and rows lie where they would in a mapped file, and are scanned in place.
+So partitions and rows lie where they would in a mapped file, and are scanned in place. With a disk tier the
+mapping is private, of the object's file there: blocks that the file keeps are seen in it, and those that it does
+not (yet) keep are in memory, above it.
 """
 
 from __future__ import annotations
 
 import mmap
 from contextvars import ContextVar
+from inspect import ismethod
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakMethod
 
 import numpy as np
 
 from quiver.ann._kernels import touch
+from quiver.storage.cache.blocks import extents_of, runs
+from quiver.storage.cache.object_file import NORESERVE
 from quiver.storage.cache.view import BLOCK, MissingBytesError, ObjectView, Wanted, covering
 
 if TYPE_CHECKING:
@@ -20,13 +26,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from quiver.storage.cache.disk_tier import Shelf
+    from quiver.storage.cache.object_file import ObjectFile
     from quiver.storage.cache.view import Places
 
     Supply = Callable[["CachedView", NDArray[np.int64]], NDArray[np.int64]]
 
 T = TypeVar("T")
 
-_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+_FLAGS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
 
 
 class Leases:
@@ -66,8 +74,15 @@ class Touched:
         self.supplied: list[Wanted] = []
         self._marks: dict[CachedView, NDArray[np.bool_]] = {}
 
-    def __len__(self) -> int:
-        return sum(int(np.count_nonzero(marks)) for marks in self._marks.values())
+    def count(self, missed: Touched | None = None) -> tuple[int, int]:
+        """How many blocks are in memory, and how many in place on the disk; those `missed` are left out."""
+        memory = disk = 0
+        for view, marks in self._marks.items():
+            met = marks if missed is None else marks & ~missed.of(view)
+            in_place = int(np.count_nonzero(met & view.kept)) if view.in_place else 0
+            memory += int(np.count_nonzero(met)) - in_place
+            disk += in_place
+        return memory, disk
 
     def of(self, view: CachedView) -> NDArray[np.bool_]:
         """Of each block of a view, whether it was added; to be marked."""
@@ -98,31 +113,51 @@ class CachedView(ObjectView):
         used: the epoch in which each block was last used.
         flying: blocks that are being fetched.
         damaged: its bytes proved wrong; whoever holds it should not keep them.
+        users: how many opened it and did not close it.
+        file: of the object in the disk tier; None without one.
+        in_place: whether blocks in the file are looked at where they are.
+        kept: of each block, whether it is seen in the file.
     """
 
     stable = False
 
-    def __init__(self, key: str, size: int, leases: Leases, supply: Supply | None = None) -> None:
+    def __init__(
+        self,
+        key: str,
+        size: int,
+        leases: Leases,
+        supply: Supply | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
         """A view without any block.
 
         Args:
             supply: brings blocks of the view that it has at hand at once; called by the thread that lacks them.
+            shelf: of the object in the disk tier.
         """
         self.key = key
         self.size = size
+        self.users = 0
         self._leases = leases
         self._supply = supply
-        self._mapping = mmap.mmap(-1, max(size, 1), flags=_FLAGS)
-        self.data = memoryview(self._mapping).toreadonly()[:size]
         count = -(-size // BLOCK)
         self.here = np.zeros(count, np.uint8)
         self.present = self.here.view(bool)
         self.hot = np.zeros(count, bool)
         self.used = np.zeros(count, np.int64)
+        self.kept = np.zeros(count, bool)
+        self.file: ObjectFile | None = None if shelf is None else shelf.file
+        mapping = None if shelf is None else shelf.mapping
+        self.in_place = mapping is not None
+        if shelf is not None and mapping is not None:
+            file = shelf.file
+            self.used, self.hot, self.kept, file.here = file.used, file.hot, file.kept, self.present
+        self.mapping = mmap.mmap(-1, max(size, 1), flags=_FLAGS) if mapping is None else mapping
+        self.data = memoryview(self.mapping).toreadonly()[:size]
         self.damaged = False
         self.flying: dict[int, asyncio.Future[None]] = {}
         self._sums = np.zeros(count, np.uint64)  # of the blocks as they last came, 0 when not known
-        self._arrived: list[Callable[[NDArray[np.int64]], None]] = []
+        self._arrived: list[Callable[[], Callable[[NDArray[np.int64]], None] | None]] = []
 
     def require(self, starts: Places, ends: Places) -> None:
         if isinstance(starts, int) or isinstance(ends, int):
@@ -133,7 +168,7 @@ class CachedView(ObjectView):
         missing = blocks[~self.present[blocks]]
         if self._supply is not None and len(missing):
             came = self._supply(self, missing)
-            if (looking := _LOOKING.get()) is not None:
+            if not self.in_place and (looking := _LOOKING.get()) is not None:
                 looking.supplied.append(Wanted(self, came))
             missing = missing[~self.present[missing]]
         if len(missing):
@@ -146,65 +181,68 @@ class CachedView(ObjectView):
         return touch(self.present, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon, starts, ends)
 
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
-        self._arrived.append(arrived)
+        """See ObjectView. Readers are held weakly: a view outlives those that share it."""
+        self._arrived.append(WeakMethod(arrived) if ismethod(arrived) else lambda: arrived)
 
     # ---------------------------------------------------------------- for the cache
 
     def sizes(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bytes of each of some blocks."""
-        return np.minimum(self.size - blocks * BLOCK, BLOCK)
+        return extents_of(blocks, self.size)
 
     def extent(self, blocks: NDArray[np.int64]) -> int:
         """How many bytes some distinct blocks have."""
         return int(self.sizes(blocks).sum())
 
+    @property
+    def in_memory(self) -> NDArray[np.bool_]:
+        """Of each block, whether it takes memory."""
+        return self.present & ~self.kept
+
     def fill(
         self, blocks: NDArray[np.int64], pieces: Sequence[memoryview], sums: NDArray[np.uint64] | None = None
     ) -> int:
-        """Take in distinct blocks; how many bytes were not here before.
+        """Take in distinct blocks, apart from those that the file keeps; how many bytes were not here before.
 
         Args:
             sums: the xxh3 of each block, when the bytes were verified to have it.
         """
-        absent = ~self.present[blocks]
+        absent = ~self.present[blocks] & ~self.kept[blocks]
         fresh = blocks[absent]
         for block, missing, piece in zip(blocks.tolist(), absent.tolist(), pieces, strict=True):
             if missing:
-                self._mapping[block * BLOCK : block * BLOCK + len(piece)] = piece
-        self._arrive(fresh, np.zeros(len(fresh), np.uint64) if sums is None else sums[absent])
+                self.mapping[block * BLOCK : block * BLOCK + len(piece)] = piece
+        self.hot[fresh] = False
+        self.arrive(fresh, np.zeros(len(fresh), np.uint64) if sums is None else sums[absent])
         return self.extent(fresh)
 
-    def _arrive(self, fresh: NDArray[np.int64], sums: NDArray[np.uint64]) -> None:
+    def arrive(self, fresh: NDArray[np.int64], sums: NDArray[np.uint64]) -> None:
         """Note that blocks are here. Those that are again what they were need not be verified again."""
         changed = fresh[(self._sums[fresh] != sums) | (sums == 0)]
         self._sums[fresh] = sums
-        self.hot[fresh] = False
         self.used[fresh] = self._leases.epoch
         if len(changed):
-            for arrived in self._arrived:
-                arrived(changed)
+            for reference in self._arrived.copy():
+                if (arrived := reference()) is not None:
+                    arrived(changed)
+                else:
+                    self._arrived.remove(reference)
         self.present[fresh] = True
 
-    def drop(self, blocks: NDArray[np.int64], horizon: int | None = None) -> NDArray[np.int64]:
-        """Give the memory of blocks back, unless they were used from epoch `horizon` on; which ones."""
+    def doubt(self, blocks: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
+        """Have blocks be absent, unless they were used from epoch `horizon` on; which ones."""
         self.present[blocks] = False
-        if horizon is not None:  # a thread may have used some since they were chosen
-            kept = self.used[blocks] >= horizon
-            self.present[blocks[kept]] = True
-            blocks = blocks[~kept]
+        busy = self.used[blocks] >= horizon  # a thread may have used some since they were chosen
+        self.present[blocks[busy]] = True
+        return blocks[~busy]
+
+    def drop(self, blocks: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
+        """The same, and give their memory back."""
+        gone = self.doubt(blocks, horizon)
+        self.give_back(gone)
+        return gone
+
+    def give_back(self, blocks: NDArray[np.int64]) -> None:
+        """Hold ascending blocks no longer in memory; what the file has of them is seen from now on."""
         for first, last in runs(blocks):
-            self._mapping.madvise(mmap.MADV_DONTNEED, first * BLOCK, min(last * BLOCK, self.size) - first * BLOCK)
-        return blocks
-
-
-def runs(blocks: NDArray[np.int64], gap: int = 0, longest: int = 1 << 40) -> list[tuple[int, int]]:
-    """Ascending distinct numbers as ranges [first, last), joined across up to `gap` others, at most `longest`."""
-    if not len(blocks):
-        return []
-    breaks = np.flatnonzero(np.diff(blocks) > gap + 1) + 1
-    found = []
-    for first, last in zip(
-        blocks[np.r_[0, breaks]].tolist(), blocks[np.r_[breaks, len(blocks)] - 1].tolist(), strict=True
-    ):
-        found += [(start, min(start + longest, last + 1)) for start in range(first, last + 1, longest)]
-    return found
+            self.mapping.madvise(mmap.MADV_DONTNEED, first * BLOCK, min(last * BLOCK, self.size) - first * BLOCK)

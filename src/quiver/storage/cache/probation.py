@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 
 _TICKS = 8  # in a window
 _LONG_AGO = 128
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+
+
+def keys_of(name: bytes, blocks: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A number for each of some blocks of an object, which has 16 bytes for a name."""
+    low, high = np.frombuffer(name, "<u8")
+    keys: NDArray[np.uint64] = low ^ ((high + blocks.astype(np.uint64)) * _SPREAD)
+    return keys
 
 
 class Probation:

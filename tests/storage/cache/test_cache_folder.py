@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from quiver.storage.cache.disk_tier import DiskTier
-from storage.cache.kept import BLOCK, BUDGET, Thing, descriptors, opened, slabs, tier_of, used
+from quiver.storage.cache import cache_folder
+from storage.cache.kept import BLOCK, BUDGET, Thing, descriptors, files, tier_of, used
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
 def test_blocks_are_found_again_after_a_restart(tmp_path, killed):
-    things = [Thing(number, 20 * BLOCK + number) for number in range(5)]
+    things = [Thing(number, 8 * BLOCK + number) for number in range(5)]
     with tier_of(tmp_path / "a") as tier:
         for thing in things:
             thing.offer(tier)
@@ -29,17 +29,7 @@ def test_blocks_are_found_again_after_a_restart(tmp_path, killed):
     for _ in range(2):
         with tier_of(folder) as tier:
             assert all(thing.read(tier).all() for thing in things)
-            assert tier.counters.nbytes == used(folder) <= BUDGET
-
-
-def test_a_slab_that_is_not_full_is_continued(tmp_path):
-    things = [Thing(number, BLOCK) for number in range(5)]
-    for thing in things:
-        with tier_of(tmp_path) as tier:
-            thing.offer(tier)
-    assert len(slabs(tmp_path)) <= 2
-    with tier_of(tmp_path) as tier:
-        assert all(thing.read(tier).all() for thing in things)
+            assert used(folder) <= tier.counters.nbytes <= BUDGET
 
 
 def test_each_takes_a_folder_of_its_own_and_the_next_finds_its_blocks(tmp_path):
@@ -57,7 +47,7 @@ def test_each_takes_a_folder_of_its_own_and_the_next_finds_its_blocks(tmp_path):
 def test_two_processes_take_different_folders(tmp_path):
     code = (
         "import sys, pathlib; from quiver.storage.cache.disk_tier import DiskTier;"
-        "tier = DiskTier.open(pathlib.Path(sys.argv[1]), 1 << 20, 'other'); print('open', flush=True); input()"
+        "tier = DiskTier.open(pathlib.Path(sys.argv[1]), 1 << 20); print('open', flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -65,11 +55,11 @@ def test_two_processes_take_different_folders(tmp_path):
         assert process.stdout.readline() == b"open\n"
         with tier_of(tmp_path) as tier:
             Thing(1, BLOCK).offer(tier)
-            assert slabs(tmp_path)[0].parent.name == "1"
+            assert files(tmp_path)[0].parent.name == "1"
         process.kill()
     with tier_of(tmp_path) as tier:
         Thing(1, BLOCK).offer(tier)
-        assert {path.parent.name for path in slabs(tmp_path)} == {"0", "1"}
+        assert {path.parent.name for path in files(tmp_path)} == {"0", "1"}
 
 
 def test_only_the_owner_can_enter(tmp_path):
@@ -83,45 +73,50 @@ def test_only_the_owner_can_enter(tmp_path):
         assert stat.S_IMODE((tmp_path / "new" / "0").stat().st_mode) == 0o700
 
 
-def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        opened(tmp_path / "file", BUDGET)
+    with pytest.raises(OSError, match="file"), tier_of(tmp_path / "file"):
+        pass
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "0").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(PermissionError, match="not a directory of the user"):
-        opened(tmp_path / "folder", BUDGET)
-    with pytest.raises(ValueError, match="token"):
-        DiskTier.open(tmp_path, BUDGET, "../x")
+    with pytest.raises(PermissionError, match="not a directory of the user"), tier_of(tmp_path / "folder"):
+        pass
+    monkeypatch.setattr(cache_folder, "can_punch", lambda fd: False)
+    before = descriptors()
+    with pytest.raises(OSError, match="cannot make holes"), tier_of(tmp_path / "solid"):
+        pass
+    assert descriptors() == before
 
 
-def test_files_of_others_are_left_alone(tmp_path):
-    (tmp_path / "0").mkdir(mode=0o700)
-    for name in ("notes.txt", "0000.slab", "0000000000000000-a b.slab"):
-        (tmp_path / "0" / name).write_text("mine")
-    (tmp_path / "0" / "0000000000000003-gone.slab").write_text("nothing that can be read")
-    (tmp_path / "0" / "0000000000000004-pipe.slab").mkdir()
+def test_what_older_versions_left_is_deleted_and_files_of_others_are_left_alone(tmp_path):
+    folder = tmp_path / "0"
+    folder.mkdir(mode=0o700)
+    others = ["notes.txt", "0000.slab", "0000000000000000-a b.slab", "x.blocks", "A" * 32 + ".blocks"]
+    gone = ["0000000000000003-gone.slab", "7fffffffffffffff-0123abc.slab", "0" * 32 + ".blocks"]
+    for name in others + gone:
+        (folder / name).write_text("mine")
+    (folder / f"{'1' * 32}.blocks").mkdir()
+    os.mkfifo(folder / f"{'2' * 32}.blocks")
     with tier_of(tmp_path) as tier:
         Thing(1, BLOCK).offer(tier)
         assert Thing(1, BLOCK).read(tier).all()
-    names = {path.name for path in (tmp_path / "0").iterdir() if not path.is_dir()}
-    assert {"notes.txt", "0000.slab", "0000000000000000-a b.slab"} < names
-    assert "0000000000000003-gone.slab" not in names
+    kept = {f"{Thing(1, 1).name.hex()}.blocks", f"{'1' * 32}.blocks", "lock"}
+    assert {path.name for path in folder.iterdir()} == {*others, *kept}
 
 
 def test_a_killed_writer_leaves_only_right_blocks(tmp_path):
     """It writes and evicts until it is killed; what is found then is right, and within the budget."""
     code = (
-        "import sys, pathlib; from storage.cache.kept import Thing, opened\n"
-        f"tier = opened(pathlib.Path(sys.argv[1]), {BUDGET})\n"
-        "things = [Thing(number, 90 * 512) for number in range(6)]\n"
+        "import sys, pathlib; from storage.cache.kept import BLOCK, BUDGET, Thing, DiskTier\n"
+        "tier = DiskTier.open(pathlib.Path(sys.argv[1]), BUDGET)\n"
+        "things = [Thing(number, 22 * BLOCK) for number in range(6)]\n"
         "while True:\n"
         "    for thing in things: thing.offer(tier); thing.read(tier, thing.blocks[::2])\n"
         "    print('round', flush=True)\n"
     )
     tests = str(Path(__file__).parents[2])
-    things = [Thing(number, 90 * BLOCK) for number in range(6)]
+    things = [Thing(number, 22 * BLOCK) for number in range(6)]
     for delay in (0.05, 0.13, 0.31):
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, *sys.path])}
         with subprocess.Popen(
@@ -130,8 +125,8 @@ def test_a_killed_writer_leaves_only_right_blocks(tmp_path):
             assert process.stdout.readline() == b"round\n"
             threading.Event().wait(delay)
             process.send_signal(signal.SIGKILL)
-        assert used(tmp_path) <= BUDGET
         with tier_of(tmp_path) as tier:
+            assert used(tmp_path) <= BUDGET
             held = sum(int(thing.known(tier).sum()) for thing in things)
             assert held == sum(int(thing.read(tier).sum()) for thing in things) > 0
             assert tier.counters.damaged == 0
@@ -141,5 +136,6 @@ def test_no_descriptor_stays_open(tmp_path):
     before = descriptors()
     with tier_of(tmp_path) as tier:
         for number in range(40):
-            Thing(number % 15, 30 * BLOCK).offer(tier)
+            Thing(number % 15, 8 * BLOCK).offer(tier)
+            Thing(number % 15, 8 * BLOCK).read(tier)
     assert descriptors() == before
