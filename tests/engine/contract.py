@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,7 +105,7 @@ async def all_pages(index: Index, query: Query) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     after = query.after
     while True:
-        hits = await index.query(replace(query, after=after))
+        hits = await index.query(query._replace(after=after))
         found += as_ranking(hits)
         if len(hits.keys) < query.limit:
             return found
@@ -495,7 +494,7 @@ class EngineContract(TextContract):
             for limit in (1, 10, 1000):
                 query = Query(target, limit, condition, recall=1.0)
                 assert_ranks(await index.query(query), expected[:limit])
-            assert [key for _, key in await all_pages(index, replace(query, limit=6))] == [k for _, k in expected]
+            assert [key for _, key in await all_pages(index, query._replace(limit=6))] == [k for _, k in expected]
 
     @asynchronous
     async def test_the_work_of_a_query_adds_up(self, nodes):

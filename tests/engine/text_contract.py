@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,7 +109,7 @@ async def all_text_pages(index: Index, query: Query) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     after = None
     while True:
-        hits = await index.query(replace(query, after=after))
+        hits = await index.query(query._replace(after=after))
         found += zip(hits.places.tolist(), hits.keys, strict=True)
         if len(hits.keys) < query.limit:
             return found
@@ -167,7 +166,7 @@ class TextContract:
                 vector = rng.integers(-6, 7, 2).astype(np.float32)
                 query = Query(vector, limit, condition, metadata=True, texts=some_texts(rng))
                 await assert_finds(index, model, query)
-                await assert_finds(index, model, replace(query, total=120))
+                await assert_finds(index, model, query._replace(total=120))
 
     @asynchronous
     async def test_pages_of_texts_make_the_whole_ranking(self, nodes):
@@ -180,9 +179,9 @@ class TextContract:
             Query(None, 3, texts=(TextQuery("title", "word1"), TextQuery("body", "word0 word2"))),
             Query(vector, 6, texts=(TextQuery("body", "word0 word3"), TextQuery("title", "word2")), total=1000),
         ):
-            expected = [hit[:2] for hit in model.answer(replace(query, limit=1000))]
+            expected = [hit[:2] for hit in model.answer(query._replace(limit=1000))]
             assert await all_text_pages(index, query) == expected
-            assert await all_text_pages(index, replace(query, limit=1000)) == expected
+            assert await all_text_pages(index, query._replace(limit=1000)) == expected
 
     @asynchronous
     async def test_a_text_cursor_need_not_be_a_row_of_the_index(self, nodes):

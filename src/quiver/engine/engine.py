@@ -121,8 +121,7 @@ class TextQuery(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A query for nearest neighbours, for texts, or for both (hybrid).
 
     Nearest neighbours are ranked by distance. Texts are ranked by their BM25 scores, those of several texts
@@ -210,8 +209,7 @@ class Scores(NamedTuple):
         return -total
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(NamedTuple):
     """The answer to a query, ascending by (place, key).
 
     Attributes:

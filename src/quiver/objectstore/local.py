@@ -16,6 +16,7 @@ import os
 import stat
 from asyncio import Lock
 from contextlib import suppress
+from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -48,6 +49,7 @@ READ_LIMIT = 256 * 1024
 INLINE_ENTRIES = 256
 """A listing goes on in a worker thread after this many directory entries."""
 
+_PATHS = 1024  # kept of keys that were checked: a few are asked for again and again
 _BUFFERS_PER_WRITE = 1024  # IOV_MAX
 _LINK_ATTEMPTS = 5
 _ABSENT = (FileNotFoundError, NotADirectoryError)
@@ -80,6 +82,7 @@ class LocalStore(ObjectStore):
         self._runtime = runtime
         self._filesystem = filesystem or Filesystem()
         self._directories = Directories(self._filesystem, self._root)
+        self._path = lru_cache(_PATHS)(partial(_path_of, self._root))
         self._workspace: Workspace | None = None
         self._opening = Lock()
         self._maps: WeakValueDictionary[tuple[int, int], mmap.mmap] = WeakValueDictionary()
@@ -91,7 +94,7 @@ class LocalStore(ObjectStore):
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
         check_range(start, length)
-        path = f"{self._root}/{check_key(key)}"
+        path = self._path(key)
         try:
             data, settled = self._read(path, start, length)
             if not settled:
@@ -101,6 +104,26 @@ class LocalStore(ObjectStore):
         except (OSError, ValueError) as error:
             raise StoreUnavailableError(f"cannot read {key}: {error}") from error
         return data
+
+    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
+        """Whatever else is there is for the caller to read; the object itself was found to be durable before."""
+        path, files = self._path, self._filesystem
+        try:
+            for each in absent:
+                try:
+                    files.status(path(each))
+                except _ABSENT:
+                    continue
+                return False
+            fd = files.open(path(key))
+            try:
+                return files.read(fd, len(head), 0) == head
+            finally:
+                files.close(fd)
+        except (*_ABSENT, IsADirectoryError):
+            return False
+        except (OSError, ValueError) as error:
+            raise StoreUnavailableError(f"cannot tell whether {key} stands: {error}") from error
 
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         top = check_prefix(prefix).rpartition("/")[0]
@@ -300,6 +323,11 @@ class LocalStore(ObjectStore):
             except OSError:
                 return
             directory = directory.rpartition("/")[0]
+
+
+def _path_of(root: str, key: str) -> str:
+    """Where an object is. Raises: ValueError, when the key is malformed."""
+    return f"{root}/{check_key(key)}"
 
 
 def _drop(views: list[memoryview], count: int) -> None:

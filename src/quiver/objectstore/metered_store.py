@@ -144,6 +144,26 @@ class MeteredStore(ObjectStore):
                 spent.received += nbytes
         return data
 
+    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
+        """Counts as the reads that it stands for; where a read takes a transfer, it is these reads."""
+        if not self.resident:
+            return await super().stands(key, head, absent)
+        counts, spent, asked = self._counts.get, self._account(), len(absent) + 1
+        counts.requests += asked
+        if spent is not None:
+            spent.gets += asked
+        try:
+            stands = await self._inner.stands(key, head, absent)
+        except Exception:
+            counts.errors += 1
+            raise
+        if stands:
+            counts.items += 1
+            counts.bytes_out += len(head)
+            if spent is not None:
+                spent.received += len(head)
+        return stands
+
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         with _Count(self._counts.list) as counts:
             spent = self._account()

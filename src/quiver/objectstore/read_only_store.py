@@ -27,6 +27,9 @@ class ReadOnlyStore(ObjectStore):
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
         return await self._inner.get(key, start, length)
 
+    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
+        return await self._inner.stands(key, head, absent)
+
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         return await self._inner.list(prefix, after)
 

@@ -108,6 +108,29 @@ class ObjectStore(ABC):
         Raises: ObjectNotFoundError, StoreUnavailableError.
         """
 
+    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
+        """Whether none of the keys `absent` has an object, and after that `key` still has the one that was read.
+
+        One thing is asked after the other, in this order. A store may know a quicker way than reading.
+
+        Args:
+            key: of an object that `get` found before.
+            head: its first bytes, which no other object begins with.
+            absent: keys.
+
+        Raises: StoreUnavailableError.
+        """
+        for each in absent:
+            try:
+                await self.get(each, 0, 1)
+            except ObjectNotFoundError:
+                continue
+            return False
+        try:
+            return await self.get(key, 0, len(head)) == head
+        except ObjectNotFoundError:
+            return False
+
     @abstractmethod
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         """All objects whose key starts with `prefix` and is greater than `after`, sorted by key.

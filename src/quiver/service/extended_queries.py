@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quiver.engine.engine import STRONG, Query, TextFieldBuildingError, UnknownTextFieldError
@@ -33,7 +32,7 @@ class QueryWithData(QueryOperation):
         return [*super().fixed(params, texts), params.get("recall")]
 
     def extend(self, query: Query, params: dict[str, Any]) -> Query:
-        return replace(query, vectors=_data_wanted(params, default=True), recall=params.get("recall"))
+        return query._replace(vectors=_data_wanted(params, default=True), recall=params.get("recall"))
 
 
 class BatchQuery:

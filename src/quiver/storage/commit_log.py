@@ -25,7 +25,7 @@ import asyncio
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -44,7 +44,7 @@ from quiver.storage.checkpoint_store import CheckpointStore
 from quiver.storage.group_commit import Commit, ConditionFailedError, GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from quiver.format.paths import ObjectName
     from quiver.model.runtime import Runtime
@@ -119,6 +119,21 @@ class _Observer:
             self.future.set_exception(error)
 
 
+class _End(NamedTuple):
+    """Where a log may end, and the names that tell: of the base, and of what would follow. Same for many reads."""
+
+    slot: int
+    base: int
+    checkpoint: str
+    next_keys: tuple[str, str]
+
+    @classmethod
+    def of(cls, root: str, slot: int, base: int) -> _End:
+        """At this slot, over the checkpoint `base`. An entry is looked for before a checkpoint."""
+        next_keys = paths.log_key(root, slot + 1), paths.checkpoint_key(root, base + 1)
+        return cls(slot, base, paths.checkpoint_key(root, base), next_keys)
+
+
 def _affordable(slots: Sequence[int], sizes: Mapping[int, int]) -> list[int]:
     """The first of the slots, as many as may be read at once."""
     taken: list[int] = []
@@ -157,6 +172,7 @@ class CommitLog:
         self.sealed = False
         self.checkpoints = CheckpointStore(store, runtime, root, owner)
         self._store = store
+        self._near = store.near
         self._runtime = runtime
         self._root = root
         self._owner = owner
@@ -171,6 +187,7 @@ class CommitLog:
         self._opened = False
         self._settled = False  # nothing in the machine awaits proof that it was not collected
         self._checked = -math.inf  # when the last check began that the machine was up to date
+        self._end = _End.of(root, 0, 0)
         self._replay_lock = asyncio.Lock()
         self._observers: list[_Observer] = []
         self._on_opening: list[Callable[[], None]] = []
@@ -214,9 +231,12 @@ class CommitLog:
         if on_opening is not None and not self._opened:
             self._on_opening.append(on_opening)
         if not self._observers and not self._replay_lock.locked():  # nobody to share with: no task is needed
-            async with self._replay_lock:
+            await self._replay_lock.acquire()  # costs half of `async with`
+            try:
                 await self._replay()
                 return capture()
+            finally:
+                self._replay_lock.release()
         observer = _Observer(capture, asyncio.get_running_loop().create_future())
         self._observers.append(observer)
         if len(self._observers) == 1:
@@ -253,10 +273,19 @@ class CommitLog:
 
     async def _reach_end(self) -> bool:
         """Read on until an entry is missing; whether that is the true end, else the machine stands elsewhere."""
+        if self._near and self._proven and await self._stands_last():  # one after the other is quicker here
+            return True
         followed = await self._follow()
         if not followed and self._proven and await self.checkpoints.holds(self.base, self._base_head):
             return True
         return not await self._restore_newer()
+
+    def _stands_last(self) -> Awaitable[bool]:
+        """What `_follow` and `holds` tell when nothing happened, in one call: whether no entry and no checkpoint
+        follows, and after that the base is still there."""
+        if self._end.slot != self.slot or self._end.base != self.base:
+            self._end = _End.of(self._root, self.slot, self.base)
+        return self._store.stands(self._end.checkpoint, self._base_head, self._end.next_keys)
 
     async def _follow(self) -> bool:
         """Apply entries until one is missing; whether a checkpoint is known to follow the base.
@@ -264,7 +293,7 @@ class CommitLog:
         That none does is asked no earlier than when the last entry had been read: who sees an entry must not miss
         a load that was published before it.
         """
-        if self._store.near:  # asking one after the other is quicker than asking at once
+        if self._near:  # asking one after the other is quicker than asking at once
             while not self.sealed and (entry := await self._read(self.slot + 1)) is not None:
                 self._apply_all([entry])
             return await self._is_followed()
@@ -542,7 +571,7 @@ class CommitLog:
         if not self._proven:
             return not await self._restore_newer()
         held = self.checkpoints.holds(self.base, self._base_head)
-        if self._store.near:
+        if self._near:
             return await held and not await self._is_followed()
         there, followed = await asyncio.gather(held, self._is_followed())
         return there and not followed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,8 +183,8 @@ class TwoNodes(RuleBasedStateMachine):
         active = {status.field.key for status in fields if status.active}
         if active.issuperset(keys):
             assert_answers(self.loop.run(index.query(query)), self.model.answer(query)[:limit], self.model)
-            pages = self.loop.run(all_text_pages(index, replace(query, total=1000)))
-            assert pages == [hit[:2] for hit in self.model.answer(replace(query, limit=1000))]
+            pages = self.loop.run(all_text_pages(index, query._replace(total=1000)))
+            assert pages == [hit[:2] for hit in self.model.answer(query._replace(limit=1000))]
         else:
             with pytest.raises((UnknownTextFieldError, TextFieldBuildingError)):
                 self.loop.run(index.query(query))

@@ -10,7 +10,6 @@ from quiver.format import paths
 from quiver.model.errors import CorruptObjectError, DataError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.cache.gate import Urgency
-from quiver.storage.cache.view import MissingBytesError
 from quiver.storage.index_sections import HEAD_BYTES, IndexSections
 from quiver.storage.segment_reader import SegmentReader
 from quiver.storage.whole_object import read_whole
@@ -134,13 +133,6 @@ class SegmentPool:
         if self._cache is not None:
             return await self._cache.complete(work, run, urgency)
         return work() if run is None else await run(work)
-
-    async def glance(self, work: Callable[[], T]) -> T:
-        """Do work with open readers that seldom lacks bytes, and looks at none itself but at what was copied."""
-        try:
-            return work()
-        except MissingBytesError:
-            return await self.complete(work)
 
     def drop(self, owner: str, segment: str, *, damaged: bool = False) -> None:
         """Forget a reader; after it showed `damage`, so that the next use reads the objects anew."""

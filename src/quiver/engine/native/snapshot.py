@@ -13,7 +13,7 @@ from quiver.engine.engine import STRONG, IndexSealedError
 from quiver.model.errors import CorruptObjectError, MissingObjectError, RequestTimeoutError
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.cache.gate import Urgency
-from quiver.storage.cache.view import Missing
+from quiver.storage.cache.view import Missing, MissingBytesError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -130,7 +130,7 @@ class SnapshotSource:
         """
 
         async def opened(seen: Seen[None]) -> Snapshot:
-            return await self._open(seen.view, urgency)
+            return self._at_hand(seen.view) or await self._open(seen.view, urgency)
 
         sight = self._sight(also)
         return await self._insist(opened, sight, await self._log.observe(sight))
@@ -139,7 +139,7 @@ class SnapshotSource:
         """The same with all bytes of every segment at hand."""
 
         async def whole(seen: Seen[None]) -> Snapshot:
-            snapshot = await self._open(seen.view)
+            snapshot = self._at_hand(seen.view) or await self._open(seen.view)
             return snapshot._replace(segments=await self.whole(snapshot.segments))
 
         sight = self._sight(lambda: None)
@@ -165,8 +165,11 @@ class SnapshotSource:
         """
 
         async def attempt(seen: Seen[N]) -> T:
-            snapshot = await self._open(seen.view)
-            aside = run is not None and await self._pool.glance(partial(heavy, snapshot))
+            snapshot = self._at_hand(seen.view) or await self._open(seen.view)
+            try:
+                aside = run is not None and heavy(snapshot)
+            except MissingBytesError:  # seldom: it looks at what was copied
+                aside = await self._pool.complete(partial(heavy, snapshot))
             return await self._pool.complete(partial(work, snapshot, seen.noted), run if aside else None)
 
         sight = self._sight(note)
@@ -179,7 +182,10 @@ class SnapshotSource:
                 return await self._read_ahead(attempt, sight, freshness.at_least)
             finally:
                 self._opening.heads.clear()  # what nobody took is of segments that are no more
-        return await self._insist(attempt, sight, await self._see(sight, freshness.at_least))
+        seen = await self._log.observe(sight)
+        if seen.view.commit < freshness.at_least:
+            seen = await self._see(sight, freshness.at_least)
+        return await self._insist(attempt, sight, seen)
 
     async def see(self, note: Callable[[], N], freshness: Freshness = STRONG) -> N:
         """What `note` says of the state when it is fresh enough. Raises as `take`, and RequestTimeoutError."""
@@ -208,9 +214,12 @@ class SnapshotSource:
         try:
             yield
         except CorruptObjectError:
-            for ref in self._state.segments:
-                self._pool.drop(ref.owner(self._owner), ref.id, damaged=True)
+            self._forget_damage()
             raise
+
+    def _forget_damage(self) -> None:
+        for ref in self._state.segments:
+            self._pool.drop(ref.owner(self._owner), ref.id, damaged=True)
 
     async def whole(self, segments: Sequence[OpenSegment]) -> list[OpenSegment]:
         """The segments with all their bytes at hand. Raises as `open` does."""
@@ -298,34 +307,43 @@ class SnapshotSource:
         """Do something with a view, or a newer one when its segments were replaced and removed."""
         while True:
             try:
-                with self.forgetting_damage():
-                    return await attempt(seen)
+                return await attempt(seen)
+            except CorruptObjectError:
+                self._forget_damage()
+                raise
             except ObjectNotFoundError as error:
                 newer = await self._log.observe(sight)
                 if newer.view.base == seen.view.base:
                     raise MissingObjectError(f"{error.message} is missing") from error
                 seen = newer
 
+    def _at_hand(self, view: View) -> Snapshot | None:
+        """The snapshot, when its segments are open and the rows that the tail hides are known."""
+        readers, held, masks, tail = [], self._pool.held, view.masks, view.tail
+        for ref in view.segments:
+            reader = held(ref.owner(self._owner), ref.id)
+            if reader is None or masks[ref.id].is_behind(tail):
+                return None
+            readers.append(reader)
+        return _snapshot(view, readers)
+
     async def _open(self, view: View, urgency: Urgency = Urgency.QUERY) -> Snapshot:
-        readers = [self._pool.held(ref.owner(self._owner), ref.id) for ref in view.segments]
-        if None in readers:
-            readers = list(await asyncio.gather(*(self.open(ref, urgency) for ref in view.segments)))
-        behind = [
-            (view.masks[ref.id], reader)
-            for ref, reader in zip(view.segments, readers, strict=True)
-            if reader is not None and view.masks[ref.id].is_behind(view.tail)
-        ]
+        """The snapshot, whatever has to be done for it first."""
+        readers = await asyncio.gather(*(self.open(ref, urgency) for ref in view.segments))
+        masks = (view.masks[ref.id] for ref in view.segments)
+        behind = [each for each in zip(masks, readers, strict=True) if each[0].is_behind(view.tail)]
         if behind:
             await self._pool.complete(partial(_look_up, behind, view.tail), urgency=urgency)
-        return self._snapshot(view, [reader for reader in readers if reader is not None])
+        return _snapshot(view, readers)
 
-    def _snapshot(self, view: View, readers: Sequence[SegmentReader]) -> Snapshot:
-        segments = []
-        for ref, reader in zip(view.segments, readers, strict=True):
-            mask = view.masks[ref.id]
-            mask.extend(view.tail, reader.find)
-            segments.append(OpenSegment(reader, mask.dead(view.commit)))
-        return Snapshot(view.commit, view.base_slot, segments, view.tail, view.texts, view.fresh)
+
+def _snapshot(view: View, readers: Sequence[SegmentReader]) -> Snapshot:
+    """With the readers of the segments of a view; it is known which of their rows its tail hides."""
+    commit, masks = view.tail.commit, view.masks
+    segments = [
+        OpenSegment(reader, masks[ref.id].dead(commit)) for ref, reader in zip(view.segments, readers, strict=True)
+    ]
+    return Snapshot(commit, view.base_slot, segments, view.tail, view.texts, view.fresh)
 
 
 def _look_up(behind: Sequence[tuple[SegmentMask, SegmentReader]], tail: TailView) -> None:

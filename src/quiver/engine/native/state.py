@@ -257,6 +257,7 @@ class IndexState(Machine):
         self._base_slot = 0
         self.contents = IndexCheckpoint(spec, [])
         self._masks: dict[str, SegmentMask] = {}
+        self._view: View | None = None  # until something is applied
 
     @property
     def segments(self) -> list[SegmentRef]:
@@ -274,6 +275,7 @@ class IndexState(Machine):
         return [one for one in self.reserved if one.closing and not one.published]
 
     def restore(self, checkpoint: Checkpoint | None) -> None:
+        self._view = None
         stored = contents_of(checkpoint)
         shape = (self.spec.dimension, self.spec.metric)
         if stored is not None and (stored.spec.dimension, stored.spec.metric) != shape:
@@ -289,6 +291,7 @@ class IndexState(Machine):
         self.fresh = frozenset()
 
     def apply(self, slot: int, part: Part) -> Any:
+        self._view = None
         if part.kind == PartKind.PUT:
             self.tail.put(slot, rows.decode_put(part.body, self.spec.dimension))
         elif part.kind == PartKind.DELETE:
@@ -319,12 +322,9 @@ class IndexState(Machine):
 
     def view(self, commit: int) -> View:
         """The state as it stands; `commit` is the log's slot (an entry applied before may be repeated there)."""
-        return View(
-            self._base,
-            self._base_slot,
-            self.segments,
-            self._masks,
-            self.tail.view(commit),
-            self.texts,
-            self.fresh,
-        )
+        if self._view is None or self._view.tail.commit != commit:
+            tail = self.tail.view(commit)
+            self._view = View(
+                self._base, self._base_slot, self.segments, self._masks, tail, self.texts, self.fresh
+            )
+        return self._view

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -60,7 +59,7 @@ def search_texts(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
         legs = open_legs(snapshot, spec, query, fields)
     with missing:
         if query.vector is not None:
-            wanted = replace(query, limit=_list_length(query), after=None, total=0)
+            wanted = query._replace(limit=_list_length(query), after=None, total=0)
             nearest = find_nearest(snapshot, spec, wanted, query.vector)
     missing.raise_any()
     hits, work = _by_sum(query, legs) if query.vector is None else _fused(query, legs, nearest)
