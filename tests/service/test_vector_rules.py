@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -167,15 +166,3 @@ def test_keeping_the_last_rows_equals_writing_one_by_one(keys: list[str]):
     kept = last_of_each_key(keys)
     assert {keys[row]: row for row in kept} == written
     assert kept == sorted(set(kept))
-
-
-def test_five_hundred_arrays_take_milliseconds():
-    rows = [np.ones(1536) for _ in range(500)]
-    keys = [f"k{number}" for number in range(500)]
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        build_matrix(keys, rows, 1536, COSINE)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(5)) < 0.02  # measured: 0.0017
