@@ -14,7 +14,7 @@ from fuzz.campaign import TARGETS
 from fuzz.mutations import havoc
 
 INPUTS = 1000
-OF_SLOW_ONES = {"segment_index": 60, "columns": 150, "rows_parquet": 200, "arrow_stream": 400}
+OF_SLOW_ONES = {"segment_index": 60, "cache_file": 150, "columns": 150, "rows_parquet": 200, "arrow_stream": 400}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -31,8 +31,8 @@ def test_a_target_survives_its_seeds_and_what_becomes_of_them(name: str) -> None
 
 def test_there_is_a_target_for_every_decoder_of_what_others_wrote() -> None:
     assert {
-        "arrow_stream", "checkpoint", "columns", "encrypted_object", "envelope", "filters", "json_lines",
-        "log_entry", "opening", "page_tokens", "policies", "request_decoder", "rows", "rows_parquet",
+        "arrow_stream", "cache_file", "checkpoint", "columns", "encrypted_object", "envelope", "filters",
+        "json_lines", "log_entry", "opening", "page_tokens", "policies", "request_decoder", "rows", "rows_parquet",
         "segment_index", "signature", "store_format", "text_postings",
     } <= set(TARGETS)  # fmt: skip
 

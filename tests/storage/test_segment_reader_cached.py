@@ -19,6 +19,7 @@ from quiver.model.runtime import SystemRuntime
 from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.objectstore.memory import MemoryStore
 from quiver.storage.cache.block_cache import BlockCache
+from quiver.storage.cache.disk_tier import DiskTier
 from quiver.storage.cache.view import BLOCK
 from quiver.storage.index_sections import HEAD_BYTES, IndexSections
 from quiver.storage.segment_audit import audit_segment
@@ -52,10 +53,10 @@ class Remote:
 
     reader: SegmentReader
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, disk: DiskTier | None = None) -> None:
         self.runtime = SystemRuntime(threads=1)
         self.store = RemoteStore(self.runtime)
-        self.cache = BlockCache(self.store, self.runtime, budget)
+        self.cache = BlockCache(self.store, self.runtime, budget, disk)
         self.cache.pace.seconds = 0  # blocks that were not asked for stay away
 
     async def place(self, index: bytes, rows: bytes | memoryview) -> None:
@@ -192,6 +193,33 @@ async def test_every_method_answers_as_over_whole_objects(form, budget, head):
         remote.drop_all()
     assert remote.cache.counts.dropped > 0
     assert remote.cache.counts.requests > 0
+
+
+@OF_EACH_FORM
+@asynchronous
+async def test_every_method_answers_the_same_from_the_disk(form, tmp_path):
+    """Of one process while it fetches, then when the disk has it; and of another that finds some of it damaged."""
+    segment = LARGE_SEGMENTS[form]
+    index, whole = index_bytes(segment), read(index_bytes(segment), segment.rows_file)
+    for process in range(2):
+        remote = Remote(PLENTY, DiskTier.open(tmp_path, 1 << 28))
+        await remote.place(index, segment.rows_file)
+        await remote.open(len(index))
+        for _ in range(2):
+            for name, method in METHODS.items():
+                for rows in (ROW_SETS["some twice"], ROW_SETS["many"]):
+                    assert same(await remote.call(partial(method, rows=rows)), method(whole, rows)), name
+            await remote.cache.settle()
+        counts = remote.cache.counts
+        assert counts.found_on_disk > counts.missed
+        assert counts.disk.damaged == (2 if process else 0)
+        assert counts.disk.admitted == counts.fetched >= counts.missed
+        assert counts.missed == 2 or not process
+        await remote.cache.shut()
+        for path in tmp_path.glob("0/*.blocks"):  # the block in the middle of each
+            with path.open("r+b") as file:
+                file.seek(path.stat().st_size // 2)
+                file.write(bytes(8) if file.read(8) != bytes(8) else b"12345678")
 
 
 @BUDGETS

@@ -5,6 +5,8 @@ does not fit or lies outside its array, TypeError for what is no array. Scans an
 Results do not depend on the processor: every variant returns the same bytes.
 """
 
+from array import array
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -145,8 +147,8 @@ def touch(
     block: int,
     epoch: int,
     horizon: int,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    starts: NDArray[np.int64] | array[int],
+    ends: NDArray[np.int64] | array[int],
 ) -> bool:
     """Note that the blocks of `block` bytes with bytes of some ranges [start, end) are used; whether all are here.
 

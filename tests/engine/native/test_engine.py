@@ -18,6 +18,7 @@ from quiver.model.types import DistanceMetric, IndexSpec
 from quiver.objectstore.local import LocalStore
 from quiver.objectstore.memory import MemoryStore
 from quiver.storage.cache.block_cache import BlockCache
+from quiver.storage.cache.disk_tier import DiskTier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,22 +42,30 @@ class NativeNodes(Nodes):
         new_store: Callable[[Runtime], ObjectStore],
         settings: NativeSettings,
         cache_bytes: int | None = None,
+        cache_folder: Path | None = None,
     ) -> None:
         super().__init__()
         self.runtime = SystemRuntime(threads=3)
         self.store = new_store(self.runtime)
         self._settings = settings
         self._cache_bytes = cache_bytes
+        self._cache_folder = cache_folder
+        self._disks: list[DiskTier] = []
 
     def new_engine(self) -> Engine:
         cache = None
         if self._cache_bytes is not None:
             self.store.resident = False
-            cache = BlockCache(self.store, self.runtime, self._cache_bytes)
+            disk = None
+            if self._cache_folder is not None:
+                self._disks.append(disk := DiskTier.open(self._cache_folder, 1 << 26))
+            cache = BlockCache(self.store, self.runtime, self._cache_bytes, disk)
         return NativeEngine(self.store, self.runtime, self._settings, cache=cache)
 
     async def close(self) -> None:
         await super().close()
+        for disk in self._disks:
+            disk.close()
         await self.store.close()
         self.runtime.close()
 
@@ -74,6 +83,13 @@ class TestNativeEngineInADirectory(EngineContract):
 class TestNativeEngineThroughACache(EngineContract):
     def new_nodes(self, tmp_path: Path) -> Nodes:
         return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=1 << 20)
+
+
+class TestNativeEngineOverADiskTier(EngineContract, ConditionalContract):
+    """What came is searched in the files of the tier; memory is for what these do not take."""
+
+    def new_nodes(self, tmp_path: Path) -> Nodes:
+        return NativeNodes(MemoryStore, MAINTAINING, cache_bytes=0, cache_folder=tmp_path / "cache")
 
 
 class TestNativeEngineThroughACacheOfNothing(EngineContract, ConditionalContract):

@@ -413,6 +413,19 @@ async def test_blocks_that_are_read_again_as_they_were_are_not_announced(tmp_pat
     disk.close()
 
 
+@asynchronous
+async def test_an_object_may_be_larger_than_memory(tmp_path: Path):
+    size = 1 << 37
+    for disk in (None, DiskTier.open(tmp_path, 1 << 26)):
+        bench = Bench(disk=disk)
+        view = bench.cache.open("large", size)
+        bench.cache.supply(view, BODY[: 2 * BLOCK])
+        await bench.settle()
+        view.require(size - 2 * BLOCK, size)
+        assert bytes(view.data[-2 * BLOCK :]) == BODY[: 2 * BLOCK]
+        await bench.cache.shut()
+
+
 class Reader:
     """Is told what arrives, as readers of segments are."""
 
@@ -439,12 +452,26 @@ async def test_who_opens_an_object_at_once_share_its_bytes_and_each_is_told_what
     assert readers[0].told == [1, 3]
     bench.cache.close(second)
     assert bench.cache.nbytes == 0
-    third = await bench.view()
-    assert third is first
-    assert bench.cache.nbytes == 2 * BLOCK
-    bench.cache.close(third, damaged=True)
-    assert (await bench.view()) is not first
+    assert held(await bench.view()) == []
+
+
+@asynchronous
+async def test_a_file_is_mapped_once_however_often_its_object_is_opened_until_it_showed_damage(tmp_path: Path):
+    bench = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
+    view = await bench.view()
+    await bench.read(view, 1, 3)
+    bench.cache.close(view)
+    await bench.settle()
+    assert await bench.view() is view
+    bench.cache.close(view, damaged=True)
+    other = await bench.view()
+    assert other is not view
+    assert (other.in_place, held(other), held(view)) == (True, [], [1, 2, 3])
+    await bench.read(view, 1, 3, 5)
+    await bench.read(other, 1, 3, 5)
+    bench.cache.close(other)
     assert bench.cache.nbytes == 0
+    await bench.cache.shut()
 
 
 @asynchronous

@@ -130,6 +130,8 @@ class BlockCache:
                 with self._lock:
                     if (damaged or not view.users) and self._views.pop(id(view), None) is not None:
                         self.nbytes -= view.extent(np.flatnonzero(view.in_memory))
+                if not (view.users or view.in_place):  # of a file there is one mapping at a time
+                    self._alive.pop((view.key, view.size), None)
                 if damaged and self._disk is not None and view.file is not None:
                     self._disk.discard(view.file)
 
@@ -290,8 +292,7 @@ class BlockCache:
 
     def _doubt(self) -> None:
         """Now and then, have the blocks that are looked at on the disk be verified again before their next use."""
-        now = self._runtime.monotonic()
-        if self._disk is None or now < self._trusted + _TRUST:
+        if self._disk is None or (now := self._runtime.monotonic()) < self._trusted + _TRUST:
             return
         self._trusted = now
         horizon = self._leases.horizon

@@ -8,6 +8,7 @@ not (yet) keep are in memory, above it.
 from __future__ import annotations
 
 import mmap
+from array import array
 from contextvars import ContextVar
 from inspect import ismethod
 from typing import TYPE_CHECKING, TypeVar
@@ -161,8 +162,10 @@ class CachedView(ObjectView):
 
     def require(self, starts: Places, ends: Places) -> None:
         if isinstance(starts, int) or isinstance(ends, int):
+            if self._touch(array("q", (int(starts),)), array("q", (int(ends),))):  # made sooner than NumPy's
+                return
             starts, ends = np.array([starts]), np.array([ends])
-        if self.has(starts, ends):
+        elif self._touch(starts, ends):
             return
         blocks = np.unique(covering(starts, ends))
         missing = blocks[~self.present[blocks]]
@@ -175,6 +178,9 @@ class CachedView(ObjectView):
             raise MissingBytesError([Wanted(self, missing)])
 
     def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+        return self._touch(starts, ends)
+
+    def _touch(self, starts: NDArray[np.int64] | array[int], ends: NDArray[np.int64] | array[int]) -> bool:
         # Noted first, looked up then: what is noted is not dropped, or the dropping is taken back.
         looking, leases = _LOOKING.get(), self._leases
         seen = np.zeros(len(self.present), bool) if looking is None else looking.of(self)

@@ -10,14 +10,14 @@ class DiskCounts:
     """What the disk tier did since it was opened, in blocks, and the bytes it has.
 
     Attributes:
-        hits: read, and right.
+        hits: verified in place before their first use, or read; and right.
         misses: asked for, and not here or not right.
         admitted: written because they were offered.
         refused: offered and not written: for want of a second offer, or while the disk fails.
-        evicted: deleted to make room.
+        evicted: made holes of, to have room.
         damaged: not what was written; they were dropped.
         failures: of the disk to take bytes.
-        nbytes: bytes of the files.
+        nbytes: bytes of the disk that the files take, at most.
         budget: bytes that the files may have.
     """
 
