@@ -23,8 +23,11 @@ def to_model(value: Any) -> Any:
         return value
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _vector(v) if key in _VECTORS else to_model(v) for key, v in value.items()}
+    if type(value) is dict or isinstance(value, Mapping):
+        return {
+            key: v if type(v) in _ATOMS else _vector(v) if key in _VECTORS else to_model(v)
+            for key, v in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return list(value) if _ATOMS.issuperset(map(type, value)) else [to_model(item) for item in value]
     return value
@@ -32,7 +35,7 @@ def to_model(value: Any) -> Any:
 
 def _vector(value: Any) -> Any:
     """The member that holds a vector, its float arrays left as they are."""
-    if not isinstance(value, Mapping):
+    if not (type(value) is dict or isinstance(value, Mapping)):
         return to_model(value)
     return {key: v if _is_float_vector(v) else to_model(v) for key, v in value.items()}
 
