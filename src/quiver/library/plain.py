@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _VECTORS = ("data", "queryVector")
 """Members that hold a vector."""
 
@@ -41,7 +42,7 @@ def _vector(value: Any) -> Any:
 
 
 def _is_float_vector(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in (np.float32, np.float64)
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _FLOATS
 
 
 def from_answer(body: dict[str, Any]) -> dict[str, Any]:
