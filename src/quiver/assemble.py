@@ -42,7 +42,7 @@ from quiver.storage.cache.disk_tier import DiskTier
 from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from quiver.engine.native.workshop import Watcher, Workshop
     from quiver.model.runtime import Runtime
@@ -81,11 +81,11 @@ class OpenRoot:
     patrol: asyncio.Task[None] | None = None
     cache: BlockCache | None = None
 
-    async def call(
+    def call(
         self, operation: str, params: dict[str, Any], reading: Reading = AS_SET, caller: Caller | None = None
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """Do one S3 Vectors operation; see `Service.call`."""
-        return await self.service.call(operation, params, reading, caller)
+        return self.service.call(operation, params, reading, caller)
 
     @property
     def bulk(self) -> BulkOperations:

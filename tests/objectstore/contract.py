@@ -234,6 +234,48 @@ class ObjectStoreContract:
 
         run(work())
 
+    @pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+    def test_an_object_stands_while_it_is_there_and_what_is_to_be_absent_is(
+        self, connections: Connections, body: bytes
+    ) -> None:
+        store, other = connections
+        following = ("x/log/2", "x/checkpoint/8")
+
+        async def work() -> None:
+            assert not await store.stands("x/checkpoint/7", body[:256], following)
+            await other.put_new("x/checkpoint/7", [body])
+            for head in (body[:256], body[:1]):
+                assert await store.stands("x/checkpoint/7", head, following)
+            assert await store.stands("x/checkpoint/7", body[:256], ())
+            assert not await store.stands("x/checkpoint/7", body[:255] + b"\0", following)
+            for key in following:
+                await other.put_new(key, [b"1"])
+                assert not await store.stands("x/checkpoint/7", body[:256], following)
+                await other.delete([key])
+                assert await store.stands("x/checkpoint/7", body[:256], following)
+            await other.delete(["x/checkpoint/7"])
+            assert not await store.stands("x/checkpoint/7", body[:256], following)
+            await other.put_new("x/checkpoint/7", [b"another", body])
+            assert not await store.stands("x/checkpoint/7", body[:256], following)
+
+        run(work())
+
+    def test_what_is_shorter_than_the_first_bytes_does_not_stand(self, store: ObjectStore) -> None:
+        async def work() -> None:
+            await store.put_new("x/1", [b"ab"])
+            assert await store.stands("x/1", b"ab", ())
+            assert not await store.stands("x/1", b"abc", ())
+            await store.put_new("x/2", [])
+            assert not await store.stands("x/2", b"a", ())
+
+        run(work())
+
+    @pytest.mark.parametrize("key", ["a//b", "../a", ".tmp/x"])
+    def test_malformed_keys_are_refused_when_it_is_asked_what_stands(self, store: ObjectStore, key: str) -> None:
+        for asked in ((key, b"1", ()), ("x", b"1", (key,))):
+            with pytest.raises(ValueError, match="malformed"):
+                run(store.stands(*asked))
+
     def test_deleting_absent_keys_is_no_error(self, store: ObjectStore) -> None:
         async def work() -> None:
             await store.delete([])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -211,6 +212,55 @@ class Hanging(Filesystem):
 store._filesystem = Hanging()
 asyncio.run(store.put_new("x/from-the-other", [b"body"]))
 """
+
+
+def test_what_stands_is_asked_in_order_with_few_system_calls(root: Path, runtime: SystemRuntime) -> None:
+    calls = []
+
+    class Noting(Filesystem):
+        def status(self, name, parent=None):
+            calls.append(f"status {name.rpartition('/x/')[2]}")
+            return super().status(name, parent)
+
+        def open(self, path):
+            calls.append(f"open {path.rpartition('/x/')[2]}")
+            return super().open(path)
+
+    store = LocalStore(root, runtime, Noting())
+    run(store.put_new("x/checkpoint/7", [b"head and more"]))
+    calls.clear()
+    assert run(store.stands("x/checkpoint/7", b"head", ("x/log/2", "x/checkpoint/8")))
+    assert calls == ["status log/2", "status checkpoint/8", "open checkpoint/7"]
+    calls.clear()
+    assert not run(store.stands("x/checkpoint/7", b"head", ("x/checkpoint/7", "x/log/2")))
+    assert calls == ["status checkpoint/7"]
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_absent(root: Path, runtime: SystemRuntime) -> None:
+    class Failing(Filesystem):
+        failing = ""
+
+        def status(self, name, parent=None):
+            if self.failing == "status":
+                raise OSError(errno.EIO, "the disk")
+            return super().status(name, parent)
+
+        def read(self, fd, size, start):
+            if self.failing == "read":
+                raise OSError(errno.EIO, "the disk")
+            return super().read(fd, size, start)
+
+    files = Failing()
+    store = LocalStore(root, runtime, files)
+    run(store.put_new("x/1", [b"head"]))
+    (root / "x/directory").mkdir()
+    assert run(store.stands("x/1", b"head", ("x/2",)))
+    assert not run(store.stands("x/directory", b"head", ("x/2",)))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for files.failing in ("status", "read"):
+        with pytest.raises(StoreUnavailableError, match="x/1"):
+            run(store.stands("x/1", b"head", ("x/2",)))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,33 @@ def test_counts_requests_bytes_and_items(runtime: SystemRuntime) -> None:
     )
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_asking_what_stands_counts_as_the_reads_it_stands_for(runtime: SystemRuntime, resident: bool) -> None:
+    inner = MemoryStore(runtime)
+    inner.resident = resident
+    store = MeteredStore(inner)
+
+    async def work() -> Spent:
+        await inner.put_new("a", [b"12345"])
+        with metered() as spent:
+            assert await store.stands("a", b"123", ("b", "c"))
+        return spent
+
+    assert run(work()) == Spent(gets=3, received=3)
+    assert store.snapshot() == StoreCounts(get=OperationCounts(requests=3, bytes_out=3, items=1))
+
+
+def test_a_failure_to_say_what_stands_is_an_error(runtime: SystemRuntime) -> None:
+    class Down(MemoryStore):
+        async def get(self, key, start=0, length=None):
+            raise StoreUnavailableError("down")
+
+    store = MeteredStore(Down(runtime))
+    with pytest.raises(StoreUnavailableError):
+        run(store.stands("a", b"1", ()))
+    assert store.snapshot() == StoreCounts(get=OperationCounts(requests=1, errors=1))
+
+
 def test_a_large_put_of_a_store_that_tells_nothing_is_one_put(runtime: SystemRuntime) -> None:
     store = MeteredStore(MemoryStore(runtime))
 

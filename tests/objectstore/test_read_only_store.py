@@ -23,6 +23,8 @@ def test_it_reads_and_refuses_whatever_would_change_the_store(runtime: SystemRun
         store = ReadOnlyStore(inner)
         assert await store.get("a", 1) == b"23"
         assert await store.list("") == await inner.list("")
+        assert await store.stands("a", b"12", ("b",))
+        assert not await store.stands("a", b"12", ("a",))
         for put in (store.put_new, store.put_large):
             with pytest.raises(StoreRefusedError, match="only reads"):
                 await put("b", [b"1"])

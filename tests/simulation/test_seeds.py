@@ -29,7 +29,7 @@ CLONE_CHECKS = {
     "taken": 0.4,
     "seen": 1.5,
     "missed": 4,
-    "clones": 0.5,
+    "clones": 0.4,
 }
 """More than so many checks a seed are made."""
 CHECKS = {"catalog": CATALOG_CHECKS, "clones": CLONE_CHECKS}

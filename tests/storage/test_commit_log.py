@@ -347,6 +347,55 @@ async def test_a_late_put_into_a_collected_slot_misleads_no_reader(store, runtim
     assert await stale.read() == await Node(store, runtime).read() == [b"a", b"theirs", b"zombie"]
 
 
+@pytest.fixture
+def near(store):
+    """A store at hand, where the end of the log is asked for in one call."""
+    store.resident = True
+    return store
+
+
+@asynchronous
+async def test_a_reader_at_hand_sees_entries_and_checkpoints_of_others(near, runtime):
+    reader, other = Node(near, runtime), Node(near, runtime)
+    written: list[bytes] = []
+    for number in range(4):
+        for body in (b"%d" % number, b"again"):
+            await other.write(body)
+            written.append(body)
+            assert await reader.read() == written
+        await other.checkpoint()
+        assert await reader.read() == written
+        assert reader.log.base == number + 1
+
+
+@asynchronous
+async def test_a_reader_at_hand_whose_base_was_replaced_under_its_name_notices(near, runtime):
+    """All that came after the base was collected, the base too, and a draft that lost landed late in its place."""
+    reader, other = Node(near, runtime), Node(near, runtime)
+    await other.write(b"a")
+    draft = await other.draft()
+    assert await other.checkpoint()
+    assert await reader.read() == await reader.read() == [b"a"]
+    for body in (b"b", b"c"):
+        await other.write(body)
+        await other.checkpoint()
+    await other.collect()
+    assert await other.log.publish_checkpoint(draft)
+    assert (await log_slots(near), reader.log.base) == ([], 1)
+    assert await reader.read() == [b"a", b"b", b"c"]
+
+
+@asynchronous
+async def test_nothing_new_is_asked_for_in_three_reads_one_after_the_other(near, runtime):
+    node = Node(near, runtime)
+    await node.write(b"a")
+    await node.checkpoint()
+    await node.read()
+    near.gets.clear()
+    assert await node.read() == [b"a"]
+    assert near.gets == [log_key(2), paths.checkpoint_key(ROOT, 2), paths.checkpoint_key(ROOT, 1)]
+
+
 @asynchronous
 async def test_a_writer_the_table_forgot_reports_an_unknown_outcome(store, runtime):
     """A put stalls while others fill more slots than sessions are kept for, and checkpoint."""

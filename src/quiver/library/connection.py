@@ -303,6 +303,8 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         Raises: ValidationError, NotFoundError, RequestTimeoutError, UnavailableError, DataError.
         """
         asked: dict[str, Any] = {
+            "vectorBucketName": self.bucket_name,
+            "indexName": self.name,
             "topK": k,
             "returnDistance": True,
             "returnMetadata": metadata,
@@ -320,9 +322,13 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
             asked |= {"returnData": vectors, "recall": recall}
         hits: list[dict[str, Any]] = []
         commits = []
-        async for page in self._pages(operation, asked, Reading(consistency, at_least)):
+        reading = _reading(consistency, at_least)
+        following: dict[str, Any] | None = to_model(asked)
+        while following is not None:  # what `_pages` does; a generator costs as much as the rest of it
+            page = await self._root.call(operation, following, reading)
             hits += page.body["vectors"]
             commits.append(page.commit or 0)
+            following = _next_page(page, following)
         return self._result(hits, min(commits), metadata=metadata, vectors=vectors, scores=texts is not None)
 
     def _result(
@@ -354,7 +360,7 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         at_least: int = 0,
     ) -> VectorRows:
         """Vectors by key; `consistency` and `at_least` as for `query`, and the same errors."""
-        reading = Reading(consistency, at_least)
+        reading = _reading(consistency, at_least)
         found: dict[str, VectorRow] = {}
         commits = []
         for some in by_count(keys, GET_LIMIT):
@@ -397,7 +403,7 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         operation = "ListVectors"
         if filter is not None:
             operation, asked["filter"] = "ListVectorsByFilter", dict(filter)
-        async for page in self._pages(operation, asked, Reading(consistency, at_least)):
+        async for page in self._pages(operation, asked, _reading(consistency, at_least)):
             for row in page.body["vectors"]:
                 yield _row(row, vectors=vectors, metadata=metadata)
 
@@ -526,14 +532,23 @@ class AsyncConnection:
 async def _pages(
     caller: Caller, operation: str, parameters: dict[str, Any], reading: Reading = AS_SET
 ) -> AsyncIterator[Response]:
-    token: str | None = None
-    while True:
-        asked = parameters if token is None else {**parameters, "nextToken": token}
-        page = await caller(operation, to_model(asked), reading)
+    asked: dict[str, Any] | None = to_model(parameters)
+    while asked is not None:
+        page = await caller(operation, asked, reading)
         yield page
-        token = page.body.get("nextToken")
-        if token is None:
-            return
+        asked = _next_page(page, asked)
+
+
+def _next_page(page: Response, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """What asks for the page after this one, None after the last."""
+    token = page.body.get("nextToken")
+    return None if token is None else {**asked, "nextToken": token}
+
+
+def _reading(consistency: str | None, at_least: int) -> Reading:
+    """What a read asks for; as the root was opened, unless it says."""
+    as_set = consistency is None and type(at_least) is int and at_least == 0
+    return AS_SET if as_set else Reading(consistency, at_least)
 
 
 def _snapshot(pinned: Pinned) -> SnapshotInfo:

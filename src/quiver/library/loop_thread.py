@@ -15,15 +15,18 @@ import signal
 import threading  # noqa: TID251 - the loop of the synchronous face runs beside the caller's thread
 
 # Not by `signal`, which turns handlers into enumerations and back: 20 us a query.
-from _signal import signal as set_handler  # type: ignore[import-not-found]
+from _signal import getsignal as get_handler  # type: ignore[import-not-found]
+from _signal import signal as set_handler
 from types import coroutine as generator_coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Sequence
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_INTERRUPT = int(signal.SIGINT)
 
 
 class LoopThread:
@@ -32,6 +35,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._loop = _Loop(_Selector(self._turn))
+        self._main = threading.main_thread().ident
         self._thread = threading.Thread(target=self._serve, name="quiver-loop", daemon=True)
         self._thread.start()
 
@@ -82,22 +86,42 @@ class LoopThread:
             self._loop.run_forever()
 
     def _begin(self, coroutine: Coroutine[Any, Any, T]) -> T | _Begun:
-        """Run a coroutine until it ends or waits. The caller has the turn."""
-        context = contextvars.copy_context()
-        interrupts = _Interrupts()
-        outer = self._loop.lend()
+        """Run a coroutine until it ends or waits. The caller has the turn.
+
+        An interrupt waits for the end of this step: the state that it works on outlives the caller.
+        """
+        loop, context, noticed = self._loop, contextvars.copy_context(), []
+        # Only the main thread is interrupted, and only by a handler of Python.
+        handler = get_handler(_INTERRUPT) if threading.get_ident() == self._main else None
+        if callable(handler):
+            set_handler(_INTERRUPT, lambda *given: noticed.append(given))
+        outer = asyncio._get_running_loop()
+        asyncio._set_running_loop(loop)
+        loop.woken = True
         try:
             return _Begun(coroutine, context.run(coroutine.send, None), context)
         except StopIteration as end:
             result: T = end.value
             return result
         finally:
-            self._loop.take_back(outer)
-            try:
-                interrupts.allow()
-            except BaseException:
-                coroutine.close()  # one that came while it began to wait
-                raise
+            asyncio._set_running_loop(outer)
+            if not loop.woken:
+                loop.call_soon_threadsafe(_nothing)
+            if callable(handler):
+                _allow(handler, noticed, coroutine)
+
+
+def _allow(
+    handler: Callable[..., Any], noticed: Sequence[tuple[Any, ...]], coroutine: Coroutine[Any, Any, Any]
+) -> None:
+    """Handle interrupts as before, beginning with one that was noticed meanwhile."""
+    try:
+        set_handler(_INTERRUPT, handler)
+        if noticed:
+            handler(*noticed[0])
+    except BaseException:
+        coroutine.close()  # it may have begun to wait
+        raise
 
 
 async def _cancel_others() -> None:
@@ -123,29 +147,20 @@ class _Selector(selectors.DefaultSelector):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """Notices what a borrower schedules, for which the waiting thread has to be woken."""
+    """Notices what a borrower schedules, for which the waiting thread has to be woken.
+
+    Attributes:
+        woken: nothing was scheduled since this was set.
+    """
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         super().__init__(selector)
-        self._woken = True
-
-    def lend(self) -> asyncio.AbstractEventLoop | None:
-        """Be the running loop of this thread; the one that was until now."""
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
-        self._woken = True
-        return outer
-
-    def take_back(self, outer: asyncio.AbstractEventLoop | None) -> None:
-        """Be so no longer."""
-        asyncio._set_running_loop(outer)
-        if not self._woken:
-            self.call_soon_threadsafe(_nothing)
+        self.woken = True
 
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        self._woken = False
+        self.woken = False
         return super().call_soon(callback, *args, context=context)
 
     def call_at(
@@ -155,7 +170,7 @@ class _Loop(asyncio.SelectorEventLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        self._woken = False
+        self.woken = False
         return super().call_at(when, callback, *args, context=context)
 
 
@@ -188,25 +203,6 @@ def _resumed(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, 
         except StopIteration as end:
             result: T = end.value
             return result
-
-
-class _Interrupts:
-    """Keeps an interrupt from ending a step of the loop half-way: the state it works on outlives the caller."""
-
-    def __init__(self) -> None:
-        self._noticed: list[tuple[Any, ...]] = []
-        self._held = threading.current_thread() is threading.main_thread()
-        self._handler = set_handler(signal.SIGINT, self._notice) if self._held else None
-
-    def allow(self) -> None:
-        """Handle interrupts as before, beginning with one that came meanwhile."""
-        if self._held:
-            set_handler(signal.SIGINT, self._handler)
-            if self._noticed and callable(self._handler):
-                self._handler(*self._noticed[0])
-
-    def _notice(self, *arguments: Any) -> None:
-        self._noticed.append(arguments)
 
 
 def _nothing() -> None:

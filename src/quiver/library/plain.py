@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _VECTORS = ("data", "queryVector")
 """Members that hold a vector."""
 
@@ -23,8 +24,11 @@ def to_model(value: Any) -> Any:
         return value
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _vector(v) if key in _VECTORS else to_model(v) for key, v in value.items()}
+    if type(value) is dict or isinstance(value, Mapping):
+        return {
+            key: v if type(v) in _ATOMS else _vector(v) if key in _VECTORS else to_model(v)
+            for key, v in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return list(value) if _ATOMS.issuperset(map(type, value)) else [to_model(item) for item in value]
     return value
@@ -32,13 +36,13 @@ def to_model(value: Any) -> Any:
 
 def _vector(value: Any) -> Any:
     """The member that holds a vector, its float arrays left as they are."""
-    if not isinstance(value, Mapping):
+    if not (type(value) is dict or isinstance(value, Mapping)):
         return to_model(value)
     return {key: v if _is_float_vector(v) else to_model(v) for key, v in value.items()}
 
 
 def _is_float_vector(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in (np.float32, np.float64)
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype in _FLOATS
 
 
 def from_answer(body: dict[str, Any]) -> dict[str, Any]:

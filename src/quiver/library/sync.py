@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quiver.library.loop_thread import LoopThread
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
 T = TypeVar("T")
-Method = TypeVar("Method", bound=Callable[..., Any])
+Method = TypeVar("Method", bound="Callable[..., Any]")
 
 _AT_ONCE = "__quiver_at_once__"
 
@@ -68,19 +70,28 @@ def _derive(name: str, value: Any) -> Any:
         return property(lambda self: _hand_out(self._loop, getattr(self._twin, name)), doc=value.__doc__)
     if not inspect.isfunction(value):
         return value
-    call = _closing(name) if name == "close" else _calling(name, begin=hasattr(value, _AT_ONCE))
+    if name == "close":
+        call = _closing(name)
+    elif inspect.iscoroutinefunction(value):
+        call = _waiting(value, begin=hasattr(value, _AT_ONCE))
+    else:
+        call = _calling(name)
     functools.update_wrapper(call, value)
     del call.__wrapped__  # type: ignore[attr-defined]  # it is no coroutine function any more
     call.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
     return call
 
 
-def _calling(name: str, *, begin: bool) -> Callable[..., Any]:
+def _waiting(method: Callable[..., Any], *, begin: bool) -> Callable[..., Any]:
     def call(self: Synchronous, /, *args: Any, **kwargs: Any) -> Any:
-        result = getattr(self._twin, name)(*args, **kwargs)
-        if inspect.iscoroutine(result):
-            result = self._loop.run(result, at_once=begin)
-        return _hand_out(self._loop, result)
+        return _hand_out(self._loop, self._loop.run(method(self._twin, *args, **kwargs), at_once=begin))
+
+    return call
+
+
+def _calling(name: str) -> Callable[..., Any]:
+    def call(self: Synchronous, /, *args: Any, **kwargs: Any) -> Any:
+        return _hand_out(self._loop, getattr(self._twin, name)(*args, **kwargs))
 
     return call
 
@@ -101,7 +112,7 @@ def _hand_out(loop: LoopThread, value: Any) -> Any:
     twin = _TWINS.get(type(value))
     if twin is not None:
         return twin(loop, value)
-    return _iterate(loop, value) if isinstance(value, AsyncIterator) else value
+    return _iterate(loop, value) if hasattr(value, "__anext__") else value
 
 
 def _iterate(loop: LoopThread, values: AsyncIterator[T]) -> Iterator[T]:

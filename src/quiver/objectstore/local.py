@@ -122,7 +122,7 @@ class LocalStore(ObjectStore):
                 files.close(fd)
         except (*_ABSENT, IsADirectoryError):
             return False
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise StoreUnavailableError(f"cannot tell whether {key} stands: {error}") from error
 
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:

@@ -9,6 +9,7 @@ IPv4 address or begin with `xn--` are refused, as S3 refuses them.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from quiver.model.errors import AccessDeniedError, ValidationError
@@ -22,6 +23,8 @@ _BUCKET_NAME = re.compile(r"(?!xn--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _INDEX_NAME = re.compile(
     r"(?!xn--)(?!\d+\.\d+\.\d+\.\d+\Z)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
 )
+
+_KNOWN_NAMES = 4096  # of indexes, kept so that a name asked for again is not judged again
 
 BUCKET_ARGUMENTS = "Must specify either vectorBucketName or vectorBucketArn but not both"
 INDEX_ARGUMENTS = "Must specify either indexArn or both vectorBucketName and indexName"
@@ -69,13 +72,19 @@ def resolve_index(params: Mapping[str, Any], home: Home) -> IndexRef:
         ValidationError: not exactly one of the two ways, or a name is not legal.
         AccessDeniedError: the ARN is of another region or account.
     """
-    bucket, index, text = (params.get(name) for name in ("vectorBucketName", "indexName", "indexArn"))
+    bucket, index, text = params.get("vectorBucketName"), params.get("indexName"), params.get("indexArn")
     if text is not None and bucket is None and index is None:
         ref = _own(text, "indexArn", home)
         if isinstance(ref, IndexRef):
             return ref
     if text is not None or bucket is None or index is None:
         raise ValidationError(INDEX_ARGUMENTS)
+    return _index_named(bucket, index)
+
+
+@lru_cache(_KNOWN_NAMES)
+def _index_named(bucket: str, index: str) -> IndexRef:
+    """Raises ValidationError."""
     check_bucket_name(bucket)
     check_index_name(index)
     return IndexRef(bucket, index)

@@ -32,7 +32,8 @@ class Pace:
 
     def read(self, index_id: str) -> None:
         """Count one request that reads vectors. Raises: ThrottledError."""
-        self._take(index_id, (self._reads, 1))
+        if self._reads is not None:
+            self._take(index_id, (self._reads, 1))
 
     def _take(self, index_id: str, *demands: tuple[Limit | None, int]) -> None:
         if in_force := [(limit, cost) for limit, cost in demands if limit is not None]:

@@ -20,7 +20,7 @@ from quiver.service.text_search import TEXTS_TO_ASK, queries_of, refusal_of, sho
 from quiver.service.vector_rules import check_query_vector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -57,11 +57,11 @@ class QueryOperation:
         ref = resolve_index(params, self._context.home)
         texts = texts_asked(params)
 
-        async def page(index: Index) -> Response:
+        def page(index: Index) -> Awaitable[Response]:
             if params.get("queryMode") == "CLASSIC":
                 raise ValidationError(_NO_CLASSIC)
             self._context.pace.read(index.index_id)
-            return await self._page(index, params, texts, freshness)
+            return self._page(index, params, texts, freshness)
 
         return await self._context.on_index(ref, page)
 
@@ -124,12 +124,14 @@ def vector_asked(query: dict[str, Any], spec: IndexSpec) -> NDArray[np.float32] 
 
 def show_hits(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, Any]]:
     """The first `size` hits, with what was asked for."""
-    shown: list[dict[str, Any]] = [{"key": key} for key in hits.keys[:size]]
+    shown: list[dict[str, Any]]
+    if hits.scores is None and params.get("returnDistance"):
+        pairs = zip(hits.keys[:size], hits.distances.tolist(), strict=False)
+        shown = [{"key": key, "distance": distance} for key, distance in pairs]
+    else:
+        shown = [{"key": key} for key in hits.keys[:size]]
     if hits.scores is not None:
         _add_scores(shown, hits.scores, params)
-    elif params.get("returnDistance"):
-        for vector, distance in zip(shown, hits.distances.tolist(), strict=False):
-            vector["distance"] = distance
     if hits.metadata is not None:
         for vector, metadata in zip(shown, hits.metadata, strict=False):
             vector["metadata"] = orjson.Fragment(metadata)

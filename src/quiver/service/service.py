@@ -113,11 +113,11 @@ class Service:
         finally:
             HOLDER.reset(token)
 
-    async def _do(self, operation: str, normal: dict[str, Any], reading: Reading) -> Response:
+    def _do(self, operation: str, normal: dict[str, Any], reading: Reading) -> Awaitable[Response]:
         read = self._reads.get(operation)
         if read is not None:
-            return await read(normal, freshness_of(reading, self._freshness))
-        return await self._methods[operation](normal)
+            return read(normal, freshness_of(reading, self._freshness))
+        return self._methods[operation](normal)
 
 
 def _reads(context: Context) -> dict[str, Callable[[dict[str, Any], Freshness], Awaitable[Response]]]:

@@ -14,14 +14,24 @@ import numpy as np
 
 from quiver.model.errors import FieldError, SerializationError, ValidationError
 from quiver.model.filter import is_number
-from quiver.service.shapes import Boolean, FloatList, Integer, ListOf, MapOf, Number, String, Structure, Union
+from quiver.service.shapes import (
+    Boolean,
+    Document,
+    FloatList,
+    Integer,
+    ListOf,
+    MapOf,
+    Number,
+    String,
+    Structure,
+    Union,
+)
 from quiver.service.text import utf8_length
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from quiver.service.operations import Operation
-    from quiver.service.shapes import Shape
 
 _LISTED = 100
 """Violations listed in one error; more are counted only, so that an answer stays small."""
@@ -41,9 +51,8 @@ def normalise(operation: Operation, params: Mapping[str, Any]) -> dict[str, Any]
     """A copy of `params` with the upper-case enum spellings of older clients turned to those of the model."""
     normal = dict(params)
     for member, spellings in _UPPER_CASE.items():
-        value = normal.get(member)
-        if member in operation.input.members and isinstance(value, str):
-            normal[member] = spellings.get(value, value)
+        if member in normal and member in operation.input.members and isinstance(normal[member], str):
+            normal[member] = spellings.get(normal[member], normal[member])
     return normal
 
 
@@ -59,7 +68,8 @@ def validate(operation: Operation, params: Mapping[str, Any]) -> None:
     """
     violations = _Violations()
     _check_members(operation.input, params, "", violations)
-    violations.raise_any()
+    if violations.count:
+        violations.complain()
 
 
 class _Violations:
@@ -78,57 +88,32 @@ class _Violations:
             text = f"{value} at '{path}' failed to satisfy constraint: {constraint}"
             self.fields.append(FieldError(path, text))
 
-    def raise_any(self) -> None:
-        if self.count:
-            noun = "error" if self.count == 1 else "errors"
-            texts = "; ".join(field.message for field in self.fields)
-            raise ValidationError(f"{self.count} validation {noun} detected. {texts}", *self.fields)
+    def complain(self) -> NoReturn:
+        noun = "error" if self.count == 1 else "errors"
+        texts = "; ".join(field.message for field in self.fields)
+        raise ValidationError(f"{self.count} validation {noun} detected. {texts}", *self.fields)
 
 
 def _wrong_type(path: str, expected: str) -> NoReturn:
     raise SerializationError(f"Value at '{path}' must be {expected}")
 
 
-def _check(shape: Shape, value: Any, path: str, violations: _Violations) -> None:
-    match shape:
-        case String():
-            _check_string(shape, value, path, violations)
-        case Integer():
-            _check_integer(shape, value, path, violations)
-        case Number():
-            _check_number(shape, value, path, violations)
-        case Boolean():
-            if not isinstance(value, bool):
-                _wrong_type(path, "true or false")
-        case Structure():
-            _check_members(shape, value, path, violations)
-        case Union():
-            _check_union(shape, value, path, violations)
-        case FloatList():
-            _check_floats(value, path, violations)
-        case ListOf():
-            _check_list(shape, value, path, violations)
-        case MapOf():
-            _check_map(shape, value, path, violations)
-        case _:  # a document: any JSON value
-            pass
-
-
 def _check_string(shape: String, value: Any, path: str, violations: _Violations) -> None:
     if not isinstance(value, str):
         _wrong_type(path, "a string")
-    utf8_length(value, path)
+    if not value.isascii():
+        utf8_length(value, path)
     if shape.enum and value not in shape.enum:
         violations.add(path, f"Member must satisfy enum value set: [{', '.join(shape.enum)}]")
-    _check_length(shape, value, path, violations)
+    if shape.min is not None and shape.max is not None and not shape.min <= len(value) <= shape.max:
+        _add_length(shape, value, path, violations)
     if shape.pattern is not None and not shape.pattern.matches(value):
         violations.add(path, f"Member must satisfy regular expression pattern: ^{shape.pattern.text}$")
 
 
-def _check_length(shape: String | ListOf, value: Sequence[Any], path: str, violations: _Violations) -> None:
-    if shape.min is not None and shape.max is not None and not shape.min <= len(value) <= shape.max:
-        constraint = f"Member must have length between {shape.min} and {shape.max}, inclusive"
-        violations.add(path, constraint, length=len(value))
+def _add_length(shape: String | ListOf, value: Sequence[Any], path: str, violations: _Violations) -> None:
+    constraint = f"Member must have length between {shape.min} and {shape.max}, inclusive"
+    violations.add(path, constraint, length=len(value))
 
 
 def _check_integer(shape: Integer, value: Any, path: str, violations: _Violations) -> None:
@@ -145,13 +130,18 @@ def _check_number(shape: Number, value: Any, path: str, violations: _Violations)
         violations.add(path, f"Member must be between {shape.min:g} and {shape.max:g}, inclusive")
 
 
+def _check_boolean(shape: Boolean, value: Any, path: str, violations: _Violations) -> None:  # noqa: ARG001
+    if not isinstance(value, bool):
+        _wrong_type(path, "true or false")
+
+
 def _check_members(shape: Structure, value: Any, path: str, violations: _Violations) -> None:
     if not isinstance(value, dict):
         _wrong_type(path or "/", "an object")
     for name, member in shape.members.items():
         item = value.get(name)
         if item is not None:
-            _check(member, item, f"{path}/{name}", violations)
+            _CHECKS[type(member)](member, item, f"{path}/{name}", violations)
         elif name in shape.required:
             violations.add(f"{path}/{name}", "Member must not be null")
 
@@ -163,18 +153,21 @@ def _check_union(shape: Union, value: Any, path: str, violations: _Violations) -
     if len(present) != 1:
         _wrong_type(path, f"an object with exactly one of: {', '.join(shape.members)}")
     name = present[0]
-    _check(shape.members[name], value[name], f"{path}/{name}", violations)
+    member = shape.members[name]
+    _CHECKS[type(member)](member, value[name], f"{path}/{name}", violations)
 
 
 def _check_list(shape: ListOf, value: Any, path: str, violations: _Violations) -> None:
     """Of a list that is too long only as many members are looked at as it may have."""
     if not isinstance(value, list | tuple):
         _wrong_type(path, "a list")
-    _check_length(shape, value, path, violations)
+    if shape.min is not None and shape.max is not None and not shape.min <= len(value) <= shape.max:
+        _add_length(shape, value, path, violations)
+    check = _CHECKS[type(shape.member)]
     for position, item in enumerate(value[: shape.max]):
         if item is None:
             _wrong_type(f"{path}/{position}", "a value, not null")
-        _check(shape.member, item, f"{path}/{position}", violations)
+        check(shape.member, item, f"{path}/{position}", violations)
 
 
 def _check_map(shape: MapOf, value: Any, path: str, violations: _Violations) -> None:
@@ -184,11 +177,11 @@ def _check_map(shape: MapOf, value: Any, path: str, violations: _Violations) -> 
     if len(value) > shape.max:
         raise ValidationError.at(path, shape.too_many)
     for key, item in value.items():
-        _check(shape.key, key, path, violations)
-        _check(shape.value, item, f"{path}/{key[:_SHOWN_KEY]}", violations)
+        _check_string(shape.key, key, path, violations)
+        _check_string(shape.value, item, f"{path}/{key[:_SHOWN_KEY]}", violations)
 
 
-def _check_floats(value: Any, path: str, violations: _Violations) -> None:
+def _check_floats(shape: FloatList, value: Any, path: str, violations: _Violations) -> None:  # noqa: ARG001
     """The type of every component, before NumPy could turn `true` into 1.0 or "1.5" into 1.5."""
     if isinstance(value, np.ndarray):
         sound = value.ndim == 1 and value.dtype in _ARRAY_TYPES
@@ -205,3 +198,18 @@ def _is_component(item: Any) -> bool:
     if isinstance(item, str):
         return item in _NOT_FINITE
     return isinstance(item, int | float | np.floating | np.integer) and not isinstance(item, bool)
+
+
+_CHECKS: Mapping[type, Callable[[Any, Any, str, _Violations], None]] = {
+    String: _check_string,
+    Integer: _check_integer,
+    Number: _check_number,
+    Boolean: _check_boolean,
+    Document: lambda *_: None,  # any JSON value
+    Structure: _check_members,
+    Union: _check_union,
+    FloatList: _check_floats,
+    ListOf: _check_list,
+    MapOf: _check_map,
+}
+"""How a value is judged, by the kind of its shape."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from quiver.model.types import Float32Matrix, VectorBatch
 
 MAX_KEY_BYTES = 1024
+_FLOAT32 = np.dtype(np.float32)
+_NO_VECTOR = np.empty(0, np.float32)
 
 _NOT_FINITE = "vector contains NaNs or Infs"
 _ZERO_NORM = "cosine distance does not support vectors with zero norm"
@@ -136,10 +138,13 @@ def _has_fault(matrix: Float32Matrix, metric: DistanceMetric) -> bool:
 
 def _judge(values: Any, dimension: int, metric: DistanceMetric) -> tuple[NDArray[np.float32], str | None]:
     """One vector, shape (dimension,), and what is wrong with it, if anything."""
-    vector = np.empty(dimension, np.float32)
     if len(values) != dimension:
-        return vector, f"vector must have length {dimension}, but has length {len(values)}"
-    _assign(vector, values)
+        return _NO_VECTOR, f"vector must have length {dimension}, but has length {len(values)}"
+    if isinstance(values, np.ndarray) and values.dtype is _FLOAT32:
+        vector = values.copy()
+    else:
+        vector = np.empty(dimension, np.float32)
+        _assign(vector, values)
     length = norm(vector)
     if not math.isfinite(length):
         return vector, _NOT_FINITE

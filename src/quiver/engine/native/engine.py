@@ -85,7 +85,9 @@ class NativeEngine(Engine, Upkeep):
             )
             self._open[index_id] = index
         self._open.move_to_end(index_id)
-        self._count(index_id, index.resident)
+        nbytes = index.resident
+        if nbytes != self._sizes.get(index_id):
+            self._count(index_id, nbytes)
         return index
 
     async def seal(self, index_id: str, spec: IndexSpec) -> None:

@@ -184,7 +184,7 @@ class SnapshotSource:
                 self._opening.heads.clear()  # what nobody took is of segments that are no more
         seen = await self._log.observe(sight)
         if seen.view.commit < freshness.at_least:
-            seen = await self._see(sight, freshness.at_least)
+            seen = await self._wait(sight, freshness.at_least, seen)
         return await self._insist(attempt, sight, seen)
 
     async def see(self, note: Callable[[], N], freshness: Freshness = STRONG) -> N:
@@ -256,15 +256,18 @@ class SnapshotSource:
     ) -> Seen[N]:
         """The state with every commit acknowledged before the call, and with commit `at_least`."""
         seen = await self._log.observe(sight, on_opening)
-        if seen.view.commit < at_least:
-            give_up, delay = self._runtime.monotonic() + self._patience, _FIRST_WAIT
-            while seen.view.commit < at_least:
-                if self._runtime.monotonic() >= give_up:
-                    message = f"The index stands at commit {seen.view.commit}; commit {at_least} did not come"
-                    raise RequestTimeoutError(message)
-                await self._runtime.sleep(delay)
-                delay = min(2 * delay, _LONGEST_WAIT)
-                seen = await self._log.observe(sight)
+        return seen if seen.view.commit >= at_least else await self._wait(sight, at_least, seen)
+
+    async def _wait(self, sight: Callable[[], Seen[N]], at_least: int, seen: Seen[N]) -> Seen[N]:
+        """The state when it has commit `at_least`, which it had not when it was `seen`."""
+        give_up, delay = self._runtime.monotonic() + self._patience, _FIRST_WAIT
+        while seen.view.commit < at_least:
+            if self._runtime.monotonic() >= give_up:
+                message = f"The index stands at commit {seen.view.commit}; commit {at_least} did not come"
+                raise RequestTimeoutError(message)
+            await self._runtime.sleep(delay)
+            delay = min(2 * delay, _LONGEST_WAIT)
+            seen = await self._log.observe(sight)
         return seen
 
     async def _read_ahead(
@@ -329,7 +332,10 @@ class SnapshotSource:
 
     async def _open(self, view: View, urgency: Urgency = Urgency.QUERY) -> Snapshot:
         """The snapshot, whatever has to be done for it first."""
-        readers = await asyncio.gather(*(self.open(ref, urgency) for ref in view.segments))
+        held = [self._pool.held(ref.owner(self._owner), ref.id) for ref in view.segments]
+        readers = [reader for reader in held if reader is not None]
+        if len(readers) < len(held):
+            readers = list(await asyncio.gather(*(self.open(ref, urgency) for ref in view.segments)))
         masks = (view.masks[ref.id] for ref in view.segments)
         behind = [each for each in zip(masks, readers, strict=True) if each[0].is_behind(view.tail)]
         if behind:

@@ -166,7 +166,7 @@ class Tail:
     @property
     def resident(self) -> int:
         """Bytes of memory, about: blocks are allocated whole."""
-        texts = sum(each.nbytes for each in list(self._texts.values()))
+        texts = sum(each.nbytes for each in list(self._texts.values())) if self._texts else 0
         return self.nbytes + 150 * len(self._touched) + texts
 
     def texts_of(self, field: TextField) -> TailTexts:
