@@ -25,6 +25,7 @@ from quiver.model.structure import (
     CodecName,
     PartitionerName,
 )
+from quiver.model.threads import loading_for_one_thread
 
 EXIT_CODES = "Exit codes: 0 fine, 1 a problem was found or the work failed, 2 wrong usage."
 
@@ -221,8 +222,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Load files into an index: all rows are visible at the end, or none. Servers may go on serving the root."""
-    from quiver.bulk.columns import Columns  # noqa: PLC0415
-    from quiver.cli.bulk import load as work  # noqa: PLC0415
+    with loading_for_one_thread():  # building divides its work itself
+        from quiver.bulk.columns import Columns  # noqa: PLC0415
+        from quiver.cli.bulk import load as work  # noqa: PLC0415
 
     if metadata is not None and fields is not None:
         raise typer.BadParameter("--metadata and --fields exclude each other")
@@ -295,7 +297,8 @@ def fsck(
 @app.command()
 def compact(url: Root = None, as_json: AsJson = False) -> None:
     """Flush and merge every index, then return. Servers may go on serving the root."""
-    from quiver.cli.upkeep import compact as work  # noqa: PLC0415
+    with loading_for_one_thread():
+        from quiver.cli.upkeep import compact as work  # noqa: PLC0415
 
     output.run(lambda root: work(root, as_json=as_json), url)
 
