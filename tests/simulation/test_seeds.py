@@ -25,8 +25,8 @@ KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
 CATALOG_CHECKS = {"replayed snapshots": 15, "placed creations": 8, "placed writes": 3, "dropped indexes": 0.5}
 CLONE_CHECKS = {
     "replayed snapshots": 10,
-    "placed writes": 3,
-    "taken": 0.4,
+    "placed writes": 2,
+    "taken": 0.2,
     "seen": 1.5,
     "missed": 4,
     "clones": 0.4,

@@ -8,12 +8,12 @@ from asynchronous import asynchronous
 from engine.contract import list_all
 from engine.native.nodes import everything, fresh_nodes, put
 from quiver.engine.native import lookup, tail
-from quiver.storage import segment_builder
+from quiver.storage import row_source
 
 
 @asynchronous
 async def test_keys_that_share_a_hash_are_paged_found_and_replaced_one_by_one(monkeypatch):
-    for module in (tail, lookup, segment_builder):
+    for module in (tail, lookup, row_source):
         monkeypatch.setattr(module, "key_hashes", lambda keys: np.full(len(list(keys)), 1 << 63, np.uint64))
     async with fresh_nodes(1) as (index,):
         keys = [f"k{number:02}" for number in range(20)]
