@@ -672,6 +672,7 @@ MUTANTS = [
         in_log("_replay", replay_until_absence),
         scenarios.run_registers,
         Bias(stalled_writers, crowded, min_age=0.0),
+        first=2,
     ),
     Mutant(
         "that no checkpoint follows is enough",
@@ -679,21 +680,21 @@ MUTANTS = [
         lambda: patch.object(CheckpointStore, "holds", holds_unseen),
         scenarios.run_registers,
         LAGGING,
-        first=5,
+        first=25,
     ),
     Mutant(
         "a read forgets which commit it has to reflect",
         "a client does not see its own write on another node",
         with_reads_that_forget_the_commit,
         scenarios.run_engine,
-        first=4,
+        first=7,
     ),
     Mutant(
         "eventual reads lag behind without bound",
         "turbopuffer: up to about one hour",
         in_log("is_known", is_known_for_ever),
         scenarios.run_engine,
-        first=72,
+        first=54,
     ),
     Mutant(
         "what was read ahead is the answer",
@@ -707,7 +708,7 @@ MUTANTS = [
         with_openings_trusted,
         scenarios.run_engine,
         Bias(come_and_go, many_readers, min_age=0.0),
-        first=36,
+        first=59,
     ),
     Mutant(
         "session table dropped",
@@ -737,7 +738,7 @@ MUTANTS = [
         in_garbage(_is_garbage=is_garbage_by_age),
         scenarios.run_engine,
         Bias(scenarios.stalling_upkeep, scenarios.many_maintainers, min_age=2.0),
-        first=3,
+        first=21,
     ),
     Mutant(
         "host clock in garbage collection by age",
@@ -804,6 +805,7 @@ MUTANTS = [
         with_conditions_judged_once,
         scenarios.run_conditional,
         Bias(plan=contended),
+        first=2,
     ),
     Mutant(
         "conditional writes share entries with whatever waits",
@@ -811,7 +813,7 @@ MUTANTS = [
         with_entries_shared_by_all,
         scenarios.run_conditional,
         Bias(plan=contended),
-        first=6,
+        first=48,
     ),
     Mutant(
         "refused parts stay in the entry that others share",
@@ -819,7 +821,7 @@ MUTANTS = [
         with_refused_parts_written,
         scenarios.run_conditional,
         Bias(plan=contended),
-        first=6,
+        first=30,
     ),
     Mutant(
         "conditions forget what the tail began with",
@@ -827,6 +829,7 @@ MUTANTS = [
         with_bases_forgotten,
         scenarios.run_conditional,
         Bias(plan=contended),
+        first=2,
     ),
     Mutant(
         "checkpoints forget changes of text fields",
@@ -847,6 +850,7 @@ MUTANTS = [
         "scores that change with a merge",
         with_dead_rows_counted,
         scenarios.run_texts,
+        first=5,
     ),
     Mutant(
         "the name goes before the seal",
@@ -854,6 +858,7 @@ MUTANTS = [
         lambda: patch.object(IndexOperations, "delete", delete_name_first),
         scenarios.run_catalog,
         Bias(deletions, busy),
+        first=1,
     ),
     Mutant(
         "the sealed checkpoint is collected too",
@@ -861,6 +866,7 @@ MUTANTS = [
         in_garbage(_is_garbage=is_garbage_seal_and_all),
         scenarios.run_catalog,
         Bias(deletions, busy, min_age=0.0),
+        first=1,
     ),
     Mutant(
         "a deletion that was cut short stays so",
@@ -868,6 +874,7 @@ MUTANTS = [
         without_finishing,
         scenarios.run_catalog,
         Bias(lost_answers, busy),
+        first=2,
     ),
     Mutant(
         "a stale name is believed",
@@ -899,6 +906,7 @@ MUTANTS = [
         clone_mutants.with_the_pin_after_the_clone,
         scenarios.run_clones,
         CLONING,
+        first=22,
     ),
     Mutant(
         "a late clone's pin is dropped and its place not taken",
@@ -906,7 +914,7 @@ MUTANTS = [
         clone_mutants.with_overdue_clones_not_kept_from_coming,
         scenarios.run_clones,
         CLONING,
-        first=6,
+        first=18,
     ),
     Mutant(
         "a nameless clone is deleted without asking the catalog",
