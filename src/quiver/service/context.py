@@ -74,7 +74,7 @@ class Context:
 
         Raises: NotFoundError: the name stands for no index; and whatever `action` raises.
         """
-        index = self.catalog.remembered(ref) or await self.catalog.index(ref)
+        index = await self.catalog.cached_index(ref)
         try:
             return await action(index)
         except (IndexSealedError, ValidationError) as error:
