@@ -51,7 +51,7 @@ INLINE_ENTRIES = 256
 
 _PATHS = 1024  # kept of keys that were checked: a few are asked for again and again
 _BUFFERS_PER_WRITE = 1024  # IOV_MAX
-_LINK_ATTEMPTS = 5
+_LINK_ATTEMPTS = 100  # others may delete the directory again each time, while it is empty
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _LINK_REFUSED = {
     errno.EACCES,
