@@ -94,13 +94,14 @@ class Emitter:
         self.columns = MetadataColumnsBuilder(spec.non_filterable)
         self.texts = TextsBuilder(options.texts, options.spool)
         self.hashes = np.empty(source.rows, np.uint64)
+        self._sizes = np.diff(self.lists.ends, prepend=0)
+        self._fills = segment_index.code_fill(self._sizes, parts.widths[0], parts.code_block).tolist()
         self._squares = np.zeros(len(self.lists.ends), np.float64)
 
     @property
     def radii(self) -> NDArray[np.float32]:
         """Root mean square distance of the rows of each partition to its origin."""
-        sizes = np.diff(self.lists.ends, prepend=0)
-        return np.sqrt(self._squares / np.maximum(sizes, 1)).astype(np.float32)
+        return np.sqrt(self._squares / np.maximum(self._sizes, 1)).astype(np.float32)
 
     def sections(self, norms: NDArray[np.float32]) -> Sections:
         """What the index says of the rows, whose norms are given in their order."""
@@ -132,8 +133,7 @@ class Emitter:
 
     def _lay_out(self, codec: Codec) -> None:
         """Put the codes of every partition, which stand row by row, as they are to lie."""
-        sizes = np.diff(self.lists.ends, prepend=0)
-        for size, offset in zip(sizes.tolist(), self.lists.offsets.tolist(), strict=True):
+        for size, offset in zip(self._sizes.tolist(), self.lists.offsets.tolist(), strict=True):
             codes = self.lists.buffer[offset : offset + size * codec.code_size].reshape(size, -1)
             laid_out = codec.lay_out(codes)
             self.lists.buffer[offset : offset + len(laid_out)] = laid_out
@@ -143,16 +143,12 @@ class Emitter:
         places = np.stack([self.layout.keys, self.layout.metadata], axis=1).astype("<u8")
         width = code_bytes + (self._origins.shape[1] if self._refiner else 0)
         starts = np.concatenate([[0], self.lists.ends[:-1]])
-        for start, end, offset in zip(
-            starts.tolist(), self.lists.ends.tolist(), self.lists.offsets.tolist(), strict=True
+        for start, end, offset, fill in zip(
+            starts.tolist(), self.lists.ends.tolist(), self.lists.offsets.tolist(), self._fills, strict=True
         ):
-            at = offset + (end - start) * width + self._fill(end - start)
+            at = offset + (end - start) * width + fill
             body = places[start:end].view(np.uint8).reshape(-1)
             self.lists.buffer[at : at + len(body)] = body
-
-    def _fill(self, size: int) -> int:
-        """Bytes that fill up the last block of codes of a partition of so many rows."""
-        return -size % self.codec.block * self.codec.code_size if self.codec else 0
 
     def _encoded(self, start: int, order: NDArray[np.int64]) -> Iterator[Float32Matrix]:
         """Vectors of the rows of the segment from `start` on, in blocks whose codes have been put in place."""
@@ -186,7 +182,7 @@ class Emitter:
         inside = slice(low - start, high - start)
         numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
         place = int(self.lists.offsets[partition])
-        for block, fill in ((codes[inside], self._fill(size)), (numbers, 0), (int8[inside], 0)):
+        for block, fill in ((codes[inside], self._fills[partition]), (numbers, 0), (int8[inside], 0)):
             width = block.shape[1]
             at = place + (low - first) * width
             self.lists.buffer[at : at + block.size] = block.reshape(-1)
