@@ -130,7 +130,7 @@ class SnapshotSource:
         """
 
         async def opened(seen: Seen[None]) -> Snapshot:
-            return self._at_hand(seen.view) or await self._open(seen.view, urgency)
+            return await self._open(seen.view, urgency)
 
         sight = self._sight(also)
         return await self._insist(opened, sight, await self._log.observe(sight))
@@ -139,7 +139,7 @@ class SnapshotSource:
         """The same with all bytes of every segment at hand."""
 
         async def whole(seen: Seen[None]) -> Snapshot:
-            snapshot = self._at_hand(seen.view) or await self._open(seen.view)
+            snapshot = await self._open(seen.view)
             return snapshot._replace(segments=await self.whole(snapshot.segments))
 
         sight = self._sight(lambda: None)
@@ -165,7 +165,7 @@ class SnapshotSource:
         """
 
         async def attempt(seen: Seen[N]) -> T:
-            snapshot = self._at_hand(seen.view) or await self._open(seen.view)
+            snapshot = await self._open(seen.view)
             try:
                 aside = run is not None and heavy(snapshot)
             except MissingBytesError:  # seldom: it looks at what was copied
@@ -332,6 +332,9 @@ class SnapshotSource:
 
     async def _open(self, view: View, urgency: Urgency = Urgency.QUERY) -> Snapshot:
         """The snapshot, whatever has to be done for it first."""
+        snapshot = self._at_hand(view)
+        if snapshot is not None:
+            return snapshot
         held = [self._pool.held(ref.owner(self._owner), ref.id) for ref in view.segments]
         readers = [reader for reader in held if reader is not None]
         if len(readers) < len(held):
