@@ -97,10 +97,10 @@ class Bench:
     def _join(self, other: Reader, name: str) -> dict[str, Any]:
         self._store.clear()
         with self.reader(name) as node:
-            begin, seconds = time.monotonic(), self._options.seconds
-            self._ask(other, begin, seconds, 8)
+            seconds = self._options.seconds
+            self._ask(other, time.monotonic(), 2 * seconds, 8)  # opening takes a part of it
             opened = node.call("open")
-            self._ask(node, opened["ended"], begin + seconds - opened["ended"], 9)
+            self._ask(node, opened["ended"], seconds, 9)
             mine, others = node.answer("run"), other.answer("run")
             node.call("close")
         usual = statistics.median(seconds for _, seconds in others["times"])
