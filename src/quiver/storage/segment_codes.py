@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from quiver.ann import registry
-from quiver.ann._kernels import all_marked, pick_parts
+from quiver.ann._kernels import all_marked, pick_parts, run_places
 from quiver.ann.calibration import Calibration
 from quiver.ann.codec import CodeLists
 from quiver.ann.refiner import Refiner
@@ -227,8 +227,8 @@ class SegmentCodes:
 
     def int8_places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The bytes of all partitions, and where in them int8 rows begin; their partitions were verified."""
-        places = rows * self._footer.int8_size
-        places += self._int8_shifts[self.ends.searchsorted(rows, "right")]
+        places = np.empty(len(rows), np.int64)
+        run_places(rows, self.ends, self._int8_shifts, self._footer.int8_size, places)
         return self._partitions, places
 
     def text_places(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -264,8 +264,7 @@ class _Probe:
         keep, codes = self._keep, self._reader.codes
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
-        scores = codes.refiner.score_at(self._point, *codes.int8_places(rows))
-        return rows[np.argpartition(scores, keep)[:keep]]
+        return rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)]
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)
