@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from quiver.ann._kernels import Notes
     from quiver.storage.cache.cached_view import CachedView
 
     Places = NDArray[np.int64] | int
@@ -47,12 +48,16 @@ class ObjectView(ABC):
     Attributes:
         data: all of them, read-only; only what was required may be looked at.
         stable: whether bytes stay once they are there, so that parts of `data` may be kept.
-        here: of each block, uint8, 1 as long as it is here; None when all always are.
     """
 
     data: memoryview
     stable: bool
-    here: NDArray[np.uint8] | None
+
+    @property
+    @abstractmethod
+    def notes(self) -> Notes | None:
+        """For kernels that touch bytes: what the work under way uses of the object. None when all bytes always are
+        here."""
 
     @abstractmethod
     def require(self, starts: Places, ends: Places) -> None:
@@ -60,6 +65,10 @@ class ObjectView(ABC):
 
         Raises MissingBytesError.
         """
+
+    @abstractmethod
+    def require_parts(self, bounds: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        """The same for the ranges [bounds[n], bounds[n + 1]) of some numbers n."""
 
     @abstractmethod
     def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
@@ -75,12 +84,15 @@ class WholeView(ObjectView):
     """An object in memory, or mapped."""
 
     stable = True
-    here = None
+    notes = None
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self.data = memoryview(data).toreadonly()
 
     def require(self, starts: Places, ends: Places) -> None:
+        pass
+
+    def require_parts(self, bounds: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
         pass
 
     def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:  # noqa: ARG002
