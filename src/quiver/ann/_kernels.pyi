@@ -103,8 +103,10 @@ class Notes:
     """What `take_notes` makes: a capsule, no class of its own."""
 
 def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int, notes: Notes | None) -> bool:
-    """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked; with
-    notes all these bytes are touched, and have to be here, too."""
+    """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked.
+
+    With notes all these bytes are touched, and have to be here, too.
+    """
 
 def all_marked(marks: NDArray[np.bool_], sizes: NDArray[np.int64], numbers: NDArray[np.int64]) -> int:
     """The sum of the sizes with some numbers when all of these are marked, else -1."""

@@ -71,8 +71,10 @@ class Refiner:
     def nearest_at(
         self, query: NDArray[np.float32], data: NDArray[np.uint8], offsets: NDArray[np.int64], count: int
     ) -> NDArray[np.int64]:
-        """Numbers, ascending, of the `count` of these byte rows that score least, and of all that tie with the last;
-        of all when the range of the coordinates is too wide for scores to be numbers."""
+        """Numbers, ascending, of the `count` of these byte rows that score least, and of all that tie with those.
+
+        Of all when the range of the coordinates is too wide for scores to be numbers.
+        """
         scores = self.score_at(query, data, offsets)
         numbers = np.empty(len(scores), np.int64)
         found = _kernels.least(scores, -np.inf, count, numbers)

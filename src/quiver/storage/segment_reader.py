@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xxhash
 
 from quiver.ann._kernels import covered, run_places, texts_at
 from quiver.ann.distance import distances_at
@@ -212,8 +211,8 @@ class SegmentReader:
         if verified[blocks].all():
             return
         for number in np.unique(blocks[~verified[blocks]]).tolist():
-            block = self._data[number * size : (number + 1) * size]
-            if xxhash.xxh3_64_intdigest(block) != int(self.block_digests[number]):
+            digest = self._view.digest(number * size, min((number + 1) * size, len(self._data)))
+            if digest != int(self.block_digests[number]):
                 raise CorruptObjectError(f"{self._rows_key}: checksum of block {number} does not match")
             self._verified[number] = 1
         # Bytes that may go and come again always have to be asked for.

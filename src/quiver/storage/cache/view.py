@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,6 +76,10 @@ class ObjectView(ABC):
         """Whether the ranges are here, which may reach past the object; if so they stay until the work ends."""
 
     @abstractmethod
+    def digest(self, start: int, end: int) -> int:
+        """The xxh3 of a range that was required."""
+
+    @abstractmethod
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
         """Have a function told which blocks came, perhaps not for the first time: they have to be verified. Those
         that are known to be what they were before they were dropped are left out."""
@@ -97,6 +102,9 @@ class WholeView(ObjectView):
 
     def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:  # noqa: ARG002
         return True
+
+    def digest(self, start: int, end: int) -> int:
+        return xxh3_64_intdigest(self.data[start:end])
 
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
         pass
