@@ -357,7 +357,7 @@ def test_texts_out_of_bounds_are_none(offset):
 def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(ranges, block, seed):
     random, count = np.random.default_rng(seed), 110 // block
     here, hot, seen = random.random(count) < 0.9, random.random(count) < 0.3, random.random(count) < 0.3
-    used = random.integers(0, 16, count)
+    used, kept = random.integers(0, 16, count), random.random(count) < 0.5
     starts = np.array([start for start, _ in ranges], np.int64)
     ends = np.array([start + length for start, length in ranges], np.int64)
     inside = [r for r in ranges if r[1] > 0 and r[0] >= 0 and r[0] + r[1] <= count * block]
@@ -366,8 +366,9 @@ def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(rang
     touched = np.unique(np.array(bytes_, np.int64) // block)
     after = hot.copy(), seen.copy(), used.copy()
     after[0][touched] |= used[touched] < 5
+    fresh = touched[~seen[touched]]
     after[1][touched], after[2][touched] = True, np.maximum(used[touched], 12)
-    notes = _kernels.take_notes(here, used, hot, seen, block, 12, 5)
+    notes = _kernels.take_notes(here, kept, used, hot, seen, block, 12, 5)
     way = random.integers(3)
     if way == 0:
         found = _kernels.touch(notes, starts, ends)
@@ -377,6 +378,7 @@ def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(rang
         bounds = np.stack([starts, ends], axis=1).reshape(-1)
         found = _kernels.touch_parts(notes, bounds, np.arange(len(ranges)) * 2)
     assert found is (bool(here[touched].all()) and not outside)
+    assert _kernels.tally(notes) == (len(fresh), kept[fresh].sum())
     for array, due in zip((hot, seen, used), after, strict=True):
         np.testing.assert_array_equal(array, due)
 
@@ -385,7 +387,16 @@ def _notes(**other: object) -> object:
     flags, used = np.zeros(3, bool), np.zeros(3, np.int64)
     if "here" in other:
         flags, used = np.zeros(len(other["here"]), bool), np.zeros(len(other["here"]), np.int64)
-    given = {"here": flags, "used": used, "hot": flags, "seen": flags, "block": 4, "epoch": 1, "horizon": 1}
+    given = {
+        "here": flags,
+        "kept": flags,
+        "used": used,
+        "hot": flags,
+        "seen": flags,
+        "block": 4,
+        "epoch": 1,
+        "horizon": 1,
+    }
     return _kernels.take_notes(*(given | other).values())
 
 
@@ -394,6 +405,7 @@ def test_notes_are_of_arrays_that_fit():
     for other in (
         {"used": used[:2]},
         {"hot": flags[:2]},
+        {"kept": flags[:2]},
         {"seen": np.zeros(4, bool)},
         {"block": 0},
         {"block": 2**62},

@@ -147,7 +147,7 @@ def test_parts_are_picked_from_blocks_that_are_here_only(data):
     rows = data.draw(st.lists(st.integers(0, int(made.ends[-1]) - 1), max_size=10))
     places = [start + place for row in rows for place in made.place_of(row)]
     needed = np.unique(np.array(places, np.int64) // block)
-    notes = _kernels.take_notes(here, used, hot, seen, block, 3, 1)
+    notes = _kernels.take_notes(here, hot.copy(), used, hot, seen, block, 3, 1)
     found = made.pick(rows, marks, notes=notes, start=start)
     if here[needed].all():
         np.testing.assert_array_equal(found, made.parts[rows])

@@ -148,6 +148,7 @@ def pick_parts(
 
 def take_notes(
     here: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
     used: NDArray[np.int64],
     hot: NDArray[np.bool_],
     seen: NDArray[np.bool_],
@@ -161,6 +162,9 @@ def take_notes(
     unless it is later already. The GIL is held from then on until it was looked up whether the block is here, so
     that no other thread acts in between.
     """
+
+def tally(notes: Notes) -> tuple[int, int]:
+    """How many blocks became seen by being touched, and how many of them were `kept` then."""
 
 def touch(notes: Notes, starts: NDArray[np.int64] | int, ends: NDArray[np.int64] | int) -> bool:
     """Touch the blocks with bytes of some ranges [start, end), or of one; whether all are here.

@@ -1,4 +1,4 @@
-/* covered, all_marked, run_places, pick_parts, take_notes, touch, touch_parts and texts_at as Python calls them: where bytes are, whether they
+/* covered, all_marked, run_places, pick_parts, take_notes, tally, touch, touch_parts and texts_at as Python calls them: where bytes are, whether they
  * are here and were verified, and bytes that are and were. */
 #include <stdint.h>
 #include <string.h>
@@ -44,16 +44,18 @@ static uint64_t offset_at(const Py_buffer *offsets, Py_ssize_t number) {
 
 /* The blocks of an object, and what is noted of them. */
 typedef struct {
-    const uint8_t *here;
+    const uint8_t *here, *kept;
     uint8_t *hot, *seen;
     int64_t *used;
     int64_t count, block, epoch, horizon;
+    int64_t *met; /* how many were touched, and how many of them are kept */
 } Blocks;
 
 /* The blocks, and the arrays that they are in. */
 typedef struct {
     Blocks blocks;
     Held held;
+    int64_t met[2];
 } Notes;
 
 static const char NOTES[] = "quiver.notes";
@@ -70,6 +72,8 @@ static int touch_range(const Blocks *blocks, int64_t start, int64_t end) {
         int64_t used = blocks->used[block];
         blocks->hot[block] |= used < blocks->horizon;
         blocks->used[block] = used > blocks->epoch ? used : blocks->epoch;
+        blocks->met[0] += !blocks->seen[block];
+        blocks->met[1] += !blocks->seen[block] && blocks->kept[block];
         blocks->seen[block] = 1;
         here &= blocks->here[block];
     }
@@ -85,24 +89,33 @@ static void forget_notes(PyObject *capsule) {
 /* The arrays and numbers of `take_notes`; false with an error set. */
 static int read_notes(Notes *notes, PyObject *const *args) {
     Held *held = &notes->held;
-    const Py_buffer *here, *used, *hot, *seen;
+    const Py_buffer *here, *kept, *used, *hot, *seen;
     if (!(here = hold(held, args[0], (Wanted){"here", '?', 1, LOOSE})) ||
-        !(used = hold(held, args[1], (Wanted){"used", 'q', 1, WRITABLE})) ||
-        !(hot = hold(held, args[2], (Wanted){"hot", '?', 1, WRITABLE})) ||
-        !(seen = hold(held, args[3], (Wanted){"seen", '?', 1, WRITABLE})))
+        !(kept = hold(held, args[1], (Wanted){"kept", '?', 1, LOOSE})) ||
+        !(used = hold(held, args[2], (Wanted){"used", 'q', 1, WRITABLE})) ||
+        !(hot = hold(held, args[3], (Wanted){"hot", '?', 1, WRITABLE})) ||
+        !(seen = hold(held, args[4], (Wanted){"seen", '?', 1, WRITABLE})))
         return 0;
-    notes->blocks = (Blocks){here->buf, hot->buf, seen->buf, used->buf, here->len, PyLong_AsLongLong(args[4]),
-                             PyLong_AsLongLong(args[5]), PyLong_AsLongLong(args[6])};
+    notes->blocks = (Blocks){here->buf,
+                             kept->buf,
+                             hot->buf,
+                             seen->buf,
+                             used->buf,
+                             here->len,
+                             PyLong_AsLongLong(args[5]),
+                             PyLong_AsLongLong(args[6]),
+                             PyLong_AsLongLong(args[7]),
+                             notes->met};
     if (PyErr_Occurred())
         return 0;
     if (notes->blocks.block < 1 || used->shape[0] != here->len || hot->len != here->len || seen->len != here->len ||
-        here->len > INT64_MAX / notes->blocks.block)
+        kept->len != here->len || here->len > INT64_MAX / notes->blocks.block)
         refuse("notes: arrays of one length, and blocks of some size, are due");
     return !PyErr_Occurred();
 }
 
 PyObject *take_notes(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
-    if (!counted("take_notes", given, 7))
+    if (!counted("take_notes", given, 8))
         return NULL;
     Notes *notes = PyMem_Calloc(1, sizeof *notes);
     if (!notes)
@@ -134,6 +147,11 @@ static const Blocks *notes_of(PyObject *argument) {
     if (find_notes(&blocks, argument) && !blocks)
         PyErr_SetString(PyExc_TypeError, "notes are due, as take_notes makes them");
     return blocks;
+}
+
+PyObject *tally(PyObject *Py_UNUSED(module), PyObject *notes) {
+    const Blocks *blocks = notes_of(notes);
+    return blocks ? Py_BuildValue("LL", (long long)blocks->met[0], (long long)blocks->met[1]) : NULL;
 }
 
 static int touch_one(const Blocks *blocks, PyObject *const *places) {

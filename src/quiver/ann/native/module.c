@@ -35,6 +35,7 @@ static PyMethodDef methods[] = {
     {"run_places", _PyCFunction_CAST(run_places), METH_FASTCALL, NULL},
     {"pick_parts", _PyCFunction_CAST(pick_parts), METH_FASTCALL, NULL},
     {"take_notes", _PyCFunction_CAST(take_notes), METH_FASTCALL, NULL},
+    {"tally", tally, METH_O, NULL},
     {"touch", _PyCFunction_CAST(touch), METH_FASTCALL, NULL},
     {"touch_parts", _PyCFunction_CAST(touch_parts), METH_FASTCALL, NULL},
     {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},

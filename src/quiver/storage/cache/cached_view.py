@@ -16,7 +16,7 @@ from weakref import WeakMethod
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from quiver.ann._kernels import take_notes, touch, touch_parts
+from quiver.ann._kernels import take_notes, tally, touch, touch_parts
 from quiver.storage.cache.blocks import extents_of, runs
 from quiver.storage.cache.object_file import NORESERVE
 from quiver.storage.cache.view import BLOCK, MissingBytesError, ObjectView, Wanted, covering
@@ -79,13 +79,17 @@ class Touched:
 
     def count(self, missed: Touched | None = None) -> tuple[int, int]:
         """How many blocks are in memory, and how many in place on the disk; those `missed` are left out."""
-        memory = disk = 0
-        for view, marks in self._marks.items():
-            met = marks if missed is None else marks & ~missed.of(view)
-            in_place = int(np.count_nonzero(met & view.kept)) if view.in_place else 0
-            memory += int(np.count_nonzero(met)) - in_place
-            disk += in_place
-        return memory, disk
+        met = kept = 0
+        if missed is None:
+            for notes in self._notes.values():
+                touched, on_disk = tally(notes)
+                met, kept = met + touched, kept + on_disk
+        else:
+            for view, marks in self._marks.items():
+                found = marks & ~missed.of(view)
+                met += int(np.count_nonzero(found))
+                kept += int(np.count_nonzero(found & view.kept))
+        return met - kept, kept
 
     def of(self, view: CachedView) -> NDArray[np.bool_]:
         """Of each block of a view, whether it was added; to be marked."""
@@ -176,7 +180,7 @@ class CachedView(ObjectView):
     def take_notes(self, seen: NDArray[np.bool_]) -> Notes:
         """For work that begins now; the blocks that it touches are marked in `seen`, too."""
         leases = self._leases
-        return take_notes(self.present, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon)
+        return take_notes(self.present, self.kept, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon)
 
     # Noted first, looked up then: what is noted is not dropped, or the dropping is taken back.
 
