@@ -124,7 +124,7 @@ class Bench:
         """Walks of new processes, in turns.
 
         Args:
-            emptied: their memory is, before each query.
+            emptied: their memory is, before each query; a directory has none, and is only called in the same way.
             asked: the same queries were asked before.
             memory: bytes for blocks.
         """
@@ -135,7 +135,7 @@ class Bench:
                     node.call("open")
                     if asked:
                         node.call("walk", queries=self._queries)
-                    walk = node.call("walk", queries=self._queries, emptied=emptied and not way.local)
+                    walk = node.call("walk", queries=self._queries, emptied=emptied)
                     walks.setdefault(way.title, []).append(walk)
         return walks
 

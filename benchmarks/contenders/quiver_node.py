@@ -67,12 +67,14 @@ class QuiverNode(QuiverLibrary):
         return found | cached | {f"disk {name}": n for name, n in disk.items()}
 
     def empty(self) -> None:
-        """Drop everything that the caches have in memory."""
+        """Drop everything that the caches have in memory, if there are any."""
 
         async def drop() -> None:
-            self._root.cache.shrink(0)
+            if self._root.cache is not None:
+                self._root.cache.shrink(0)
 
-        self._connection._loop.run(drop())
+        # On this thread: else the next query would find the loop's on its way to rest, and wait for its turn.
+        self._connection._loop.run(drop(), at_once=True)
 
     def close(self) -> None:
         self._connection.close()

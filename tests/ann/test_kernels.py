@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -311,8 +312,9 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
         data.draw(st.lists(st.sampled_from([0, 1, 1, 1]), min_size=len(written) // block + 1, max_size=300))
     )
     here = bytearray(data.draw(st.sampled_from([marks, b"\1" * len(marks), b"\0" * len(marks)])))
-    found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, here, block)
-    assert found == _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), here, marks, block)
+    seen = np.zeros(len(here), bool)
+    notes = _notes(here=np.frombuffer(here, bool), seen=seen, block=block)
+    found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, block, notes)
     ends = [start + 4 + len(text) for start, text in zip(offsets, texts, strict=True)]
     whole = all(
         marks[place // block] and here[place // block]
@@ -320,9 +322,14 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
         for place in range(start, end)
     )
     assert found == (texts if whole else None)
+    read = {p // block for start, end in zip(offsets, ends, strict=True) for p in range(start, end)}
+    assert set(np.flatnonzero(seen)) == read if whole else set(np.flatnonzero(seen)) <= read
     starts = np.array(offsets, np.int64)
-    heads = all(marks[place // block] for start in offsets for place in range(start, start + 4))
-    assert _kernels.covered(marks, block, starts, 4) is heads
+    heads = [place // block for start in offsets for place in range(start, start + 4)]
+    assert _kernels.covered(marks, block, starts, 4, None) is all(marks[head] for head in heads)
+    seen[:] = False
+    assert _kernels.covered(marks, block, starts, 4, notes) is all(marks[head] and here[head] for head in heads)
+    assert set(np.flatnonzero(seen)) == set(heads)
 
 
 ONE = bytearray(b"\1")
@@ -331,14 +338,14 @@ ONE = bytearray(b"\1")
 @pytest.mark.parametrize("offset", [7, 8, 2**63, 2**64 - 1])
 def test_texts_out_of_bounds_are_none(offset):
     data = memoryview((3).to_bytes(4, "little") + b"abc" + b"\xff" * 3)
-    assert _kernels.texts_at(data, np.array([0], np.uint64), ONE, ONE, 16) == [b"abc"]
-    assert _kernels.texts_at(data, np.array([0, offset], np.uint64), ONE, ONE, 16) is None
-    assert _kernels.texts_at(data, np.array([6], np.uint64), ONE, ONE, 16) is None
-    assert not _kernels.covered(bytearray(b"\1"), 16, np.array([-1]), 1)
-    assert not _kernels.covered(bytearray(b"\1"), 16, np.array([0]), 17)
+    assert _kernels.texts_at(data, np.array([0], np.uint64), ONE, 16, None) == [b"abc"]
+    assert _kernels.texts_at(data, np.array([0, offset], np.uint64), ONE, 16, None) is None
+    assert _kernels.texts_at(data, np.array([6], np.uint64), ONE, 16, None) is None
+    assert not _kernels.covered(bytearray(b"\1"), 16, np.array([-1]), 1, None)
+    assert not _kernels.covered(bytearray(b"\1"), 16, np.array([0]), 17, None)
     for block in (0, -1):
         with pytest.raises(ValueError, match="size"):
-            _kernels.covered(bytearray(b"\1"), block, np.array([0]), 1)
+            _kernels.covered(bytearray(b"\1"), block, np.array([0]), 1, None)
 
 
 @given(
@@ -350,7 +357,7 @@ def test_texts_out_of_bounds_are_none(offset):
 def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(ranges, block, seed):
     random, count = np.random.default_rng(seed), 110 // block
     here, hot, seen = random.random(count) < 0.9, random.random(count) < 0.3, random.random(count) < 0.3
-    used = random.integers(0, 10, count)
+    used, kept = random.integers(0, 16, count), random.random(count) < 0.5
     starts = np.array([start for start, _ in ranges], np.int64)
     ends = np.array([start + length for start, length in ranges], np.int64)
     inside = [r for r in ranges if r[1] > 0 and r[0] >= 0 and r[0] + r[1] <= count * block]
@@ -359,35 +366,85 @@ def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(rang
     touched = np.unique(np.array(bytes_, np.int64) // block)
     after = hot.copy(), seen.copy(), used.copy()
     after[0][touched] |= used[touched] < 5
-    after[1][touched], after[2][touched] = True, 12
-    found = _kernels.touch(here, used, hot, seen, block, 12, 5, starts, ends)
+    fresh = touched[~seen[touched]]
+    after[1][touched], after[2][touched] = True, np.maximum(used[touched], 12)
+    notes = _kernels.take_notes(here, kept, used, hot, seen, block, 12, 5)
+    way = random.integers(3)
+    if way == 0:
+        found = _kernels.touch(notes, starts, ends)
+    elif way == 1:
+        found = sum(_kernels.touch(notes, start, start + length) for start, length in ranges) == len(ranges)
+    else:
+        bounds = np.stack([starts, ends], axis=1).reshape(-1)
+        found = _kernels.touch_parts(notes, bounds, np.arange(len(ranges)) * 2)
     assert found is (bool(here[touched].all()) and not outside)
+    assert _kernels.tally(notes) == (len(fresh), kept[fresh].sum())
     for array, due in zip((hot, seen, used), after, strict=True):
         np.testing.assert_array_equal(array, due)
 
 
-def test_touching_refuses_arrays_that_do_not_fit():
-    flags, used, places = np.zeros(3, bool), np.zeros(3, np.int64), np.zeros(1, np.int64)
+def _notes(**other: object) -> object:
+    flags, used = np.zeros(3, bool), np.zeros(3, np.int64)
+    if "here" in other:
+        flags, used = np.zeros(len(other["here"]), bool), np.zeros(len(other["here"]), np.int64)
+    given = {
+        "here": flags,
+        "kept": flags,
+        "used": used,
+        "hot": flags,
+        "seen": flags,
+        "block": 4,
+        "epoch": 1,
+        "horizon": 1,
+    }
+    return _kernels.take_notes(*(given | other).values())
 
-    def touch(**other: object) -> None:
-        given = {"here": flags, "used": used, "hot": flags, "seen": flags, "block": 4, "epoch": 1, "horizon": 1}
-        _kernels.touch(*(given | {"starts": places, "ends": places} | other).values())
 
-    touch()
+def test_notes_are_of_arrays_that_fit():
+    flags, used = np.zeros(3, bool), np.zeros(3, np.int64)
     for other in (
         {"used": used[:2]},
         {"hot": flags[:2]},
+        {"kept": flags[:2]},
         {"seen": np.zeros(4, bool)},
         {"block": 0},
-        {"ends": np.zeros(2, np.int64)},
+        {"block": 2**62},
         {"used": used.astype(np.int32)},
     ):
         with pytest.raises(ValueError, match="due"):
-            touch(**other)
+            _notes(**other)
     with pytest.raises(ValueError, match="writable"):
-        touch(seen=_read_only(flags))
+        _notes(seen=_read_only(flags))
     with pytest.raises(TypeError):
-        touch(block="4")
+        _notes(block="4")
+
+
+def test_only_what_lies_in_the_object_is_touched():
+    places = np.zeros(1, np.int64)
+    assert _kernels.touch(_notes(here=np.ones(3, bool)), 0, 12)
+    assert not _kernels.touch(_notes(here=np.ones(3, bool)), 0, 13)
+    with pytest.raises(ValueError, match="due"):
+        _kernels.touch(_notes(), places, np.zeros(2, np.int64))
+    for number in (-1, 0, 2**62, 2**63 - 1):
+        with pytest.raises(ValueError, match="past"):
+            _kernels.touch_parts(_notes(), places, np.array([number]))
+    for wrong in (None, "notes", places):
+        with pytest.raises(TypeError, match="notes"):
+            _kernels.touch(wrong, places, places)
+        with pytest.raises(TypeError, match="notes"):
+            _kernels.touch_parts(wrong, places, places)
+    with pytest.raises(TypeError, match="notes"):
+        _kernels.texts_at(memoryview(b"abcd"), np.zeros(1, np.uint64), ONE, 16, "notes")
+    with pytest.raises(TypeError):
+        _kernels.touch(_notes(), 0, "1")
+
+
+def test_notes_keep_the_arrays_that_they_are_of():
+    notes = [_notes(here=np.ones(1 << 12, bool)) for _ in range(50)]
+    gc.collect()
+    again = [np.zeros(1 << 12, bool) for _ in range(200)]  # in the memory of those arrays, had they been let go
+    assert all(_kernels.touch(each, 0, 4 << 12) for each in notes)
+    assert not np.any(again)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -111,3 +111,21 @@ def test_a_damaged_state_is_refused_or_that_of_another_refiner(data):
     except CorruptObjectError:
         return
     assert np.isfinite(damaged.score(rows[0], damaged.encode_rows(rows))).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 45), st.integers(0, 1000))
+@settings(max_examples=40)
+def test_the_least_are_chosen_with_all_that_tie_with_the_last(rows, count, seed):
+    values = np.random.default_rng(seed).integers(0, 5, (rows, 2)).astype(np.float32)
+    refiner, query = Refiner.train(values), np.zeros(2, np.float32)
+    codes = refiner.encode_rows(values)
+    scores = refiner.score(query, codes)
+    chosen = refiner.nearest_at(query, codes.reshape(-1), np.arange(rows) * 2, count)
+    assert chosen.tolist() == np.flatnonzero(scores <= np.sort(scores)[min(count, rows) - 1]).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_where_scores_are_no_numbers_all_are_chosen():
+    wide = np.array([[-3e38], [3e38]], np.float32)
+    refiner, codes = Refiner.train(wide), np.zeros(4, np.uint8)
+    assert refiner.nearest_at(wide[0], codes, np.arange(4), 2).tolist() == [0, 1, 2, 3]

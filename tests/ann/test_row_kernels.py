@@ -92,6 +92,13 @@ class Partitions:
             places.append(places[-1] + len(pieces[-1]))
         self.data, self.places = np.frombuffer(b"".join(pieces), np.uint8), np.array(places, np.int64)
 
+    def place_of(self, row: int) -> range:
+        """Bytes of the part of a row."""
+        owner = int(np.searchsorted(self.ends, row, "right"))
+        end, width = int(self.places[owner + 1]), 8 * self.parts.shape[1]
+        start = end - width * (int(self.ends[owner]) - row)
+        return range(start, start + width)
+
     def pick(self, rows: list[int], marks: np.ndarray, **changed: object) -> np.ndarray | None:
         arrays = {name: changed.get(name, getattr(self, name)) for name in ("data", "places", "ends", "before")}
         out = np.zeros((self.parts.shape[1], len(rows)), np.uint64)
@@ -103,6 +110,8 @@ class Partitions:
             arrays["before"],
             np.array(rows, np.int64),
             out,
+            changed.get("notes"),
+            changed.get("start", 0),
         )
         return out.T if picked else None
 
@@ -123,6 +132,31 @@ def test_parts_are_picked_from_marked_partitions_only(data):
         assert found is None
 
 
+@FEW
+@given(st.data())
+def test_parts_are_picked_from_blocks_that_are_here_only(data):
+    made = Partitions(data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=8)), 5, 2)
+    marks, start, block = (
+        np.ones(len(made.ends), bool),
+        data.draw(st.integers(0, 99)),
+        data.draw(st.integers(1, 99)),
+    )
+    count = (start + len(made.data)) // block + 1
+    here = np.array(data.draw(st.lists(st.sampled_from([True] * 9 + [False]), min_size=count, max_size=count)))
+    used, hot, seen = np.zeros(count, np.int64), np.zeros(count, bool), np.zeros(count, bool)
+    rows = data.draw(st.lists(st.integers(0, int(made.ends[-1]) - 1), max_size=10))
+    places = [start + place for row in rows for place in made.place_of(row)]
+    needed = np.unique(np.array(places, np.int64) // block)
+    notes = _kernels.take_notes(here, hot.copy(), used, hot, seen, block, 3, 1)
+    found = made.pick(rows, marks, notes=notes, start=start)
+    if here[needed].all():
+        np.testing.assert_array_equal(found, made.parts[rows])
+        np.testing.assert_array_equal(np.flatnonzero(seen), needed)
+        assert (used[needed] == 3).all()
+    else:
+        assert found is None
+
+
 def test_parts_outside_the_data_are_not_read():
     made, marks = Partitions([2, 3], 8, 2), np.ones(2, bool)
     last = [4]
@@ -131,8 +165,9 @@ def test_parts_outside_the_data_are_not_read():
     for place in (-1, 1 << 62, len(made.data) + 1):
         assert made.pick(last, marks, places=np.array([0, place, 0])) is None
     assert made.pick(last, marks, ends=np.array([2, 1 << 60])) is None
-    with pytest.raises(ValueError, match="negative"):
-        made.pick(last, marks, before=-1)
+    for changed in ({"before": -1}, {"start": -1}, {"start": 2**63 - 1}):
+        with pytest.raises(ValueError, match="negative"):
+            made.pick(last, marks, **changed)
     for changed in ({"before": 1 << 40}, {"places": made.places[:1]}):
         with pytest.raises(ValueError, match="fit"):
             made.pick(last, marks, **changed)

@@ -213,7 +213,7 @@ async def test_every_method_answers_the_same_from_the_disk(form, tmp_path):
         counts = remote.cache.counts
         assert counts.found_on_disk > counts.missed
         assert counts.disk.damaged == (2 if process else 0)
-        assert counts.disk.admitted == counts.fetched >= counts.missed
+        assert counts.fetched >= counts.disk.admitted >= counts.missed  # a block may be fetched along twice
         assert counts.missed == 2 or not process
         await remote.cache.shut()
         for path in tmp_path.glob("0/*.blocks"):  # the block in the middle of each

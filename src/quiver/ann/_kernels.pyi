@@ -5,8 +5,6 @@ does not fit or lies outside its array, TypeError for what is no array. Scans an
 Results do not depend on the processor: every variant returns the same bytes.
 """
 
-from array import array
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,8 +99,14 @@ def refine_at(
 ) -> None:
     """Write, for each row of bytes that begins at an offset of `data`, the sum of (base - scale * byte)^2."""
 
-def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int) -> bool:
-    """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked."""
+class Notes:
+    """What `take_notes` makes: a capsule, no class of its own."""
+
+def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int, notes: Notes | None) -> bool:
+    """Whether every block of `block` bytes that holds any of the `width` bytes from some offsets on is marked.
+
+    With notes all these bytes are touched, and have to be here, too.
+    """
 
 def all_marked(marks: NDArray[np.bool_], sizes: NDArray[np.int64], numbers: NDArray[np.int64]) -> int:
     """The sum of the sizes with some numbers when all of these are marked, else -1."""
@@ -129,41 +133,53 @@ def pick_parts(
     before: int,
     rows: NDArray[np.int64],
     out: NDArray[np.uint64],
+    notes: Notes | None,
+    start: int,
 ) -> bool:
-    """Copy the same part of some rows out of partitions; False when one is out of bounds or not marked.
+    """Copy the same part of some rows out of partitions; False when one is out of bounds, not marked or not here.
 
     Args:
         data, places, ends: where in `data` each partition begins, and the row after its last.
         marks: whether each partition may be read.
         before: bytes of each row that stand before the part in a partition, in a block of all its rows.
         out: shape (numbers of a part, len(rows)).
+        notes, start: of the object that has `data`, and where; what is copied is touched. None when all is here.
     """
 
-def touch(
+def take_notes(
     here: NDArray[np.bool_],
+    kept: NDArray[np.bool_],
     used: NDArray[np.int64],
     hot: NDArray[np.bool_],
     seen: NDArray[np.bool_],
     block: int,
     epoch: int,
     horizon: int,
-    starts: NDArray[np.int64] | array[int],
-    ends: NDArray[np.int64] | array[int],
-) -> bool:
-    """Note that the blocks of `block` bytes with bytes of some ranges [start, end) are used; whether all are here.
+) -> Notes:
+    """Hold what is known of the blocks of `block` bytes of an object, for the functions that touch some.
 
-    Each becomes seen, and hot when it was last used before `horizon`; `used` becomes `epoch`. The GIL is held, so
-    that no other thread acts in between. A range that reaches past the last block is not here.
+    A block that is touched becomes seen, and hot when it was last used before `horizon`; `used` becomes `epoch`,
+    unless it is later already. The GIL is held from then on until it was looked up whether the block is here, so
+    that no other thread acts in between.
     """
 
+def tally(notes: Notes) -> tuple[int, int]:
+    """How many blocks became seen by being touched, and how many of them were `kept` then."""
+
+def touch(notes: Notes, starts: NDArray[np.int64] | int, ends: NDArray[np.int64] | int) -> bool:
+    """Touch the blocks with bytes of some ranges [start, end), or of one; whether all are here.
+
+    A range that reaches past the last block is not.
+    """
+
+def touch_parts(notes: Notes, bounds: NDArray[np.int64], numbers: NDArray[np.int64]) -> bool:
+    """The same for the ranges [bounds[n], bounds[n + 1]) of some numbers n."""
+
 def texts_at(
-    data: memoryview,
-    offsets: NDArray[np.uint64],
-    marks: bytearray,
-    here: bytearray | NDArray[np.uint8],
-    block: int,
+    data: memoryview, offsets: NDArray[np.uint64], marks: bytearray, block: int, notes: Notes | None
 ) -> list[bytes] | None:
     """The texts at some offsets of `data`, a 32-bit length before each.
 
-    None when one is out of bounds, or lies in a block that is not marked in both `marks` and `here`.
+    None when one is out of bounds, or lies in a block of `block` bytes that is not marked; with notes they are
+    touched, and have to be here, too.
     """

@@ -68,6 +68,18 @@ class Refiner:
         _kernels.refine_at(query - self._middle, self._step, data, offsets, scores)
         return scores
 
+    def nearest_at(
+        self, query: NDArray[np.float32], data: NDArray[np.uint8], offsets: NDArray[np.int64], count: int
+    ) -> NDArray[np.int64]:
+        """Numbers, ascending, of the `count` of these byte rows that score least, and of all that tie with those.
+
+        Of all when the range of the coordinates is too wide for scores to be numbers.
+        """
+        scores = self.score_at(query, data, offsets)
+        numbers = np.empty(len(scores), np.int64)
+        found = _kernels.least(scores, -np.inf, count, numbers)
+        return numbers[:found] if found >= count else np.arange(len(scores))
+
     def encode(self) -> bytes:
         """The state to store."""
         return pack(len(self.low), self.trained.astype("<f4").tobytes())

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from quiver.ann import registry
-from quiver.ann._kernels import all_marked, pick_parts
+from quiver.ann._kernels import all_marked, pick_parts, run_places
 from quiver.ann.calibration import Calibration
 from quiver.ann.codec import CodeLists
 from quiver.ann.refiner import Refiner
@@ -23,6 +23,7 @@ from quiver.storage.cache.view import BLOCK
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from quiver.ann._kernels import Notes
     from quiver.ann.codec import Codec, Scanner
     from quiver.ann.partitioner import Partitioner
     from quiver.model.types import Float32Matrix
@@ -179,8 +180,7 @@ class SegmentCodes:
         Raises MissingBytesError, CorruptObjectError.
         """
         held = self._partitions  # of the size that is due, else nothing is asked for
-        if not self._sections.view.stable:
-            self._sections.view.require(*self._extents(partitions))
+        self._sections.view.require_parts(self._bounds, partitions)
         rows = all_marked(self._partition_verified, self.sizes, partitions)
         if rows >= 0:
             return rows
@@ -195,10 +195,6 @@ class SegmentCodes:
     def _bounds(self) -> NDArray[np.int64]:
         """Where in the object each partition starts, and where the last one ends."""
         return self._partition_places + self._partition_range[0]
-
-    def _extents(self, partitions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where in the object some partitions start and end."""
-        return self._bounds[partitions], self._bounds[partitions + 1]
 
     def _distrust(self, arrived: NDArray[np.int64]) -> None:
         """Have the partitions that lie in these blocks checked, perhaps again."""
@@ -227,8 +223,8 @@ class SegmentCodes:
 
     def int8_places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The bytes of all partitions, and where in them int8 rows begin; their partitions were verified."""
-        places = rows * self._footer.int8_size
-        places += self._int8_shifts[self.ends.searchsorted(rows, "right")]
+        places = np.empty(len(rows), np.int64)
+        run_places(rows, self.ends, self._int8_shifts, self._footer.int8_size, places)
         return self._partitions, places
 
     def text_places(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -237,18 +233,19 @@ class SegmentCodes:
         Raises MissingBytesError, CorruptObjectError.
         """
         places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
-        view = self._sections.view
-        here = view.stable or view.has(*self._extents(self.ends.searchsorted(rows, "right")))
-        if not (here and self._pick_places(rows, self._partition_verified, places)):
+        notes = self._sections.view.notes
+        if not self._pick_places(rows, self._partition_verified, places, notes):
             self.verify_partitions(np.unique(np.searchsorted(self.ends, rows, "right")))
-            if not self._pick_places(rows, np.ones(len(self.ends), bool), places):
+            if not self._pick_places(rows, np.ones(len(self.ends), bool), places, notes):
                 raise CorruptObjectError(f"{self._key}: a row outside the partitions")
         return places.T
 
-    def _pick_places(self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64]) -> bool:
-        """Copy the last part of rows; whether all their partitions were verified."""
-        places, before = self._filled_places, self._before_texts
-        return pick_parts(self._partitions, places, self.ends, verified, before, rows, out)
+    def _pick_places(
+        self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64], notes: Notes | None
+    ) -> bool:
+        """Copy the last part of rows; whether all of these are here, and their partitions were verified."""
+        places, before, start = self._filled_places, self._before_texts, self._partition_range[0]
+        return pick_parts(self._partitions, places, self.ends, verified, before, rows, out, notes, start)
 
     @cached_property
     def _before_texts(self) -> int:

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xxhash
 
 from quiver.ann._kernels import covered, run_places, texts_at
 from quiver.ann.distance import distances_at
@@ -212,8 +211,8 @@ class SegmentReader:
         if verified[blocks].all():
             return
         for number in np.unique(blocks[~verified[blocks]]).tolist():
-            block = self._data[number * size : (number + 1) * size]
-            if xxhash.xxh3_64_intdigest(block) != int(self.block_digests[number]):
+            digest = self._view.digest(number * size, min((number + 1) * size, len(self._data)))
+            if digest != int(self.block_digests[number]):
                 raise CorruptObjectError(f"{self._rows_key}: checksum of block {number} does not match")
             self._verified[number] = 1
         # Bytes that may go and come again always have to be asked for.
@@ -235,14 +234,7 @@ class SegmentReader:
 
     def _texts_at(self, offsets: NDArray[np.uint64]) -> list[bytes] | None:
         """None when a block is not here or not verified."""
-        marks, here, size = self._verified, self._view.here, self._footer.block_bytes
-        if here is None:
-            return texts_at(self._data, offsets, marks, marks, size)
-        texts = texts_at(self._data, offsets, marks, here, size) if size == BLOCK else None
-        if texts is not None:  # noted afterwards: only now their lengths are known
-            starts = offsets.view(np.int64)
-            self._view.has(starts, starts + np.array([_LENGTH.size + len(text) for text in texts], np.int64))
-        return texts
+        return texts_at(self._data, offsets, self._verified, self._footer.block_bytes, self._view.notes)
 
     def _texts(self, offsets: NDArray[np.uint64]) -> Iterator[bytes]:
         data, head = self._data, _LENGTH.size
@@ -300,7 +292,7 @@ class SegmentReader:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        if self.stable or self._are_here(rows, metadata=metadata):
+        if self.stable:
             return
         missing = Missing()
         with missing:
@@ -312,15 +304,12 @@ class SegmentReader:
                 self.metadata_of(rows)
         missing.raise_any()
 
-    def _are_here(self, rows: NDArray[np.int64], *, metadata: bool) -> bool:
-        """Whether nothing of some rows has to be fetched, as far as texts are short.
+    def has_metadata(self, rows: NDArray[np.int64]) -> bool:
+        """Whether nothing of the keys and metadata of some rows has to be fetched, as far as they are short.
 
-        Keys alone are not looked at: they come in one wave later, and of fewer rows.
+        Raises MissingBytesError, CorruptObjectError.
         """
-        starts = self._starts(rows)
-        if not self._view.has(starts, starts + 4 * self.dimension):
-            return False
-        if not metadata:
+        if self.stable:
             return True
         texts = np.concatenate([self._text_offsets(rows, column) for column in (0, 1)]).view(np.int64)
         return self._view.has(texts, np.minimum(texts + _SHORT_TEXT, len(self._data)))
@@ -341,8 +330,7 @@ class SegmentReader:
         """Where in rows.parquet some vectors begin, shape (len(rows),); their blocks are verified."""
         starts, width = self._starts(rows), 4 * self.dimension
         size = self._footer.block_bytes
-        here = self._view.stable or self._view.has(starts, starts + width)
-        if self._unverified and not (here and covered(self._verified, size, starts, width)):
+        if self._unverified and not covered(self._verified, size, starts, width, self._view.notes):
             span = np.arange(0, width + size - 1, size)  # a row may lie across several blocks
             self._verify(np.minimum(starts[:, None] + span, starts[:, None] + width - 1).reshape(-1) // size)
         return starts

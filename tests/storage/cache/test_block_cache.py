@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 from asynchronous import asynchronous
 from quiver.model.errors import CorruptObjectError
@@ -411,6 +412,25 @@ async def test_blocks_that_are_read_again_as_they_were_are_not_announced(tmp_pat
     assert arrived[4:] == [[1, 2]], "from the store nobody knows"
     await bench.settle()
     disk.close()
+
+
+@asynchronous
+async def test_the_digest_of_a_block_that_came_from_the_disk_is_not_computed_again(tmp_path: Path):
+    def xxh3(start: int, end: int) -> int:
+        return xxh3_64_intdigest(BODY[start:end])
+
+    for process in range(2):
+        bench = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
+        view = await bench.view()
+        await bench.read(view, 1, 2, BLOCKS - 1)
+        ranges = [(BLOCK, 2 * BLOCK), ((BLOCKS - 1) * BLOCK, SIZE), (BLOCK, 3 * BLOCK), (BLOCK + 1, 2 * BLOCK)]
+        for start, end in ranges:
+            assert view.digest(start, end) == xxh3(start, end)
+        view.mapping[BLOCK : BLOCK + 1] = bytes([BODY[BLOCK] ^ 1])  # so that who computes it notices
+        known = [view.digest(*each) == xxh3(*each) for each in ranges]
+        assert known == [process == 1, True, False, True]
+        view.mapping[BLOCK : BLOCK + 1] = BODY[BLOCK : BLOCK + 1]
+        await bench.cache.shut()
 
 
 @asynchronous

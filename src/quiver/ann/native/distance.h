@@ -142,25 +142,31 @@ BODY void norms_body(const uint8_t *const *rows, size_t count, size_t dimension,
     }
 }
 
+BODY void refine_eight(const float *base, const float *scale, const uint8_t *row, f32x8 *sums) {
+    i32x8 levels;
+    f32x8 from, by;
+    for (int lane = 0; lane < LANES; lane++)
+        levels[lane] = row[lane]; /* becomes one instruction, as a conversion does not */
+    LOAD(from, base);
+    LOAD(by, scale);
+    from -= by * __builtin_convertvector(levels, f32x8);
+    *sums += from * from;
+}
+
 BODY void refine_body(const float *base, const float *scale, const uint8_t *const *rows, size_t count,
                       size_t dimension, float *out) {
     for (size_t number = 0; number < count; number++) {
         f32x8 sums = {0};
-        fetch_row(rows, number + AHEAD, count, dimension);
-        for (size_t at = 0; at < dimension; at += LANES) {
-            f32x8 from, by;
-            u8x8 bytes = {0};
-            size_t left = dimension - at;
-            if (left >= LANES)
-                memcpy(&bytes, rows[number] + at, sizeof bytes);
-            else
-                memcpy(&bytes, rows[number] + at, left);
-            LOAD(from, base + at);
-            LOAD(by, scale + at);
-            from -= by * __builtin_convertvector(__builtin_convertvector(bytes, i32x8), f32x8);
-            sums += from * from;
-        }
         f32x4 halves[2];
+        uint8_t last[LANES] = {0};
+        size_t at = 0;
+        fetch_row(rows, number + AHEAD, count, dimension);
+        for (; at + LANES <= dimension; at += LANES)
+            refine_eight(base + at, scale + at, rows[number] + at, &sums);
+        if (at < dimension) {
+            memcpy(last, rows[number] + at, dimension - at);
+            refine_eight(base + at, scale + at, last, &sums);
+        }
         memcpy(halves, &sums, sizeof halves);
         out[number] = TOTAL(halves[0], halves[1]);
     }

@@ -24,7 +24,10 @@ PyObject *covered(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *all_marked(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *run_places(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *pick_parts(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *take_notes(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *tally(PyObject *module, PyObject *notes);
 PyObject *touch(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *touch_parts(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

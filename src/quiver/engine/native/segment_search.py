@@ -16,6 +16,7 @@ from quiver.engine.native.candidates import Candidates
 from quiver.engine.native.planner import Method, Plan, Shape, plan
 from quiver.engine.native.snapshot import row_numbers
 from quiver.model.types import DistanceMetric
+from quiver.storage.cache.view import MissingBytesError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,9 +159,17 @@ def row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.bool
 
 
 def _gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Candidates:
-    """Rows picked out."""
-    reader.require_rows(rows, metadata=target.metadata)
-    exact = reader.distances(rows, target.vector, target.metric)
+    """Rows picked out. When any is not here, its key and metadata come along.
+
+    Keys alone are not asked for before: they come in one wave later, and of fewer rows.
+    """
+    if target.metadata and not reader.has_metadata(rows):
+        reader.require_rows(rows, metadata=True)
+    try:
+        exact = reader.distances(rows, target.vector, target.metric)
+    except MissingBytesError:
+        reader.require_rows(rows, metadata=target.metadata)
+        raise
     return Candidates(reader, rows, *bounds_of(exact, target.metric), exact)
 
 
@@ -264,8 +273,7 @@ class _Probe:
         keep, codes = self._keep, self._reader.codes
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
-        scores = codes.refiner.score_at(self._point, *codes.int8_places(rows))
-        return rows[np.argpartition(scores, keep)[:keep]]
+        return rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)]
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)

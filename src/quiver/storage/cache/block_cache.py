@@ -162,14 +162,14 @@ class BlockCache:
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
         missed = None  # blocks that were not here
-        self._doubt()
+        if self._disk is not None:
+            self._doubt()
         lease = self._leases.begin()
         try:
             while True:
                 needed, wanted = Touched(), []
-                attempt = partial(needed.during, work)
                 try:
-                    result = attempt() if run is None else await run(attempt)
+                    result = needed.during(work) if run is None else await run(partial(needed.during, work))
                 except MissingBytesError as missing:
                     wanted = missing.wanted
                 if wanted or needed.supplied:
@@ -292,7 +292,8 @@ class BlockCache:
 
     def _doubt(self) -> None:
         """Now and then, have the blocks that are looked at on the disk be verified again before their next use."""
-        if self._disk is None or (now := self._runtime.monotonic()) < self._trusted + _TRUST:
+        now = self._runtime.monotonic()
+        if now < self._trusted + _TRUST:
             return
         self._trusted = now
         horizon = self._leases.horizon

@@ -8,15 +8,15 @@ not (yet) keep are in memory, above it.
 from __future__ import annotations
 
 import mmap
-from array import array
 from contextvars import ContextVar
 from inspect import ismethod
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakMethod
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
-from quiver.ann._kernels import touch
+from quiver.ann._kernels import take_notes, tally, touch, touch_parts
 from quiver.storage.cache.blocks import extents_of, runs
 from quiver.storage.cache.object_file import NORESERVE
 from quiver.storage.cache.view import BLOCK, MissingBytesError, ObjectView, Wanted, covering
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from quiver.ann._kernels import Notes
     from quiver.storage.cache.disk_tier import Shelf
     from quiver.storage.cache.object_file import ObjectFile
     from quiver.storage.cache.view import Places
@@ -74,16 +75,21 @@ class Touched:
     def __init__(self) -> None:
         self.supplied: list[Wanted] = []
         self._marks: dict[CachedView, NDArray[np.bool_]] = {}
+        self._notes: dict[CachedView, Notes] = {}
 
     def count(self, missed: Touched | None = None) -> tuple[int, int]:
         """How many blocks are in memory, and how many in place on the disk; those `missed` are left out."""
-        memory = disk = 0
-        for view, marks in self._marks.items():
-            met = marks if missed is None else marks & ~missed.of(view)
-            in_place = int(np.count_nonzero(met & view.kept)) if view.in_place else 0
-            memory += int(np.count_nonzero(met)) - in_place
-            disk += in_place
-        return memory, disk
+        met = kept = 0
+        if missed is None:
+            for notes in self._notes.values():
+                touched, on_disk = tally(notes)
+                met, kept = met + touched, kept + on_disk
+        else:
+            for view, marks in self._marks.items():
+                found = marks & ~missed.of(view)
+                met += int(np.count_nonzero(found))
+                kept += int(np.count_nonzero(found & view.kept))
+        return met - kept, kept
 
     def of(self, view: CachedView) -> NDArray[np.bool_]:
         """Of each block of a view, whether it was added; to be marked."""
@@ -91,6 +97,13 @@ class Touched:
         if marks is None:
             marks = self._marks[view] = np.zeros(len(view.present), bool)
         return marks
+
+    def notes(self, view: CachedView) -> Notes:
+        """What is noted of a view, for kernels."""
+        notes = self._notes.get(view)
+        if notes is None:
+            notes = self._notes[view] = view.take_notes(self.of(view))
+        return notes
 
     def during(self, work: Callable[[], T]) -> T:
         """Do work, and add every block that it requires."""
@@ -142,8 +155,7 @@ class CachedView(ObjectView):
         self._leases = leases
         self._supply = supply
         count = -(-size // BLOCK)
-        self.here = np.zeros(count, np.uint8)
-        self.present = self.here.view(bool)
+        self.present = np.zeros(count, bool)
         self.hot = np.zeros(count, bool)
         self.used = np.zeros(count, np.int64)
         self.kept = np.zeros(count, bool)
@@ -160,13 +172,31 @@ class CachedView(ObjectView):
         self._sums = np.zeros(count, np.uint64)  # of the blocks as they last came, 0 when not known
         self._arrived: list[Callable[[], Callable[[NDArray[np.int64]], None] | None]] = []
 
+    @property
+    def notes(self) -> Notes:
+        looking = _LOOKING.get()
+        return self.take_notes(np.zeros(len(self.present), bool)) if looking is None else looking.notes(self)
+
+    def take_notes(self, seen: NDArray[np.bool_]) -> Notes:
+        """For work that begins now; the blocks that it touches are marked in `seen`, too."""
+        leases = self._leases
+        return take_notes(self.present, self.kept, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon)
+
+    # Noted first, looked up then: what is noted is not dropped, or the dropping is taken back.
+
+    def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+        return touch(self.notes, starts, ends)
+
     def require(self, starts: Places, ends: Places) -> None:
-        if isinstance(starts, int) or isinstance(ends, int):
-            if self._touch(array("q", (int(starts),)), array("q", (int(ends),))):  # made sooner than NumPy's
-                return
-            starts, ends = np.array([starts]), np.array([ends])
-        elif self._touch(starts, ends):
-            return
+        if not touch(self.notes, starts, ends):
+            self._supplied(np.atleast_1d(starts), np.atleast_1d(ends))
+
+    def require_parts(self, bounds: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        if not touch_parts(self.notes, bounds, numbers):
+            self._supplied(bounds[numbers], bounds[numbers + 1])
+
+    def _supplied(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Have the blocks of ranges come that are absent, from the disk. Raises MissingBytesError."""
         blocks = np.unique(covering(starts, ends))
         missing = blocks[~self.present[blocks]]
         if self._supply is not None and len(missing):
@@ -177,14 +207,13 @@ class CachedView(ObjectView):
         if len(missing):
             raise MissingBytesError([Wanted(self, missing)])
 
-    def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
-        return self._touch(starts, ends)
-
-    def _touch(self, starts: NDArray[np.int64] | array[int], ends: NDArray[np.int64] | array[int]) -> bool:
-        # Noted first, looked up then: what is noted is not dropped, or the dropping is taken back.
-        looking, leases = _LOOKING.get(), self._leases
-        seen = np.zeros(len(self.present), bool) if looking is None else looking.of(self)
-        return touch(self.present, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon, starts, ends)
+    def digest(self, start: int, end: int) -> int:
+        """See ObjectView. Of a block that was verified when it came from the disk it is known already."""
+        block = start // BLOCK
+        known = (
+            int(self._sums[block]) if (start, end) == (block * BLOCK, min((block + 1) * BLOCK, self.size)) else 0
+        )
+        return known or xxh3_64_intdigest(self.data[start:end])
 
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
         """See ObjectView. Readers are held weakly: a view outlives those that share it."""

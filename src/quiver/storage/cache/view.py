@@ -12,12 +12,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
+    from quiver.ann._kernels import Notes
     from quiver.storage.cache.cached_view import CachedView
 
     Places = NDArray[np.int64] | int
@@ -47,12 +49,16 @@ class ObjectView(ABC):
     Attributes:
         data: all of them, read-only; only what was required may be looked at.
         stable: whether bytes stay once they are there, so that parts of `data` may be kept.
-        here: of each block, uint8, 1 as long as it is here; None when all always are.
     """
 
     data: memoryview
     stable: bool
-    here: NDArray[np.uint8] | None
+
+    @property
+    @abstractmethod
+    def notes(self) -> Notes | None:
+        """For kernels that touch bytes: what the work under way uses of the object. None when all bytes always are
+        here."""
 
     @abstractmethod
     def require(self, starts: Places, ends: Places) -> None:
@@ -62,8 +68,16 @@ class ObjectView(ABC):
         """
 
     @abstractmethod
+    def require_parts(self, bounds: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        """The same for the ranges [bounds[n], bounds[n + 1]) of some numbers n."""
+
+    @abstractmethod
     def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
         """Whether the ranges are here, which may reach past the object; if so they stay until the work ends."""
+
+    @abstractmethod
+    def digest(self, start: int, end: int) -> int:
+        """The xxh3 of a range that was required."""
 
     @abstractmethod
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
@@ -75,7 +89,7 @@ class WholeView(ObjectView):
     """An object in memory, or mapped."""
 
     stable = True
-    here = None
+    notes = None
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self.data = memoryview(data).toreadonly()
@@ -83,8 +97,14 @@ class WholeView(ObjectView):
     def require(self, starts: Places, ends: Places) -> None:
         pass
 
+    def require_parts(self, bounds: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        pass
+
     def has(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:  # noqa: ARG002
         return True
+
+    def digest(self, start: int, end: int) -> int:
+        return xxh3_64_intdigest(self.data[start:end])
 
     def on_arrival(self, arrived: Callable[[NDArray[np.int64]], None]) -> None:
         pass
