@@ -201,10 +201,11 @@ def test_the_reach_tells_which_partitions_may_hold_a_nearer_row():
         spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN)
         target = make_target(VECTORS[row], spec, 20, 0.98, None)
         plan = Plan(Method.PROBE, 1, 40, None)
-        probe = segment_search._Probe(reader, target, target.point, plan, calibration, None, ROWS, filtered=True)
+        probe = segment_search._Probe(reader, target, target.point, plan, calibration, None, ROWS, None)
         squares = np.square(VECTORS[keys].astype(np.float64) - VECTORS[row]).sum(axis=1)
         nearest = np.argsort(squares)[:20]
-        within = probe._can_hold(np.arange(len(codes.ends)), float(squares[nearest[-1]]))
+        gaps, _ = probe._rank()
+        within = probe._can_hold(np.arange(len(codes.ends)), gaps, float(squares[nearest[-1]]))
         holders = np.searchsorted(codes.ends, nearest, "right")
         inside.append(within[holders].mean())
         excluded.append(1 - within.mean())
