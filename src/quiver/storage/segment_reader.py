@@ -342,7 +342,7 @@ class SegmentReader:
     def bounds(
         self, rows: NDArray[np.int64], query: NDArray[np.float32], norm: float, metric: DistanceMetric
     ) -> Bounds | None:
-        """Bounds of the scores of some rows for a query of this norm, as `quiver.ann.exact.bounds_at` gives them."""
+        """Bounds of the scores of some rows for a query of this norm: see quiver.ann.exact."""
         return bounds_at(query, norm, self._data, self._places(rows), metric)
 
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

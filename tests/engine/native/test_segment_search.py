@@ -142,6 +142,19 @@ def test_a_handful_of_matches_is_gathered(reader):
     assert {(work.plan, work.matches, work.vectors) for work in works} == {("gather", len(chosen), len(chosen))}
 
 
+def test_many_matches_are_bounded_and_the_nearest_are_among_those_that_remain(reader, monkeypatch):
+    """Rows picked out are scored in float32 when they are many, and nothing that may be near is lost."""
+    monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.GATHER))
+    allowed = np.arange(ROWS) < ROWS // 2
+    share, works = recall_of(reader, [5, 600], allowed, text={"n": {"$lt": ROWS // 2}})
+    assert share == 1
+    assert {(work.plan, work.vectors) for work in works} == {("gather", ROWS // 2)}
+    target = make_target(VECTORS[5], IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN), 10, 0.98, None)
+    many, few = (segment_search._gather(reader, np.arange(count), target) for count in (ROWS // 2, 50))
+    assert many.exact is None
+    assert few.exact is not None
+
+
 def test_nothing_matches(reader):
     found, work = look(reader, 0, text={"n": -1})
     assert (found, work.plan, work.matches, work.vectors) == ([], "none", 0, 0)

@@ -264,12 +264,13 @@ class _Probe:
         return Estimates(scored.rows[order], scored.low[order])
 
     def _refine(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of rows with good codes, those to score exactly."""
+        """Of rows with good codes, those to score exactly, ascending."""
         keep, codes = self._keep, self._reader.codes
+        rows = np.sort(rows)  # memory hands out what ascends many times as fast
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
         scores = codes.refiner.score_at(self._point, *codes.int8_places(rows))
-        return rows[np.argpartition(scores, keep)[:keep]]
+        return rows[np.sort(np.argpartition(scores, keep)[:keep])]
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)
