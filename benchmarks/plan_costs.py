@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 WHERE = {"vectorBucketName": "plan-costs", "indexName": "rows"}
 QUERIES = 50
-PICKED = 400
-"""Rows picked out at once, about as many as a probe keeps."""
+PICKED, MANY = 400, 2000
+"""Rows picked out at once: about as many as a probe keeps, and as a filter lets through."""
 K = 10
 
 
@@ -85,7 +85,10 @@ def report(dataset: Dataset, segment: OpenSegment, spec: IndexSpec, repeats: int
         raise SystemExit(f"{dataset.name} is too small to have partitions")
     reader.verify()
     draw = np.random.default_rng(0)
-    picked = [np.sort(draw.choice(reader.rows, PICKED, replace=False)) for _ in range(QUERIES)]
+    picked, many = (
+        [np.sort(draw.choice(reader.rows, count, replace=False)) for _ in range(QUERIES)]
+        for count in (PICKED, MANY)
+    )
     targets = [make_target(query, spec, K, spec.recall, None) for query in dataset.queries[:QUERIES]]
     some = codes.partitioner.rank(targets[0].point).argsort()[: max(len(codes.ends) // 8, 1)]
 
@@ -96,12 +99,14 @@ def report(dataset: Dataset, segment: OpenSegment, spec: IndexSpec, repeats: int
 
     row = seconds(scan, repeats) / reader.rows
     gather = seconds(lambda n: reader.distances(picked[n], targets[n].vector, spec.metric), repeats) / PICKED
+    bound = seconds(lambda n: reader.bounds(many[n], targets[n].vector, targets[n].norm, spec.metric), repeats)
     code = seconds(lambda n: codes.scanner.scan(targets[n].point, some, 100), repeats) / codes.sizes[some].sum()
     found = [search_segment(segment, target).work for target in targets]
     whole = seconds(lambda n: search_segment(segment, targets[n]), repeats)
     fixed = whole - statistics.median(one.codes * code + one.vectors * gather for one in found)
     print(f"\n{dataset.name}: a row scanned in float32 takes {row * 1e9:.1f} ns")
     print(f"  a row picked out   {gather / row:8.2f} rows")
+    print(f"  one of many        {bound / MANY / row:8.2f} rows")
     print(f"  a code             {code / row:8.3f} rows")
     print(f"  a probe beside     {fixed / row:8.0f} rows ({whole * 1e6:.0f} us with its codes and rows)")
 

@@ -80,6 +80,8 @@ class PartitionerContract:
             ranks = trained.rank(query)
             assert (ranks.shape, ranks.dtype) == ((count,), np.float32)
             assert np.isfinite(ranks).all()
+            if trained.ranks_by_distance:
+                assert np.allclose(ranks, np.square(trained.origins - query).sum(axis=1), rtol=1e-4, atol=1e-4)
             for limit, margin in ((count, np.inf), (3, np.inf), (count, 0.0), (2, float(np.ptp(ranks)) / 2)):
                 near = np.flatnonzero(ranks <= ranks.min() + np.float32(margin))
                 due = near[np.argsort(ranks[near], kind="stable")][:limit]

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from ann.samples import DIMENSIONS, METRICS, SAMPLES, gaussian
 from quiver.ann.distance import distances, norms
-from quiver.ann.exact import Bounds, score_bounds, score_of
+from quiver.ann.exact import Bounds, bounds_at, score_bounds, score_of
 from quiver.model.types import DistanceMetric
 
 
@@ -18,8 +18,21 @@ def bounds(query: np.ndarray, rows: np.ndarray, metric: DistanceMetric) -> Bound
     return score_bounds(query, float(norms(query[None, :])[0]), rows, norms(rows), metric)
 
 
+def in_place(query: np.ndarray, rows: np.ndarray, metric: DistanceMetric) -> Bounds | None:
+    """Of the rows where they stand, not at a multiple of four."""
+    data, starts = memoryview(b"x" + rows.tobytes()), 1 + np.arange(len(rows)) * 4 * rows.shape[1]
+    return bounds_at(query, float(norms(query[None, :])[0]), data, starts, metric)
+
+
 def check(query: np.ndarray, rows: np.ndarray, metric: DistanceMetric) -> None:
-    low, high = bounds(query, rows, metric)
+    check_bounds(query, rows, metric, bounds(query, rows, metric))
+    found = in_place(query, rows, metric)
+    if found is not None:
+        check_bounds(query, rows, metric, found)
+
+
+def check_bounds(query: np.ndarray, rows: np.ndarray, metric: DistanceMetric, found: Bounds) -> None:
+    low, high = found
     assert (low.shape, low.dtype) == (high.shape, high.dtype) == ((len(rows),), np.float32)
     assert not np.isnan(low).any()
     assert (low <= high).all()
@@ -83,3 +96,25 @@ def test_a_score_does_not_depend_on_the_norms_of_other_rows(metric):
 def test_no_rows_have_no_scores(metric):
     low, high = bounds(gaussian(1, 8)[0], gaussian(0, 8), metric)
     assert (low.shape, high.shape) == ((0,), (0,))
+
+
+@METRICS
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_bounds_of_rows_in_place_are_tight(dimension, metric):
+    query, rows = gaussian(1, dimension, seed=3)[0], gaussian(40, dimension)
+    low, high = in_place(query, rows, metric)
+    scores = np.array([score_of(each, metric) for each in distances(query, rows, metric).tolist()])
+    assert (high - low <= 4 * (dimension + 16) * 2.0**-24 * np.maximum(scores, 1)).all()
+
+
+@METRICS
+def test_rows_that_float32_says_nothing_of_may_be_anywhere(metric):
+    query, good = gaussian(2, 40)
+    rows = np.stack([good, good * np.float32(1e18), np.where(np.arange(40) == 7, np.nan, good)])
+    low, high = in_place(query, rows.astype(np.float32), metric)
+    assert np.isfinite([low[0], high[0]]).all()
+    assert (low[1:] == -np.inf).all()
+    assert (high[1:] == np.inf).all()
+    assert in_place(query * np.float32(1e20), rows[:1], metric) is None
+    vanishing = in_place(query, good[None] * np.float32(1e-16), DistanceMetric.COSINE)
+    assert (vanishing.low[0], vanishing.high[0]) == (-np.inf, np.inf)

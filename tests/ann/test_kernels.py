@@ -225,7 +225,16 @@ def test_a_scan_of_what_does_not_fit_is_refused(changed):
 def test_what_is_no_array_and_a_wrong_number_of_arguments_are_refused():
     with pytest.raises(TypeError):
         call_scan(query=[1.0] * 16)
-    for function in ("rabitq_scan", "rotate", "nearest", "distances", "distances_at", "norms", "refine_at"):
+    for function in (
+        "rabitq_scan",
+        "rotate",
+        "nearest",
+        "distances",
+        "distances_at",
+        "bounds_at",
+        "norms",
+        "refine_at",
+    ):
         with pytest.raises(TypeError, match="arguments"):
             getattr(_kernels, function)()
     with pytest.raises(ValueError, match="variant"):
@@ -262,6 +271,16 @@ def test_rows_outside_their_data_are_refused(offset):
     _kernels.distances_at(query, data, np.array([0, 29]), False, out)
     with pytest.raises(ValueError, match="outside"):
         _kernels.distances_at(query, data, np.array([0, offset]), False, out)
+    for norm in (None, 5.0):
+        _kernels.bounds_at(query, norm, data, np.array([0, 29]), out, out.copy())
+        with pytest.raises(ValueError, match="outside"):
+            _kernels.bounds_at(query, norm, data, np.array([0, offset]), out, out.copy())
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.bounds_at(query, None, data, np.array([0, 29]), out, np.empty(3, np.float32))
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.bounds_at(query, None, data, np.zeros(3, np.int64), out, out.copy())
+    with pytest.raises(TypeError):
+        _kernels.bounds_at(query, "5", data, np.array([0, 29]), out, out.copy())
     with pytest.raises(ValueError, match="outside"):
         _kernels.refine_at(query[:9], query[:9], np.zeros(129, np.uint8), np.array([0, max(offset, 121)]), out)
     with pytest.raises(ValueError, match="outside"):
@@ -282,6 +301,21 @@ def test_byte_rows_are_scored_where_they_stand(dimension, seed):
     _kernels.refine_at(base, scale, data, offsets, found)
     rows = np.stack([data[start : start + dimension] for start in offsets.tolist()]).astype(np.float64)
     np.testing.assert_allclose(found, np.square(base - scale * rows).sum(axis=1), rtol=1e-4)
+
+
+@given(dimension=DIMENSIONS, count=st.integers(0, 12), seed=SEEDS)
+@FEW
+def test_bounds_and_scores_of_byte_rows_are_the_same_bytes_in_every_variant(dimension, count, seed):
+    rows, query = gaussian(count + 1, dimension, seed), gaussian(1, dimension, seed + 1)[0]
+    starts, found = np.arange(count) * 4 * dimension, set()
+    for variant in _kernels.VARIANTS:
+        _kernels.use_variant(variant)
+        out = np.empty((5, count), np.float32)
+        _kernels.bounds_at(query, None, memoryview(rows.tobytes()), starts, out[0], out[1])
+        _kernels.bounds_at(query, 3.0, memoryview(rows.tobytes()), starts, out[2], out[3])
+        _kernels.refine_at(query, query / 255, rows.view(np.uint8).reshape(-1), starts, out[4])
+        found.add(out.tobytes())
+    assert len(found) == 1
 
 
 # ---------------------------------------------------------------- partitions, texts

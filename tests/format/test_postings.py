@@ -48,6 +48,14 @@ def test_any_pairs_come_back(pairs, data):
     assert select(encoded(pairs), first, last) == sorted({row for value, row in pairs if first <= value < last})
 
 
+@given(st.lists(st.tuples(st.integers(0, VALUES - 1), st.integers(0, ROWS - 1)), max_size=400), st.data())
+def test_some_values_give_the_rows_of_each(pairs, data):
+    pairs.sort(key=lambda pair: pair[1])
+    values = data.draw(st.lists(st.integers(0, VALUES - 1)))
+    found = Postings(memoryview(encoded(pairs)), VALUES, ROWS).select_any(values)
+    assert list(found) == sorted({row for value, row in pairs if value in values})
+
+
 @pytest.mark.parametrize(
     ("section", "content"),
     [
@@ -67,8 +75,11 @@ def test_any_pairs_come_back(pairs, data):
     ],
 )
 def test_sections_that_contradict_each_other_are_refused(section, content):
+    damaged = with_section(section, content)
     with pytest.raises(CorruptObjectError):
-        select(with_section(section, content))
+        select(damaged)
+    with pytest.raises(CorruptObjectError):
+        Postings(memoryview(damaged), VALUES, ROWS).select_any(range(VALUES))
 
 
 def test_rows_beyond_the_last_are_refused():

@@ -78,6 +78,22 @@ def distances_at(
 ) -> None:
     """The same, to the rows that begin at these bytes of `data`."""
 
+def bounds_at(
+    query: NDArray[np.float32],
+    norm: float | None,
+    data: memoryview | NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    low: NDArray[np.float32],
+    high: NDArray[np.float32],
+    /,
+) -> None:
+    """Write bounds of the scores (ann/exact.py) of the rows that begin at some bytes of `data`, summed in float32.
+
+    Args:
+        norm: of the query, positive, for cosine distances; None for squared euclidean ones.
+        low, high: infinite for rows of whose sums float32 says nothing.
+    """
+
 def norms(rows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Write the euclidean norm of each row of a matrix; the largest float32 where it is larger still."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from quiver.ann import _kernels
 from quiver.ann.distance import FLOAT32_MAX, distances
 from quiver.model.types import DistanceMetric
 
@@ -53,6 +54,25 @@ def score_bounds(
     if len(rows) and _is_tame(query_norm, norms):
         return _in_float32(query, query_norm, rows, norms, metric)
     return bounds_of(distances(query, rows, metric), metric)
+
+
+def bounds_at(
+    query: NDArray[np.float32],
+    query_norm: float,
+    data: memoryview,
+    offsets: NDArray[np.int64],
+    metric: DistanceMetric,
+) -> Bounds | None:
+    """The same for the rows that begin at these bytes of `data`; None for a query that float32 cannot rank for.
+
+    Raises ValueError when a row is not within the data.
+    """
+    if not _TAME[0] < query_norm < _TAME[1]:
+        return None
+    low, high = np.empty(len(offsets), np.float32), np.empty(len(offsets), np.float32)
+    norm = query_norm if metric is DistanceMetric.COSINE else None
+    _kernels.bounds_at(np.ascontiguousarray(query), norm, data, offsets, low, high)
+    return Bounds(low, high)
 
 
 def bounds_of(distances: NDArray[np.float32], metric: DistanceMetric) -> Bounds:

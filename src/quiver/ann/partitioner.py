@@ -24,9 +24,11 @@ class Partitioner(ABC):
 
     Attributes:
         origins: the point that codes of each partition are relative to, float32 of shape (count, dimension).
+        ranks_by_distance: partitions rank by the squared distance of the query to their origins.
     """
 
     name: ClassVar[str]
+    ranks_by_distance: ClassVar[bool] = False
     origins: Float32Matrix
 
     @property

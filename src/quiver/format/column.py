@@ -95,20 +95,33 @@ class Column:
         """
         match condition:
             case In(_, values):
-                return BitMap().union(*(self._equal(value) for value in values))
+                return self._equal(values)
             case Range(_, operator, bound):
                 return self._number_rows.select(*self._range(operator, bound))
             case StartsWith(_, prefix):
                 return self._string_rows.select(*self._strings.prefix_range(prefix))
         return self._presence.copy()
 
-    def _equal(self, value: Primitive) -> BitMap:
-        if isinstance(value, bool):
-            return self._boolean_rows.select(int(value), int(value) + 1)
-        if isinstance(value, str):
-            index = self._strings.find(value)
-            return BitMap() if index is None else self._string_rows.select(index, index + 1)
-        return self._number_rows.select(self._numbers.below(value), self._numbers.up_to(value))
+    def _equal(self, values: Sequence[Primitive]) -> BitMap:
+        """Rows with an element that equals one of the values."""
+        strings, numbers, booleans = set[int | None](), set[int | None](), set[int | None]()
+        for value in values:
+            if isinstance(value, str):
+                strings.add(self._strings.find(value))
+            elif isinstance(value, bool):
+                booleans.add(int(value))
+            else:
+                numbers.add(self._numbers.find(value))
+        found = [
+            rows.select_any(place for place in places if place is not None)
+            for rows, places in (
+                (self._string_rows, strings),
+                (self._number_rows, numbers),
+                (self._boolean_rows, booleans),
+            )
+            if places
+        ]
+        return found[0] if len(found) == 1 else BitMap.union(*found)
 
     def _range(self, operator: RangeOperator, bound: int | float) -> tuple[int, int]:
         """First index, and one past the last, of the numbers on the asked side of the bound."""

@@ -7,11 +7,12 @@ so the pair (float64, difference) sorts and compares as the exact number does.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from quiver.format.sections import Sections, as_array, pack
+from quiver.format.sections import Sections, as_array, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class NumberTable:
 
     def __init__(self, buffer: memoryview) -> None:
         sections = Sections(buffer, 3)
-        self._nearest = as_array(sections[0], _F64)
+        self._nearest = as_numbers(sections[0], "d")
         self._inexact = as_array(sections[1], _U32)
         self._differences = as_array(sections[2], _I16)
         if len(self._inexact) != len(self._differences):
@@ -67,21 +68,28 @@ class NumberTable:
     def __len__(self) -> int:
         return len(self._nearest)
 
+    def find(self, number: int | float) -> int | None:
+        """The index of a finite number."""
+        first = self.below(number)
+        return first if first < self.up_to(number, first) else None
+
     def below(self, number: int | float) -> int:
         """How many entries are less than a finite number."""
-        return self._rank(number, "left")
+        return self._rank(number, "left", 0)
 
-    def up_to(self, number: int | float) -> int:
-        """How many entries are less than or equal to a finite number."""
-        return self._rank(number, "right")
+    def up_to(self, number: int | float, known: int = 0) -> int:
+        """How many entries are less than or equal to a finite number; so many are `known` to be less."""
+        return self._rank(number, "right", known)
 
-    def _rank(self, number: int | float, side: Literal["left", "right"]) -> int:
+    def _rank(self, number: int | float, side: Literal["left", "right"], known: int) -> int:
+        if not len(self._inexact):  # Python compares integers and floats exactly
+            return (bisect_left if side == "left" else bisect_right)(self._nearest, number, known)
         try:
             nearest = float(number)
         except OverflowError:  # an integer beyond every float64
             return len(self) if number > 0 else 0
-        first = int(np.searchsorted(self._nearest, nearest, "left"))
-        last = int(np.searchsorted(self._nearest, nearest, "right"))
+        first = bisect_left(self._nearest, nearest)
+        last = bisect_right(self._nearest, nearest, first)
         if first >= last:
             return first
         difference = number - int(nearest) if isinstance(number, int) else 0

@@ -7,20 +7,24 @@ of values is one slice. Frequent values have a serialized roaring bitmap each in
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pyroaring import BitMap
 
-from quiver.format.sections import Sections, as_array, pack
+from quiver.format.sections import Sections, as_array, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 _FREQUENT = 64  # with this many rows in a segment of a million, a bitmap is no larger than the list
 _U32 = np.dtype("<u4")
 _U64 = np.dtype("<u8")
+_NO_ROWS = np.zeros(0, _U32)
 
 
 def encode_postings(codes: NDArray[np.uint32], rows: NDArray[np.uint32], values: int) -> bytes:
@@ -96,17 +100,17 @@ class Postings:
     def __init__(self, buffer: memoryview, values: int, rows: int) -> None:
         sections = Sections(buffer, 5)
         self._row_count = rows
-        self._offsets = as_array(sections[0], _U32)
+        self._offsets = as_numbers(sections[0], "I")
         self._rows = as_array(sections[1], _U32)
-        self._frequent = as_array(sections[2], _U32)
-        self._bitmap_offsets = as_array(sections[3], _U64)
+        self._frequent = as_numbers(sections[2], "I")
+        self._bitmap_offsets = as_numbers(sections[3], "Q")
         self._bitmaps = sections[4]
         if len(self._offsets) != (values + 1 if buffer else 0):
             raise CorruptObjectError(f"postings of {len(self._offsets) - 1} values, expected {values}")
-        self._check_bitmaps()
+        self._check_bitmaps(as_array(sections[3], _U64))
 
-    def _check_bitmaps(self) -> None:
-        count, ends = len(self._frequent), self._bitmap_offsets
+    def _check_bitmaps(self, ends: NDArray[np.uint64]) -> None:
+        count = len(self._frequent)
         if len(ends) != (count + 1 if count else 0):
             raise CorruptObjectError(f"{len(ends)} bitmap offsets for {count} values")
         # Ascending, so that no byte is read for two values and work is linear in the size of the buffer.
@@ -117,18 +121,41 @@ class Postings:
         """Rows that hold any of the values with indexes in [first, last)."""
         if first >= last or not len(self._offsets):
             return BitMap()
-        found = self._rare(first, last)
-        low, high = np.searchsorted(self._frequent, np.array((first, last), _U32))
-        for number in range(low, high):
-            start, end = self._bitmap_offsets[number : number + 2].tolist()
-            found |= decode_bitmap(self._bitmaps[start:end], self._row_count)
-        return found
+        low = bisect_left(self._frequent, first)
+        numbers = range(low, bisect_left(self._frequent, last, low))
+        return self._join(self._rare(first, last), numbers)
 
-    def _rare(self, first: int, last: int) -> BitMap:
-        start, end = int(self._offsets[first]), int(self._offsets[last])
+    def select_any(self, values: Iterable[int]) -> BitMap:
+        """Rows that hold any of some values, given by index, each below the number of values there are."""
+        if not len(self._offsets):
+            return BitMap()
+        rare, numbers = [], []
+        for value in values:
+            rows = self._rare(value, value + 1)
+            if len(rows):
+                rare.append(rows)
+            number = bisect_left(self._frequent, value)
+            if number < len(self._frequent) and self._frequent[number] == value:
+                numbers.append(number)
+        return self._join(np.concatenate([_NO_ROWS, *rare]), numbers)
+
+    def _join(self, rare: NDArray[np.uint32], numbers: Iterable[int]) -> BitMap:
+        """These rows, and those of the bitmaps with some numbers."""
+        ends, bitmaps = self._bitmap_offsets, self._bitmaps
+        found = [decode_bitmap(bitmaps[ends[number] : ends[number + 1]], self._row_count) for number in numbers]
+        if len(rare) or not found:
+            found.append(self._checked(rare))
+        return found[0] if len(found) == 1 else BitMap.union(*found)
+
+    def _rare(self, first: int, last: int) -> NDArray[np.uint32]:
+        start, end = self._offsets[first], self._offsets[last]
         if not start <= end <= len(self._rows):
             raise CorruptObjectError(f"rows {start} to {end} of {len(self._rows)} posted")
-        rows = self._rows[start:end]
-        if len(rows) and rows.max() >= self._row_count:
-            raise CorruptObjectError(f"postings name row {rows.max()} of {self._row_count}")
-        return _bitmap(rows)
+        rows: NDArray[np.uint32] = self._rows[start:end]
+        return rows
+
+    def _checked(self, rows: NDArray[np.uint32]) -> BitMap:
+        found = _bitmap(rows)
+        if found and found.max() >= self._row_count:
+            raise CorruptObjectError(f"postings name row {found.max()} of {self._row_count}")
+        return found

@@ -7,7 +7,7 @@ bytes at all. Alignment makes arrays usable in place when the buffer itself star
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -83,3 +83,18 @@ def as_array(section: memoryview, dtype: np.dtype[Any]) -> NDArray[Any]:
     view = np.frombuffer(section, dtype)
     view.flags.writeable = False
     return view
+
+
+@overload
+def as_numbers(section: memoryview, code: Literal["I", "Q"]) -> memoryview[int]: ...
+@overload
+def as_numbers(section: memoryview, code: Literal["d"]) -> memoryview[float]: ...
+def as_numbers(section: memoryview, code: Literal["I", "Q", "d"]) -> memoryview[int] | memoryview[float]:
+    """A section of numbers that are looked up singly, which an array makes objects of many times as slowly.
+
+    `code` is that of the module struct. CorruptObjectError when the section ends inside a number.
+    """
+    try:
+        return section.cast(code)
+    except TypeError:
+        raise CorruptObjectError(f"{len(section)} bytes are no numbers of the kind {code}") from None

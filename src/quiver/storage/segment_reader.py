@@ -10,6 +10,7 @@ import numpy as np
 
 from quiver.ann._kernels import covered, run_places, texts_at
 from quiver.ann.distance import distances_at
+from quiver.ann.exact import bounds_at
 from quiver.format import paths
 from quiver.format.key_filter import KeyFilter
 from quiver.format.metadata_columns import MetadataColumns
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from quiver.ann.exact import Bounds
     from quiver.model.types import DistanceMetric, Float32Matrix, IndexSpec
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.cache.view import ObjectView
@@ -325,6 +327,12 @@ class SegmentReader:
     ) -> NDArray[np.float32]:
         """The exact distances of some rows to a query, shape (len(rows),), computed where the rows stand."""
         return distances_at(query, self._data, self._places(rows), metric)
+
+    def bounds(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32], norm: float, metric: DistanceMetric
+    ) -> Bounds | None:
+        """Bounds of the scores of some rows for a query of this norm: see quiver.ann.exact."""
+        return bounds_at(query, norm, self._data, self._places(rows), metric)
 
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in rows.parquet some vectors begin, shape (len(rows),); their blocks are verified."""

@@ -56,6 +56,14 @@ def test_few_matches_are_picked_out_one_by_one():
     assert of(LARGE, 1, limit=100, filtered=True).method is Method.GATHER
 
 
+def test_matches_are_picked_out_as_long_as_that_is_cheaper_than_scoring_codes_in_two_waves():
+    """The probe of a tenth of the rows scores the codes of two partitions in a hundred."""
+    shape = Shape(20_000, 100, Table(), coded=True, refined=True)
+    methods = [of(shape, matches, filtered=True).method for matches in (200, 1000, 2000, 20_000)]
+    assert methods == [Method.GATHER, Method.GATHER, Method.PROBE, Method.PROBE]
+    assert of(shape, 1000).method is Method.PROBE  # one wave is enough for rows that lie as all do
+
+
 def test_fewer_matches_ask_for_more_partitions():
     counts = [of(LARGE, matches, filtered=True).partitions for matches in (LARGE.rows, 500_000, 100_000, 20_000)]
     assert counts == sorted(counts)

@@ -142,6 +142,19 @@ def test_a_handful_of_matches_is_gathered(reader):
     assert {(work.plan, work.matches, work.vectors) for work in works} == {("gather", len(chosen), len(chosen))}
 
 
+def test_many_matches_are_bounded_and_the_nearest_are_among_those_that_remain(reader, monkeypatch):
+    """Rows picked out are scored in float32 when they are many, and nothing that may be near is lost."""
+    monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.GATHER))
+    allowed = np.arange(ROWS) < ROWS // 2
+    share, works = recall_of(reader, [5, 600], allowed, text={"n": {"$lt": ROWS // 2}})
+    assert share == 1
+    assert {(work.plan, work.vectors) for work in works} == {("gather", ROWS // 2)}
+    target = make_target(VECTORS[5], IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN), 10, 0.98, None)
+    many, few = (segment_search._gather(reader, np.arange(count), target) for count in (ROWS // 2, 50))
+    assert many.exact is None
+    assert few.exact is not None
+
+
 def test_nothing_matches(reader):
     found, work = look(reader, 0, text={"n": -1})
     assert (found, work.plan, work.matches, work.vectors) == ([], "none", 0, 0)
@@ -201,10 +214,11 @@ def test_the_reach_tells_which_partitions_may_hold_a_nearer_row():
         spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN)
         target = make_target(VECTORS[row], spec, 20, 0.98, None)
         plan = Plan(Method.PROBE, 1, 40, None)
-        probe = segment_search._Probe(reader, target, target.point, plan, calibration, None, ROWS, filtered=True)
+        probe = segment_search._Probe(reader, target, target.point, plan, calibration, None, ROWS, None)
         squares = np.square(VECTORS[keys].astype(np.float64) - VECTORS[row]).sum(axis=1)
         nearest = np.argsort(squares)[:20]
-        within = probe._can_hold(np.arange(len(codes.ends)), float(squares[nearest[-1]]))
+        gaps, _ = probe._rank()
+        within = probe._can_hold(np.arange(len(codes.ends)), gaps, float(squares[nearest[-1]]))
         holders = np.searchsorted(codes.ends, nearest, "right")
         inside.append(within[holders].mean())
         excluded.append(1 - within.mean())

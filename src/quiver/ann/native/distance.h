@@ -12,6 +12,8 @@ depends on nothing but the row and the query. */
 
 #define AHEAD 2               /* rows whose bytes are asked for before they are needed */
 #define PAGES_AHEAD 6         /* after those, rows whose places in memory are looked up meanwhile */
+#define TAME_LEAST 1e-24      /* squared lengths of which float32 holds sums of products well */
+#define TAME_MOST 1e24
 #define GRID 0x1p46           /* steps of a cosine distance in one: ann/distance.py */
 
 /* Ask for a row, and look up where one further on is. */
@@ -142,33 +144,124 @@ BODY void norms_body(const uint8_t *const *rows, size_t count, size_t dimension,
     }
 }
 
-BODY void refine_eight(const float *base, const float *scale, const uint8_t *row, f32x8 *sums) {
-    i32x8 levels;
+BODY float total_of(const f32x8 *sums) {
+    f32x8 all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    f32x4 halves[2];
+    memcpy(halves, &all, sizeof halves);
+    return TOTAL(halves[0], halves[1]);
+}
+
+/* Add the squared gaps of eight coordinates of a row of bytes. */
+BODY void refine_eight(const float *base, const float *scale, const uint8_t *row, f32x8 *sum) {
     f32x8 from, by;
-    for (int lane = 0; lane < LANES; lane++)
-        levels[lane] = row[lane]; /* becomes one instruction, as a conversion does not */
+    u8x8 b;
+    LOAD(b, row);
     LOAD(from, base);
     LOAD(by, scale);
-    from -= by * __builtin_convertvector(levels, f32x8);
-    *sums += from * from;
+    i32x8 wide = {b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]}; /* one instruction, as a conversion does not become */
+    from -= by * __builtin_convertvector(wide, f32x8);
+    *sum += from * from;
 }
 
 BODY void refine_body(const float *base, const float *scale, const uint8_t *const *rows, size_t count,
                       size_t dimension, float *out) {
     for (size_t number = 0; number < count; number++) {
-        f32x8 sums = {0};
-        f32x4 halves[2];
+        f32x8 sums[4] = {{0}};
         uint8_t last[LANES] = {0};
+        const uint8_t *row = rows[number];
         size_t at = 0;
         fetch_row(rows, number + AHEAD, count, dimension);
+        for (; at + 4 * LANES <= dimension; at += 4 * LANES)
+            for (int lane = 0; lane < 4; lane++)
+                refine_eight(base + at + lane * LANES, scale + at + lane * LANES, row + at + lane * LANES, sums + lane);
         for (; at + LANES <= dimension; at += LANES)
-            refine_eight(base + at, scale + at, rows[number] + at, &sums);
+            refine_eight(base + at, scale + at, row + at, sums);
         if (at < dimension) {
-            memcpy(last, rows[number] + at, dimension - at);
-            refine_eight(base + at, scale + at, last, &sums);
+            memcpy(last, row + at, dimension - at);
+            refine_eight(base + at, scale + at, last, sums);
         }
-        memcpy(halves, &sums, sizeof halves);
-        out[number] = TOTAL(halves[0], halves[1]);
+        out[number] = total_of(sums);
+    }
+}
+
+/* How far a sum in float32 may be from the true one, in shares of the sum of magnitudes: ann/exact.py. */
+BODY double sum_error(size_t dimension) {
+    return ((double)dimension + 16) * 0x1p-24 * 1.01;
+}
+
+/* Eight components of a row at any address, where there are fewer with zeros behind them. */
+BODY void load_part(const uint8_t *row, size_t at, size_t dimension, f32x8 *part) {
+    *part = (f32x8){0};
+    memcpy(part, row + 4 * at, 4 * (dimension - at));
+}
+
+BODY void cosine_part(const f32x8 *part, const float *query, f32x8 *product, f32x8 *square) {
+    f32x8 asked;
+    LOAD(asked, query);
+    *product += *part * asked;
+    *square += *part * *part;
+}
+
+BODY void euclidean_part(const f32x8 *part, const float *query, f32x8 *sum) {
+    f32x8 gap;
+    LOAD(gap, query);
+    gap = *part - gap;
+    *sum += gap * gap;
+}
+
+/* Rows whose length float32 does not hold well are anywhere. */
+BODY void bound_cosine_body(const float *query, double norm, const uint8_t *const *rows, size_t count,
+                            size_t dimension, float *low, float *high) {
+    double error = 1.5 * sum_error(dimension); /* of the product, and half as much of the length */
+    for (size_t number = 0; number < count; number++) {
+        f32x8 products[4] = {{0}}, squares[4] = {{0}}, part;
+        size_t at = 0;
+        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        for (; at + 4 * LANES <= dimension; at += 4 * LANES)
+            for (int lane = 0; lane < 4; lane++) {
+                LOAD(part, rows[number] + 4 * (at + lane * LANES));
+                cosine_part(&part, query + at + lane * LANES, products + lane, squares + lane);
+            }
+        for (; at + LANES <= dimension; at += LANES) {
+            LOAD(part, rows[number] + 4 * at);
+            cosine_part(&part, query + at, products, squares);
+        }
+        if (at < dimension) {
+            load_part(rows[number], at, dimension, &part);
+            cosine_part(&part, query + at, products, squares);
+        }
+        double square = total_of(squares), estimate = 1.0 - total_of(products) / (sqrt(square) * norm);
+        int tame = square > TAME_LEAST && square < TAME_MOST;
+        low[number] = tame ? (float)(estimate - error) : -INFINITY;
+        high[number] = tame ? (float)(estimate + error) : INFINITY;
+    }
+}
+
+/* The differences are good to a unit in the last place, so the error is a share of the sum itself. */
+BODY void bound_euclidean_body(const float *query, const uint8_t *const *rows, size_t count, size_t dimension,
+                               float *low, float *high) {
+    double error = sum_error(dimension), least = (double)dimension * FLT_MIN; /* squares may vanish */
+    for (size_t number = 0; number < count; number++) {
+        f32x8 sums[4] = {{0}}, part;
+        size_t at = 0;
+        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        for (; at + 4 * LANES <= dimension; at += 4 * LANES)
+            for (int lane = 0; lane < 4; lane++) {
+                LOAD(part, rows[number] + 4 * (at + lane * LANES));
+                euclidean_part(&part, query + at + lane * LANES, sums + lane);
+            }
+        for (; at + LANES <= dimension; at += LANES) {
+            LOAD(part, rows[number] + 4 * at);
+            euclidean_part(&part, query + at, sums);
+        }
+        if (at < dimension) {
+            load_part(rows[number], at, dimension, &part);
+            euclidean_part(&part, query + at, sums);
+        }
+        double square = total_of(sums);
+        int tame = square < TAME_MOST;
+        low[number] = tame ? (float)(square * (1 - error) - least) : -INFINITY;
+        high[number] = tame ? (float)(square * (1 + error) + least) : INFINITY;
     }
 }
 
@@ -201,10 +294,7 @@ BODY void squares_body(const float *query, const float *rows, size_t count, size
             from -= to;
             sums[0] += from * from;
         }
-        sums[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-        f32x4 halves[2];
-        memcpy(halves, sums, sizeof halves);
-        *out++ = TOTAL(halves[0], halves[1]);
+        *out++ = total_of(sums);
     }
 }
 

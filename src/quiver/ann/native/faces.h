@@ -14,6 +14,7 @@ PyObject *nearest(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest_points(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *least(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *bounds_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *norms(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *norm(PyObject *module, PyObject *vector);

@@ -62,6 +62,12 @@ typedef struct {
     /* Squared distance of byte rows: the sum of (base - scale * byte)^2; base and scale are padded like a query. */
     void (*refine)(const float *base, const float *scale, const uint8_t *const *rows, size_t count,
                    size_t dimension, float *out);
+    /* Bounds of the scores of rows, summed in float32, whatever the order: ann/exact.py. The query, of euclidean norm
+    `norm`, has zeros behind it as above. */
+    void (*bound_cosine)(const float *query, double norm, const uint8_t *const *rows, size_t count, size_t dimension,
+                         float *low, float *high);
+    void (*bound_euclidean)(const float *query, const uint8_t *const *rows, size_t count, size_t dimension, float *low,
+                            float *high);
     /* Squared distances in float32, for ranking: of rows that lie one behind the other. */
     void (*squares)(const float *query, const float *rows, size_t count, size_t dimension, float *out);
 } Kernels;

@@ -1,4 +1,4 @@
-/* distances, distances_at, norms, norm, unit, squares and refine_at as Python calls them. Every size and place is checked before the GIL
+/* distances, distances_at, bounds_at, norms, norm, unit, squares and refine_at as Python calls them. Every size and place is checked before the GIL
 is released. */
 #include <math.h>
 #include <string.h>
@@ -95,6 +95,39 @@ PyObject *distances_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ss
         place_at(&rows, data, offsets, 4 * rows.dimension)) {
         measure(&rows, widen(&rows, query), cosine);
         done = 1;
+    }
+    return finish(&held, &rows, done);
+}
+
+PyObject *bounds_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    Rows rows = {0};
+    const Py_buffer *query, *data, *offsets, *low, *high;
+    double norm = 0;
+    int done = 0;
+    if (counted("bounds_at", given, 6) && (query = hold(&held, args[0], (Wanted){"query", 'f', 1, LOOSE})) &&
+        (data = hold(&held, args[2], (Wanted){"data", 'B', 1, LOOSE})) &&
+        (offsets = hold(&held, args[3], (Wanted){"offsets", 'q', 1, LOOSE})) &&
+        (low = hold(&held, args[4], (Wanted){"low", 'f', 1, WRITABLE})) &&
+        (high = hold(&held, args[5], (Wanted){"high", 'f', 1, WRITABLE}))) {
+        int cosine = args[1] != Py_None;
+        if (cosine)
+            norm = PyFloat_AsDouble(args[1]);
+        if (!PyErr_Occurred() && low->shape[0] != high->shape[0])
+            refuse("rows: the arrays do not fit each other");
+        if (!PyErr_Occurred() &&
+            reserve(&rows, offsets->shape[0], query->shape[0], low, sizeof(float) * padded(query->shape[0])) &&
+            place_at(&rows, data, offsets, 4 * rows.dimension)) {
+            float *asked = behind(&rows);
+            memcpy(asked, query->buf, sizeof(float) * rows.dimension);
+            Py_BEGIN_ALLOW_THREADS
+            if (cosine)
+                kernels->bound_cosine(asked, norm, rows.rows, rows.count, rows.dimension, low->buf, high->buf);
+            else
+                kernels->bound_euclidean(asked, rows.rows, rows.count, rows.dimension, low->buf, high->buf);
+            Py_END_ALLOW_THREADS
+            done = 1;
+        }
     }
     return finish(&held, &rows, done);
 }

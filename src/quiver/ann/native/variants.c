@@ -25,12 +25,28 @@
                                     size_t count, size_t dimension, float *out) {                                 \
         refine_body(base, scale, rows, count, dimension, out);                                                    \
     }                                                                                                             \
+    target static void bound_cosine_##set(const float *query, double norm, const uint8_t *const *rows, size_t count,  \
+                                          size_t dimension, float *low, float *high) {                            \
+        bound_cosine_body(query, norm, rows, count, dimension, low, high);                                        \
+    }                                                                                                             \
+    target static void bound_euclidean_##set(const float *query, const uint8_t *const *rows, size_t count,        \
+                                             size_t dimension, float *low, float *high) {                         \
+        bound_euclidean_body(query, rows, count, dimension, low, high);                                           \
+    }                                                                                                             \
     target static void squares_##set(const float *query, const float *rows, size_t count, size_t dimension,       \
                                      float *out) {                                                                \
         squares_body(query, rows, count, dimension, out);                                                         \
     }                                                                                                             \
-    static const Kernels kernels_##set = {#set,        scan_##set,   rotate_##set,  cosine_##set, euclidean_##set, \
-                                          norms_##set, refine_##set, squares_##set};
+    static const Kernels kernels_##set = {#set,                                                                    \
+                                          scan_##set,                                                             \
+                                          rotate_##set,                                                           \
+                                          cosine_##set,                                                           \
+                                          euclidean_##set,                                                        \
+                                          norms_##set,                                                            \
+                                          refine_##set,                                                           \
+                                          bound_cosine_##set,                                                     \
+                                          bound_euclidean_##set,                                                  \
+                                          squares_##set};
 
 VARIANT(plain, , tabulate_plain, count_plain)
 

@@ -54,6 +54,7 @@ class KMeans(Partitioner):
     """Balanced k-means. Rows and queries are tame (`space.is_tame`)."""
 
     name: ClassVar[str] = "kmeans"
+    ranks_by_distance: ClassVar[bool] = True
 
     def __init__(self, origins: Float32Matrix) -> None:
         self.origins = origins

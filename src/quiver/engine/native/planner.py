@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from quiver.ann.calibration import Calibration
 
-_GATHER_COST = 5  # a row picked out singly is copied first
-_CODE_COST = 0.2  # codes are small, but computed rather than only read
+_GATHER_COST = 1.5  # a row picked out singly, which memory hands out more slowly
+_CODE_COST = 0.12  # codes are small, but computed rather than only read
 _BLOCK_COST = 300  # rows of a partition, where they are scanned for want of codes, are a block of their own
-_PROBE_COST = 2000  # whatever is found
-_FILTERED_PROBE_COST = 8000  # in two waves
+_PROBE_COST = 500  # whatever is found
+_FILTERED_PROBE_COST = 1500  # in two waves
+_FILTERED_WIDTH = 2  # times as many partitions are within reach of what was found as calibration expects
 _REFINE_FROM = 200  # below, scoring this many rows in float32 costs no more than sifting them by int8 first
 
 
@@ -91,6 +92,7 @@ def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: boo
 
 def _cost(shape: Shape, probed: int, depth: int, *, filtered: bool) -> float:
     """Of a probe."""
+    probed = min(probed * _FILTERED_WIDTH, shape.partitions) if filtered else probed
     scored = shape.rows * probed / shape.partitions
     scan = scored * _CODE_COST if shape.coded else scored + probed * _BLOCK_COST
     return scan + depth * _GATHER_COST + (_FILTERED_PROBE_COST if filtered else _PROBE_COST)

@@ -10,6 +10,7 @@ import numpy as np
 from quiver.ann.calibration import REACH_RANK
 from quiver.ann.codec import Estimates
 from quiver.ann.exact import bounds_of, score_bounds
+from quiver.ann.partitioners.lloyd import squared_distances
 from quiver.ann.space import query_to_space
 from quiver.engine.engine import SourceWork
 from quiver.engine.native.candidates import Candidates
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from quiver.storage.segment_reader import SegmentReader
 
 _THIN = 0.7  # matches this much rarer among the nearest partitions than everywhere are pushed away by the filter
+_MANY = 300  # rows picked out that are worth bounding in float32 first, beside those that have to be ranked anyway
 _CODE_SHARE = 1 / 8  # of the cost of a float32 row
 _TELLING = 50  # matches to be expected among the nearest partitions before their number says anything
 _FAR_DEPTH = 8  # times as many codes are kept then: from afar all rows are about as distant, and codes tell little
@@ -114,11 +116,9 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
     shape = Shape(reader.rows, len(codes.ends), calibration, coded, refined, not reader.stable)
     chosen = plan(shape, matches, target.limit, target.recall, filtered=allowed is not None)
     if chosen.method is Method.PROBE and calibration is not None and target.point is not None:
-        mask = row_mask(reader.rows, allowed, dead)
-        probe = _Probe(
-            reader, target, target.point, chosen, calibration, mask, matches, filtered=allowed is not None
-        )
-        return probe.run()
+        rows = None if allowed is None else row_numbers(allowed)
+        mask = row_mask(reader.rows, None, dead) if rows is None else _marked(reader.rows, rows)
+        return _Probe(reader, target, target.point, chosen, calibration, mask, matches, rows).run()
     if chosen.method is Method.GATHER:
         candidates = _gather(reader, segment.live() if allowed is None else row_numbers(allowed), target)
     elif chosen.method is Method.SCAN:
@@ -151,21 +151,30 @@ def _work(
 
 def row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.bool_] | None:
     """Which rows may be returned, shape (rows,); None for all of them."""
-    if allowed is None and not dead:
-        return None
-    mask = np.full(rows, allowed is None)
-    mask[row_numbers(dead if allowed is None else allowed)] = allowed is not None
+    if allowed is not None:
+        return _marked(rows, row_numbers(allowed))
+    return ~_marked(rows, row_numbers(dead)) if dead else None
+
+
+def _marked(rows: int, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """A mask of the rows with these numbers, shape (rows,)."""
+    mask = np.zeros(rows, bool)
+    mask[numbers] = True
     return mask
 
 
 def _gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Candidates:
-    """Rows picked out. When any is not here, its key and metadata come along.
+    """Rows picked out, bounded where they are many. When any is not here, its key and metadata come along.
 
     Keys alone are not asked for before: they come in one wave later, and of fewer rows.
     """
     if target.metadata and not reader.has_metadata(rows):
         reader.require_rows(rows, metadata=True)
     try:
+        if len(rows) >= _MANY + 2 * target.limit:
+            bounds = reader.bounds(rows, target.vector, target.norm, target.metric)
+            if bounds is not None:
+                return Candidates(reader, rows, *bounds)
         exact = reader.distances(rows, target.vector, target.metric)
     except MissingBytesError:
         reader.require_rows(rows, metadata=target.metadata)
@@ -203,9 +212,9 @@ class _Probe:
         calibration: Calibration,
         mask: NDArray[np.bool_] | None,
         matches: int,
-        *,
-        filtered: bool,
+        allowed: NDArray[np.int64] | None,
     ) -> None:
+        """A probe; `allowed` are the numbers of the rows that a filter chose, ascending, None without one."""
         self._reader = reader
         self._target = target
         self._point = point
@@ -216,14 +225,14 @@ class _Probe:
         self._calibration = calibration
         self._mask = mask
         self._matches = matches
-        self._filtered = filtered
+        self._allowed = allowed
         self._done: list[NDArray[np.int64]] = []
         self._probed = 0
         self._scored = 0
         self._read = 0
 
     def run(self) -> Found:
-        scanned = self._scan_filtered(self._rank()) if self._filtered else self._scan(self._nearest())
+        scanned = self._scan(self._nearest()) if self._allowed is None else self._scan_filtered(self._allowed)
         best = self._refine(scanned.rows)
         wanted = min(self._target.limit, self._matches)
         count = len(self._reader.codes.ends)
@@ -233,11 +242,6 @@ class _Probe:
         candidates = self._score(best)
         work = _work(self._reader, Method.PROBE, self._matches, self._probed, self._scored, self._read)
         return Found(candidates, work)
-
-    def _rank(self) -> NDArray[np.int64]:
-        """All partitions, the most promising first."""
-        partitioner = self._reader.codes.partitioner
-        return np.zeros(1, np.int64) if partitioner is None else np.argsort(partitioner.rank(self._point))
 
     def _nearest(self) -> NDArray[np.int64]:
         """The partitions to probe without a filter, the most promising first."""
@@ -269,11 +273,12 @@ class _Probe:
         return Estimates(scored.rows[order], scored.low[order])
 
     def _refine(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of rows with good codes, those to score exactly."""
+        """Of rows with good codes, those to score exactly, ascending."""
         keep, codes = self._keep, self._reader.codes
+        rows = np.sort(rows)  # memory hands out what ascends many times as fast
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
-        return rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)]
+        return np.sort(rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)])
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)
@@ -281,39 +286,52 @@ class _Probe:
 
     # ---------------------------------------------------------------- with a filter
 
-    def _scan_filtered(self, ranked: NDArray[np.int64]) -> Estimates:
+    def _scan_filtered(self, allowed: NDArray[np.int64]) -> Estimates:
+        """The best codes of the partitions that may hold one of the nearest of some rows, given by number."""
         codes, limit = self._reader.codes, self._target.limit
-        mask = np.ones(self._reader.rows, bool) if self._mask is None else self._mask
-        found = np.add.reduceat(np.append(mask, False), codes.starts, dtype=np.int64)
-        found[codes.sizes == 0] = 0
+        gaps, ranked = self._rank()
+        found = np.diff(np.searchsorted(allowed, codes.ends), prepend=0)
         holding = ranked[found[ranked] > 0]
         wave = self._calibration.partitions_for(limit, _FIRST_WAVE)
         density = self._matches / self._reader.rows
-        telling = int(np.searchsorted(np.cumsum(codes.sizes[ranked]), _TELLING / density)) + 1
+        telling = int(codes.sizes[ranked].cumsum().searchsorted(_TELLING / density)) + 1
         near = ranked[: max(wave, min(telling, self._partitions))]
         if found[near].sum() < _THIN * density * codes.sizes[near].sum():
             self._depth *= _FAR_DEPTH
             self._keep = _FAR_DEPTH * (2 * limit + 16) if codes.refiner is not None else None
             return self._scan(holding)
-        enough = int(np.searchsorted(np.cumsum(found[holding]), 2 * limit)) + 1
+        enough = int(found[holding].cumsum().searchsorted(2 * limit)) + 1
         first = max(enough, wave)
         best = self._scan(holding[:first])
         second = holding[first:]
         if len(best.rows) >= limit:
             scores = self._score(best.rows[: 2 * max(limit, REACH_RANK)]).high
             place = min(max(limit, REACH_RANK), len(scores)) - 1
-            second = second[self._can_hold(second, float(np.partition(scores, place)[place]))]
-        more = self._scan(second)
-        estimates = np.concatenate([best.scores, more.scores])
-        order = np.argsort(estimates, kind="stable")[: self._depth]
-        return Estimates(np.concatenate([best.rows, more.rows])[order], estimates[order])
+            second = second[self._can_hold(second, gaps[second], float(np.partition(scores, place)[place]))]
+        return self._nearer(best, self._scan(second)) if len(second) else best
 
-    def _can_hold(self, partitions: NDArray[np.int64], score: float) -> NDArray[np.bool_]:
-        """Which partitions may hold a row with a smaller score than this (ann/calibration.py)."""
-        codes = self._reader.codes
+    def _rank(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """How far all partitions are, as squared distances to their origins; and their numbers, the most promising
+        first."""
+        codes, point = self._reader.codes, self._point
+        if codes.partitioner is None:
+            return squared_distances(point, codes.origins), np.zeros(1, np.int64)
+        ranks = codes.partitioner.rank(point)
+        gaps = ranks if codes.partitioner.ranks_by_distance else squared_distances(point, codes.origins)
+        return gaps, ranks.argsort()
+
+    def _nearer(self, first: Estimates, second: Estimates) -> Estimates:
+        """The best of two waves."""
+        scores = np.concatenate([first.scores, second.scores])
+        order = scores.argsort(kind="stable")[: self._depth]
+        return Estimates(np.concatenate([first.rows, second.rows])[order], scores[order])
+
+    def _can_hold(
+        self, partitions: NDArray[np.int64], gaps: NDArray[np.float32], score: float
+    ) -> NDArray[np.bool_]:
+        """Which partitions, so far away, may hold a row with a smaller score than this (ann/calibration.py)."""
         square = max(2 * score if self._target.metric is DistanceMetric.COSINE else score, 0.0)
-        radii = codes.radii[partitions]
-        gaps = np.square(codes.origins[partitions] - self._point).sum(axis=1)
+        radii = self._reader.codes.radii[partitions]
         reach = 2 * self._calibration.reach_for(self._target.recall) * square**0.5
         fits: NDArray[np.bool_] = gaps <= square + np.square(radii) + reach * radii
         return fits
