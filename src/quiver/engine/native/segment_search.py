@@ -278,7 +278,7 @@ class _Probe:
         rows = np.sort(rows)  # memory hands out what ascends many times as fast
         if keep is None or len(rows) <= keep or codes.refiner is None:
             return rows
-        return np.sort(rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)])
+        return rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)]
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)
