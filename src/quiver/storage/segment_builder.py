@@ -21,7 +21,7 @@ from quiver.ann.refiner import Refiner
 from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index
 from quiver.model.progress import Progress, no_progress
-from quiver.model.threads import every_core, on_every_core
+from quiver.model.threads import every_core, on_every_core, one_blas_thread
 from quiver.storage.segment_emitter import BLOCK_BYTES, Emitter, SegmentParts, blocks
 from quiver.storage.spool import Spool, release
 
@@ -93,7 +93,8 @@ def build_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | No
 def begin_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | None = None) -> BegunSegment:
     """The same as far as the rows go, so that they can be stored while the rest is being built."""
     every_core()
-    return _Builder(source, spec, options or BuildOptions()).begin()
+    with one_blas_thread():
+        return _Builder(source, spec, options or BuildOptions()).begin()
 
 
 class BegunSegment:
@@ -118,6 +119,10 @@ class BegunSegment:
     def finish(self) -> BuiltSegment:
         """Calibrate, and put the index together. CPU and page-ins only."""
         every_core()
+        with one_blas_thread():
+            return self._finish()
+
+    def _finish(self) -> BuiltSegment:
         parts, emitted, options = self._parts, self._emitted, self._builder.options
         digests = segment_index.block_digests(self.rows_file)
         release(self.rows_file)
