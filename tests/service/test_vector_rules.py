@@ -140,10 +140,10 @@ def test_a_matrix_that_is_one_already_is_taken_as_it_is():
 def test_a_matrix_that_is_one_already_is_judged_too():
     given = np.ones((3, 4), np.float32)
     given[2] = 0
-    with pytest.raises(ValidationError, match="^Invalid record for key 'c': "):
+    with pytest.raises(ValidationError, match=r"^Invalid record for key 'c': "):
         take_matrix(["a", "b", "c"], given, 4, COSINE)
     assert take_matrix(["a", "b", "c"], given, 4, EUCLIDEAN) is given
-    with pytest.raises(ValidationError, match="^Invalid record for key 'a': "):
+    with pytest.raises(ValidationError, match=r"^Invalid record for key 'a': "):
         take_matrix(["a", "b", "c"], given, 5, EUCLIDEAN)
 
 

@@ -176,20 +176,24 @@ class _Builder:
 
     def begin(self) -> BegunSegment:
         chosen = self._sample_rows()
+        parts, assigned = self._learn(chosen)
+        order = np.argsort(assigned, kind="stable").astype(np.int64)
+        emitted = Emitter(self._source, self.spec, self.options, self.norms, parts, assigned[order])
+        emitted.run(order)
+        return BegunSegment(self, parts, emitted, chosen, order)
+
+    def _learn(self, chosen: NDArray[np.int64]) -> tuple[SegmentParts, NDArray[np.int32]]:
+        """How rows are partitioned and encoded, and the partition of each. The sample is let go of afterwards."""
         sample = self._read_sample(chosen)
         names = self._structure()
         partitioner = self._train(registry.partitioner(names[0]), sample)
         partitioner, assigned = self._assign(partitioner)
-        order = np.argsort(assigned, kind="stable").astype(np.int64)
         ends = np.cumsum(np.bincount(assigned, minlength=partitioner.count)).astype(np.int64)
         kind, codec = registry.codec(names[1]), None
         if kind is not None:
             codec = kind.train(sample, assigned[chosen].astype(np.int64), partitioner.origins, _SEED)
         refiner = Refiner.train(sample) if codec is not None and codec.refined else None
-        parts = SegmentParts(names, partitioner, ends, codec, refiner, self.options.spool)
-        emitted = Emitter(self._source, self.spec, self.options, self.norms, parts, assigned[order])
-        emitted.run(order)
-        return BegunSegment(self, parts, emitted, chosen, order)
+        return SegmentParts(names, partitioner, ends, codec, refiner, self.options.spool), assigned
 
     # ---------------------------------------------------------------- sample
 

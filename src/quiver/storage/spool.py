@@ -20,7 +20,7 @@ MEMORY_BYTES = 256 << 20
 
 _SLACK = 16  # of what is expected, a part of room beside it
 _GROWTH = 4  # times what is needed, when memory has to be moved
-_LEAST_ROOM = 1 << 12
+_MUCH = 1 << 20  # bytes: who writes so many gets all the room there is, and nothing is moved again
 
 
 def release(view: memoryview) -> None:
@@ -87,9 +87,10 @@ class SpooledFile:
         return written
 
     def _make_room(self, nbytes: int) -> None:
-        """In memory. Room that is not used costs nothing, and views of before keep what they show."""
+        """In memory. Room that is not used takes none, and views of before keep what they show."""
         if nbytes > len(self._memory):
-            grown = np.empty(max(_LEAST_ROOM, min(_GROWTH * nbytes, self._memory_bytes)), np.uint8)
+            room = _GROWTH * nbytes if nbytes < _MUCH else self._memory_bytes
+            grown = np.empty(min(room, self._memory_bytes), np.uint8)
             grown[: self.size] = self._memory[: self.size]
             self._memory = grown
 
