@@ -84,6 +84,17 @@ def test_a_view_cannot_be_written_to():
         assert file.view().readonly
 
 
+@given(sizes=st.lists(st.integers(1, 900_000), max_size=8), expected=st.integers(0, 2_000_000))
+def test_memory_grows_with_what_is_written_whatever_was_expected(sizes, expected):
+    file = Spool(memory_bytes=3 << 20).open(expected)
+    views, whole = [], b""
+    for number, size in enumerate(sizes):
+        file.write(bytes([number]) * size)
+        whole += bytes([number]) * size
+        views.append((file.view(), len(whole)))
+    assert all(bytes(view) == whole[:size] for view, size in views)
+
+
 def test_what_outgrows_memory_moves_to_the_directory(tmp_path: Path):
     file = Spool(str(tmp_path), 10).open()
     file.write(b"0123456789")
