@@ -11,10 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import faiss
 import pytest
+import threadpoolctl
 
 from cli.running import environment
 from quiver.model.runtime import SystemRuntime
-from quiver.model.threads import every_core, loading_for_one_thread, on_every_core, one_thread
+from quiver.model.threads import (
+    every_core,
+    loading_for_one_thread,
+    on_every_core,
+    one_blas_thread,
+    one_thread,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -135,3 +142,27 @@ def test_a_worker_process_uses_one_thread_for_each_query() -> None:
     given = {name: value for name, value in environment().items() if "NUM_THREADS" not in name}
     done = subprocess.run([sys.executable, "-c", program], env=given, capture_output=True, text=True, check=True)
     assert done.stdout == "1 False\n"
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_has_one_thread_until_the_last_of_those_who_asked_for_it_ends() -> None:
+    with threadpoolctl.threadpool_limits(3, "blas"):
+        assert blas_threads() == {3}
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        assert blas_threads() == {1}
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == {3}
+
+
+def test_blas_has_its_threads_again_after_a_failure() -> None:
+    with threadpoolctl.threadpool_limits(3, "blas"):
+        with pytest.raises(ZeroDivisionError), one_blas_thread():
+            _ = 1 / len(blas_threads() - {1})
+        assert blas_threads() == {3}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quiver.model.errors import FieldError, SerializationError, ValidationError
 from quiver.model.types import DistanceMetric
-from quiver.service.vector_rules import build_matrix, check_keys, check_query_vector, last_of_each_key
+from quiver.service.vector_rules import build_matrix, check_keys, check_query_vector, last_of_each_key, take_matrix
 
 COSINE, EUCLIDEAN = DistanceMetric.COSINE, DistanceMetric.EUCLIDEAN
 FLT_MAX = 3.4028234663852886e38
@@ -125,6 +125,26 @@ def test_a_matrix_is_contiguous_float32_of_its_own():
     assert (matrix.dtype, matrix.shape, matrix.flags.c_contiguous) == (np.float32, (2, 4), True)
     first[:] = 0
     assert matrix.tolist() == [[1, 3, 5, 7], [1, 2.5, 3, 4]]
+
+
+def test_a_matrix_that_is_one_already_is_taken_as_it_is():
+    given = np.arange(1, 9, dtype=np.float32).reshape(2, 4)
+    assert take_matrix(["a", "b"], given, 4, COSINE) is given
+    for other in (given.astype(np.float64), np.asfortranarray(given), given.tolist()):
+        taken = take_matrix(["a", "b"], other, 4, COSINE)
+        assert taken is not other
+        assert taken.flags.c_contiguous
+        assert (taken.dtype, taken.tolist()) == (np.float32, given.tolist())
+
+
+def test_a_matrix_that_is_one_already_is_judged_too():
+    given = np.ones((3, 4), np.float32)
+    given[2] = 0
+    with pytest.raises(ValidationError, match=r"^Invalid record for key 'c': "):
+        take_matrix(["a", "b", "c"], given, 4, COSINE)
+    assert take_matrix(["a", "b", "c"], given, 4, EUCLIDEAN) is given
+    with pytest.raises(ValidationError, match=r"^Invalid record for key 'a': "):
+        take_matrix(["a", "b", "c"], given, 5, EUCLIDEAN)
 
 
 def test_a_query_vector_is_float32_of_its_own():

@@ -55,7 +55,7 @@ def test_an_array_of_no_bytes(memory_bytes):
 
 def test_what_is_small_is_in_memory_and_what_is_large_in_the_directory_that_was_given(tmp_path: Path):
     spool = Spool(str(tmp_path), 1000)
-    assert type(spool.open(1000).view().obj) is bytes
+    assert type(spool.open(1000).view().obj) is np.ndarray
     large = spool.open(1001)
     large.write(b"x")
     assert type(large.view().obj) is mmap.mmap
@@ -84,10 +84,21 @@ def test_a_view_cannot_be_written_to():
         assert file.view().readonly
 
 
+@given(sizes=st.lists(st.integers(1, 900_000), max_size=8), expected=st.integers(0, 2_000_000))
+def test_memory_grows_with_what_is_written_whatever_was_expected(sizes, expected):
+    file = Spool(memory_bytes=3 << 20).open(expected)
+    views, whole = [], b""
+    for number, size in enumerate(sizes):
+        file.write(bytes([number]) * size)
+        whole += bytes([number]) * size
+        views.append((file.view(), len(whole)))
+    assert all(bytes(view) == whole[:size] for view, size in views)
+
+
 def test_what_outgrows_memory_moves_to_the_directory(tmp_path: Path):
     file = Spool(str(tmp_path), 10).open()
     file.write(b"0123456789")
-    assert type(file.view().obj) is bytes
+    assert type(file.view().obj) is np.ndarray
     early = file.view()
     file.write(memoryview(b"x"))
     file.write(b"yz")

@@ -31,7 +31,7 @@ from quiver.model.errors import CorruptObjectError
 from quiver.model.threads import on_every_core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +51,7 @@ _DEPTH_FLOOR = 400
 _DEEP = 100
 _DEEP_QUERIES = 32  # are asked for more neighbours than that, when depth is measured: they have many each
 _KEPT_COLUMNS = 64
-_SQUARED_ROWS = 4096
+_BLOCK_BYTES = 1 << 20  # of rows: what is computed from so many stays near the processor
 _GROUPS = 2  # of queries, which are looked after at once
 
 
@@ -203,30 +203,48 @@ def _loss(recall: float) -> float:
 
 
 def find_neighbours(
-    queries: Float32Matrix, own: NDArray[np.int64], parts: Iterable[tuple[int, Float32Matrix]], count: int
+    queries: Float32Matrix,
+    own: NDArray[np.int64],
+    parts: Iterable[tuple[int, Float32Matrix]],
+    count: int,
+    place: Callable[[int, Float32Matrix], Float32Matrix] = lambda _, rows: rows,
 ) -> Neighbours:
     """The `count` nearest rows of each query, by brute force in float32, without the query's own row.
 
     Args:
         own: the row number of each query.
-        parts: all rows in search space, as (first row, rows).
+        parts: all rows, as (first row, rows).
+        place: gives rows in search space, from the number of the first of them on; called by several threads.
     """
     some = np.array_split(np.arange(len(queries)), min(_GROUPS, len(queries)))
     none = [Neighbours(np.zeros((len(each), 0), np.int64), np.zeros((len(each), 0), np.float32)) for each in some]
     found = list(zip(some, none, strict=True))
     for first, part in parts:
-        look = partial(_look, queries, own, first, part, _squares(part), count)
-        found = list(on_every_core(look, found))
+        squares = _squares_from(queries, first, part, place)
+        inside = np.flatnonzero((own >= first) & (own < first + len(part)))
+        squares[inside, own[inside] - first] = np.inf
+        found = list(on_every_core(partial(_look, squares, first, count), found))
     ranked = on_every_core(_ranked, [near for _, near in found])
-    rows, squares = (np.concatenate(each) for each in zip(*ranked, strict=True))
-    return Neighbours(rows, np.maximum(squares + _squares(queries)[:, None], 0))
+    rows, kept = (np.concatenate(each) for each in zip(*ranked, strict=True))
+    return Neighbours(rows, np.maximum(kept + np.einsum("ij,ij->i", queries, queries)[:, None], 0))
 
 
-def _squares(rows: Float32Matrix) -> NDArray[np.float32]:
-    """The squared length of each row."""
-    blocks = [rows[start : start + _SQUARED_ROWS] for start in range(0, len(rows), _SQUARED_ROWS)]
-    found = on_every_core(lambda block: np.einsum("ij,ij->i", block, block), blocks)
-    return np.concatenate([np.zeros(0, np.float32), *found])
+def _squares_from(
+    queries: Float32Matrix, first: int, part: Float32Matrix, place: Callable[[int, Float32Matrix], Float32Matrix]
+) -> Float32Matrix:
+    """Squared distances, shape (queries, len(part)), less the squares of the queries."""
+    found = np.empty((len(queries), len(part)), np.float32)
+    step = max(1, _BLOCK_BYTES // (part.itemsize * part.shape[1]))
+    doubled = -2 * queries
+
+    def of_block(start: int) -> None:
+        rows = place(first + start, part[start : start + step])
+        products = doubled @ rows.T
+        np.add(products, np.einsum("ij,ij->i", rows, rows), out=found[:, start : start + len(rows)])
+
+    for _ in on_every_core(of_block, range(0, len(part), step)):
+        pass
+    return found
 
 
 def _ranked(near: Neighbours) -> Neighbours:
@@ -235,23 +253,11 @@ def _ranked(near: Neighbours) -> Neighbours:
 
 
 def _look(
-    queries: Float32Matrix,
-    own: NDArray[np.int64],
-    first: int,
-    part: Float32Matrix,
-    part_squares: NDArray[np.float32],
-    count: int,
-    known: tuple[NDArray[np.int64], Neighbours],
+    squares: Float32Matrix, first: int, count: int, known: tuple[NDArray[np.int64], Neighbours]
 ) -> tuple[NDArray[np.int64], Neighbours]:
-    """Some of the queries, by number, and their nearest among what was `known` and one more part.
-
-    Squares are less those of the queries here.
-    """
+    """Some of the queries, by number, and their nearest among what was `known` and one more part."""
     some, near = known
-    squares = part_squares - 2 * (queries[some] @ part.T)
-    inside = np.flatnonzero((own[some] >= first) & (own[some] < first + len(part)))
-    squares[inside, own[some][inside] - first] = np.inf
-    return some, _nearer(near, first, squares, count)
+    return some, _nearer(near, first, squares[some[0] : some[-1] + 1], count)
 
 
 def _nearer(known: Neighbours, first: int, squares: Float32Matrix, count: int) -> Neighbours:

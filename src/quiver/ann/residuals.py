@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from quiver.model.types import Float32Matrix
 
-_BLOCK = 512  # rows: what is computed from them stays in the processor's cache
+_BLOCK = 128  # rows: what is computed from them stays in the processor's cache
 
 
 def residual_blocks(

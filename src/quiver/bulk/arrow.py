@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from quiver.bulk.columns import Chosen, Columns
 
-SLICE_BYTES = 16 << 20
+SLICE_BYTES = 4 << 20
 """Arrow bytes that are converted at a time."""
 MAX_VALUE = 1 << 20
 """Bytes of a text and elements of a list beyond which a value is refused unread: nothing valid has as many."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading  # noqa: TID251 - a lock around a number of the whole process
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _READ_WHEN_LOADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_LIMITING = threading.Lock()
+_holders: list[Any] = []  # of the limit: the same one for each piece of work within it
 _WORKS_ON_A_PART = ContextVar("works_on_a_part", default=False)  # each thread has its own
 
 
@@ -50,6 +53,25 @@ def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]
 def _begin_part() -> None:
     _WORKS_ON_A_PART.set(True)
     one_thread()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """For building, which divides its work itself: products of NumPy's take the calling thread alone within it.
+
+    It holds for all of this process, and until the last of several that overlap ends. It takes milliseconds.
+    """
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 - for building alone
+
+    with _LIMITING:
+        _holders.append(_holders[0] if _holders else ThreadpoolController().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _LIMITING:
+            last = _holders.pop()
+            if not _holders:
+                last.restore_original_limits()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from quiver.model.errors import FieldError, SerializationError, ValidationError
 from quiver.model.types import VectorBatch
 from quiver.service.metadata_rules import MAX_FILTERABLE_BYTES, encode_all
-from quiver.service.vector_rules import MAX_KEY_BYTES, build_matrix, check_keys, without_overwritten
+from quiver.service.vector_rules import MAX_KEY_BYTES, check_keys, take_matrix, without_overwritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +54,8 @@ class Source(Protocol):
 def check_rows(batch: RowBatch, spec: IndexSpec, filterable_bytes: int = MAX_FILTERABLE_BYTES) -> VectorBatch:
     """Judge every row, then keep those that no later one of the batch overwrites.
 
+    The vectors may be those of the batch, where they are: whoever keeps them copies them.
+
     Args:
         batch: the rows.
         spec: of the index.
@@ -63,7 +65,7 @@ def check_rows(batch: RowBatch, spec: IndexSpec, filterable_bytes: int = MAX_FIL
     """
     try:
         keys = _check_all_keys(batch.keys, batch.first)
-        matrix = build_matrix(keys, batch.vectors, spec.dimension, spec.metric, batch.first)
+        matrix = take_matrix(keys, batch.vectors, spec.dimension, spec.metric, batch.first)
         documents = [None] * len(keys) if batch.metadata is None else batch.metadata
         metadata = encode_all(keys, documents, spec.non_filterable, batch.first, filterable_bytes=filterable_bytes)
     except ValidationError as error:

@@ -95,6 +95,26 @@ def build_matrix(
     return matrix
 
 
+def take_matrix(
+    keys: Sequence[str],
+    rows: Sequence[Any] | NDArray[Any],
+    dimension: int,
+    metric: DistanceMetric,
+    first: int = 0,
+) -> Float32Matrix:
+    """As `build_matrix`, for who copies the vectors anyway: `rows` itself where it is such a matrix.
+
+    Raises: ValidationError.
+    """
+    if not (isinstance(rows, np.ndarray) and rows.dtype == _FLOAT32 and rows.shape == (len(rows), dimension)):
+        return build_matrix(keys, rows, dimension, metric, first)
+    if not (rows.flags.c_contiguous and rows.flags.aligned):
+        return build_matrix(keys, rows, dimension, metric, first)
+    if _has_fault(rows, metric):
+        _refuse_first(keys, rows, dimension, metric, first)
+    return rows
+
+
 def check_query_vector(values: Any, dimension: int, metric: DistanceMetric) -> NDArray[np.float32]:
     """The vector of a query as float32 of shape (dimension,), read from a validated float list.
 

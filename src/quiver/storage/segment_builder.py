@@ -21,8 +21,7 @@ from quiver.ann.refiner import Refiner
 from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index
 from quiver.model.progress import Progress, no_progress
-from quiver.model.threads import every_core, on_every_core
-from quiver.model.types import DistanceMetric
+from quiver.model.threads import every_core, on_every_core, one_blas_thread
 from quiver.storage.segment_emitter import BLOCK_BYTES, Emitter, SegmentParts, blocks
 from quiver.storage.spool import Spool, release
 
@@ -44,7 +43,7 @@ _SAMPLE_BYTES = 256 << 20
 _SAMPLE_PER_PARTITION = 64
 _BALANCE = 4  # no partition holds more than this many times the mean
 _DIVIDE_SAMPLE = 16_384
-_LOOK_BYTES = 32 << 20
+_LOOK_ROWS = 65_536  # with their distances to every query 32 MiB
 _PART_BYTES = 2 << 20
 _LEAST_ROWS = 2  # a row alone has no neighbour to calibrate with
 
@@ -94,7 +93,8 @@ def build_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | No
 def begin_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | None = None) -> BegunSegment:
     """The same as far as the rows go, so that they can be stored while the rest is being built."""
     every_core()
-    return _Builder(source, spec, options or BuildOptions()).begin()
+    with one_blas_thread():
+        return _Builder(source, spec, options or BuildOptions()).begin()
 
 
 class BegunSegment:
@@ -119,6 +119,10 @@ class BegunSegment:
     def finish(self) -> BuiltSegment:
         """Calibrate, and put the index together. CPU and page-ins only."""
         every_core()
+        with one_blas_thread():
+            return self._finish()
+
+    def _finish(self) -> BuiltSegment:
         parts, emitted, options = self._parts, self._emitted, self._builder.options
         digests = segment_index.block_digests(self.rows_file)
         release(self.rows_file)
@@ -172,20 +176,24 @@ class _Builder:
 
     def begin(self) -> BegunSegment:
         chosen = self._sample_rows()
+        parts, assigned = self._learn(chosen)
+        order = np.argsort(assigned, kind="stable").astype(np.int64)
+        emitted = Emitter(self._source, self.spec, self.options, self.norms, parts, assigned[order])
+        emitted.run(order)
+        return BegunSegment(self, parts, emitted, chosen, order)
+
+    def _learn(self, chosen: NDArray[np.int64]) -> tuple[SegmentParts, NDArray[np.int32]]:
+        """How rows are partitioned and encoded, and the partition of each. The sample is let go of afterwards."""
         sample = self._read_sample(chosen)
         names = self._structure()
         partitioner = self._train(registry.partitioner(names[0]), sample)
         partitioner, assigned = self._assign(partitioner)
-        order = np.argsort(assigned, kind="stable").astype(np.int64)
         ends = np.cumsum(np.bincount(assigned, minlength=partitioner.count)).astype(np.int64)
         kind, codec = registry.codec(names[1]), None
         if kind is not None:
             codec = kind.train(sample, assigned[chosen].astype(np.int64), partitioner.origins, _SEED)
         refiner = Refiner.train(sample) if codec is not None and codec.refined else None
-        parts = SegmentParts(names, partitioner, ends, codec, refiner, self.options.spool)
-        emitted = Emitter(self._source, self.spec, self.options, self.norms, parts, assigned[order])
-        emitted.run(order)
-        return BegunSegment(self, parts, emitted, chosen, order)
+        return SegmentParts(names, partitioner, ends, codec, refiner, self.options.spool), assigned
 
     # ---------------------------------------------------------------- sample
 
@@ -235,26 +243,14 @@ class _Builder:
     def _space(self, rows: NDArray[np.int64]) -> Float32Matrix:
         return to_space(self._source.vectors(rows), self.norms[rows], self.spec.metric)
 
-    def parts(self, nbytes: int) -> Iterator[tuple[int, Float32Matrix]]:
-        """All rows of the source in search space, in order, so many bytes at a time."""
-        for start, rows in self._source.parts():
-            for first, part in blocks(start, rows, rows.itemsize * rows.shape[1], nbytes):
-                yield first, self._in_space(first, part)
-
-    def _in_space(self, first: int, rows: Float32Matrix) -> Float32Matrix:
+    def _place(self, first: int, rows: Float32Matrix) -> Float32Matrix:
         """Rows from number `first` on, in search space."""
-        if self.spec.metric is DistanceMetric.EUCLIDEAN:
-            return rows  # where they are
-        found = np.empty(rows.shape, np.float32)
+        return to_space(rows, self.norms[first : first + len(rows)], self.spec.metric)
 
-        def place(block: tuple[int, Float32Matrix]) -> None:
-            start, some = block
-            own = self.norms[first + start : first + start + len(some)]
-            found[start : start + len(some)] = to_space(some, own, self.spec.metric)
-
-        for _ in on_every_core(place, blocks(0, rows, rows.itemsize * rows.shape[1], BLOCK_BYTES)):
-            pass
-        return found
+    def _parts(self) -> Iterator[tuple[int, Float32Matrix]]:
+        """All rows of the source in order, as many at a time as calibration looks at."""
+        for start, rows in self._source.parts():
+            yield from blocks(start, rows, 1, _LOOK_ROWS)
 
     def _assign(self, partitioner: Partitioner) -> tuple[Partitioner, NDArray[np.int32]]:
         """The partition of each row, after what is over-full was divided."""
@@ -264,7 +260,7 @@ class _Builder:
             def assign(block: tuple[int, Float32Matrix]) -> None:
                 first, rows = block
                 own = slice(first, first + len(rows))
-                assigned[own] = partitioner.assign(to_space(rows, self.norms[own], self.spec.metric))
+                assigned[own] = partitioner.assign(self._place(first, rows))
 
             self._for_all_rows(assign, _PART_BYTES, "assign")
             partitioner = self._balance(partitioner, assigned)
@@ -319,7 +315,7 @@ class _Builder:
         asked = self._held_out(chosen)
         queries = np.ascontiguousarray(self._space(asked))
         rank = min(RANKS[-1], self._source.rows - 1)
-        found = find_neighbours(queries, asked, self.parts(_LOOK_BYTES), rank)
+        found = find_neighbours(queries, asked, self._parts(), rank, self._place)
         became = np.empty(len(order), np.int64)
         became[order] = np.arange(len(order))
         scanner = None if codec is None else codec.scanner(parts.lists, partitioner.origins)

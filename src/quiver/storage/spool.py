@@ -5,7 +5,6 @@ The file is unlinked as soon as it is opened, so that nothing is left behind whe
 
 from __future__ import annotations
 
-import io
 import mmap
 import tempfile
 from typing import IO, TYPE_CHECKING
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 MEMORY_BYTES = 256 << 20
 """A sequence up to this size stays in memory."""
+
+_SLACK = 16  # of what is expected, a part of room beside it
+_GROWTH = 4  # times what is needed, when memory has to be moved
+_MUCH = 1 << 20  # bytes: who writes so many gets all the room there is, and nothing is moved again
 
 
 def release(view: memoryview) -> None:
@@ -36,7 +39,8 @@ class Spool:
     def open(self, expected: int = 0) -> SpooledFile:
         """A file to write about `expected` bytes to; one that becomes large moves out of memory then."""
         large = expected > self._memory_bytes
-        return SpooledFile(self._memory_bytes, self._temporary, self._temporary() if large else None)
+        file = self._temporary() if large else None
+        return SpooledFile(self._memory_bytes, self._temporary, file, 0 if large else expected)
 
     def array(self, nbytes: int) -> NDArray[np.uint8]:
         """A writable array of zero bytes, mapped when it is large."""
@@ -54,13 +58,17 @@ class SpooledFile:
     """Written from start to end, then read as one view."""
 
     def __init__(
-        self, memory_bytes: int, temporary: Callable[[], IO[bytes]], file: IO[bytes] | None = None
+        self,
+        memory_bytes: int,
+        temporary: Callable[[], IO[bytes]],
+        file: IO[bytes] | None = None,
+        expected: int = 0,
     ) -> None:
         """A sequence in memory, or in `file`; `temporary` makes a file for what outgrows `memory_bytes`."""
         self._memory_bytes = memory_bytes
         self._temporary = temporary
         self._file = file
-        self._memory = io.BytesIO()
+        self._memory = np.empty(expected + expected // _SLACK, np.uint8)
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> int:
@@ -68,11 +76,23 @@ class SpooledFile:
         written = len(data)
         if self._file is None and self.size + written > self._memory_bytes:
             self._file = self._temporary()
-            self._file.write(self._memory.getvalue())
-            self._memory = io.BytesIO()
-        (self._memory if self._file is None else self._file).write(data)
+            self._file.write(self._memory[: self.size].data)
+            self._memory = np.empty(0, np.uint8)
+        if self._file is not None:
+            self._file.write(data)
+        elif written:
+            self._make_room(self.size + written)
+            self._memory[self.size : self.size + written] = np.frombuffer(data, np.uint8)
         self.size += written
         return written
+
+    def _make_room(self, nbytes: int) -> None:
+        """In memory. Room that is not used takes none, and views of before keep what they show."""
+        if nbytes > len(self._memory):
+            room = _GROWTH * nbytes if nbytes < _MUCH else self._memory_bytes
+            grown = np.empty(min(room, self._memory_bytes), np.uint8)
+            grown[: self.size] = self._memory[: self.size]
+            self._memory = grown
 
     def tell(self) -> int:
         """Bytes written."""
@@ -81,7 +101,7 @@ class SpooledFile:
     def view(self) -> memoryview:
         """Everything written; the file can then be dropped."""
         if self._file is None:
-            return memoryview(self._memory.getvalue())  # which does not copy
+            return self._memory[: self.size].data.toreadonly()
         self._file.flush()
         if not self.size:
             return memoryview(b"")

@@ -38,7 +38,7 @@ from quiver.storage.segment_writer import write_rows
 from quiver.storage.spooled_rows import SpooledRows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,10 +52,7 @@ if TYPE_CHECKING:
 
 async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress: Progress) -> Loaded:
     """See Index.load."""
-    spooled = SpooledRows(index.settings.spool, index.spec.dimension)
-    async for batch in batches:
-        if batch.keys:
-            await index.runtime.offload(spooled.append, batch)
+    spooled = await _spool(index, aiter(batches))
     snapshot = await index.snapshots.take()
     if not spooled.rows:
         return Loaded(0, snapshot.commit)
@@ -77,6 +74,15 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
             with suppress(QuiverError):  # else it is given up when nobody has heard of it for long
                 await release(index, loaded.id)
             raise
+
+
+async def _spool(index: NativeIndex, batches: AsyncIterator[VectorBatch]) -> SpooledRows:
+    """All rows; each batch is taken in while the next one is read."""
+    spooled = SpooledRows(index.settings.spool, index.spec.dimension)
+    batch = await anext(batches, None)
+    while batch is not None:
+        batch, _ = await asyncio.gather(anext(batches, None), index.runtime.offload(spooled.append, batch))
+    return spooled
 
 
 async def _store_rows(index: NativeIndex, rows_file: memoryview) -> str:
