@@ -231,19 +231,28 @@ class SegmentCodes:
         places += self._int8_shifts[self.ends.searchsorted(rows, "right")]
         return self._partitions, places
 
-    def text_places(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def text_places(self, rows: NDArray[np.int64], *, fetch: bool = True) -> NDArray[np.uint64] | None:
         """Where rows.parquet holds the key and the metadata of some rows, shape (len(rows), 2).
+
+        None when a partition of theirs is not here and is not to be fetched.
 
         Raises MissingBytesError, CorruptObjectError.
         """
         places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
         view = self._sections.view
         here = view.stable or view.has(*self._extents(self.ends.searchsorted(rows, "right")))
+        if not (here or fetch):
+            return None
         if not (here and self._pick_places(rows, self._partition_verified, places)):
             self.verify_partitions(np.unique(np.searchsorted(self.ends, rows, "right")))
             if not self._pick_places(rows, np.ones(len(self.ends), bool), places):
                 raise CorruptObjectError(f"{self._key}: a row outside the partitions")
         return places.T
+
+    @cached_property
+    def mean_partition(self) -> float:
+        """Bytes of a partition. Raises CorruptObjectError."""
+        return len(self._partitions) / len(self.ends)
 
     def _pick_places(self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64]) -> bool:
         """Copy the last part of rows; whether all their partitions were verified."""
