@@ -298,8 +298,8 @@ async def with_texts(meter, entries=0):
 
 @pytest.mark.parametrize(("vector", "texts", "entries", "expected"), [(False, 2, 3, 4), (True, 1, 0, 3)])
 def test_a_fresh_node_searches_texts_in_few_rounds(vector, texts, entries, expected, monkeypatch):
-    """Listing and opening; dictionaries; posting lists; rows. A round for where the keys of rows are, before the last,
-    is spared by segments as small as these: blocks that came before tell.
+    """Listing and opening; dictionaries; posting lists; rows. A round before the last, for where the keys of rows
+    are, is spared by segments as small as these: blocks that came before tell.
 
     A field as small as the title has its dictionary and its lists in one block, and with a vector the partitions
     come meanwhile, which tell where keys are.

@@ -84,7 +84,7 @@ class Footer(msgspec.Struct, frozen=True):
         block_bytes: bytes of a block of rows.parquet.
         runs: its row groups.
         sections: by name.
-        text_size: bytes of the places of a row's texts in its partition; 0 when only sections of their own hold them.
+        text_size: bytes of the places of a row's texts in its partition; 0 when only sections hold them.
         code_block: how many codes lie together.
     """
 
