@@ -146,7 +146,8 @@ def test_commands_that_read_need_no_more(command, root, moto, door, tmp_path, mo
 
 
 def test_a_write_without_permission_is_refused_and_the_log_says_why(root, moto, door, tmp_path) -> None:
-    with Server(root, log=tmp_path / "log", **moto.variables(door.url)) as server:
+    variables = moto.variables(door.url) | {"QUIVER_LOG_LEVEL": "warning"}
+    with Server(root, log=tmp_path / "log", **variables) as server:
         client = Client([server.port], seed=1)
         answer = client.call("PutVectors", **NAMES, vectors=[{"key": "x", "data": {"float32": [1.0, 1.0]}}])
         assert answer.status == 503

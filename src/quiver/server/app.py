@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quiver.model.errors import DataError, ThrottledError, UnavailableError
+from quiver.model.errors import DataError, StoreUnavailableError, ThrottledError, UnavailableError
 from quiver.objectstore.metered_store import metered
+from quiver.objectstore.store import StoreRefusedError
 from quiver.server import loading
 from quiver.server.admission import ByteBudget
 from quiver.server.audit import EVENT, describe_change
@@ -196,18 +197,13 @@ class Application:
 
     def _note(self, exchange: Exchange, error: Exception) -> None:
         """What somebody has to look into: the line of the request says what came of it, not why."""
+        told = {"request_id": exchange.request_id, "error": type(error).__name__, "message": message_of(error)}
+        if isinstance(error, DataError | StoreRefusedError | StoreUnavailableError):
+            self._problems.note(f"{exchange.operation} failed", "", error)
         if isinstance(error, DataError):
-            problem = self._problems.note(f"{exchange.operation} failed", "", error)
-            self._log.error(
-                "damaged data", request_id=exchange.request_id, error=problem.error, message=problem.message
-            )
+            self._log.error("damaged data", **told)
         elif isinstance(error, UnavailableError) and exchange.operation != HEALTH:
-            self._log.warning(
-                "unavailable",
-                request_id=exchange.request_id,
-                error=type(error).__name__,
-                message=message_of(error),
-            )
+            self._log.warning("unavailable", **told)
         elif not is_foreseen(error):
             self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
 
