@@ -157,4 +157,4 @@ def test_a_write_without_permission_is_refused_and_the_log_says_why(root, moto, 
     assert door.refused
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
     (line,) = (line for line in lines if line["event"] == "unavailable")
-    assert "denied" in line["message"].lower()
+    assert (line["error"], "privileges" in line["message"]) == ("StoreRefusedError", True)
