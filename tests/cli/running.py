@@ -37,12 +37,12 @@ def environment(**changes: str) -> dict[str, str]:
 class RunningServer:
     """A context manager around `quiver serve`. `greeting` is what it printed until it was ready."""
 
-    def __init__(self, root: str, *arguments: str, **changes: str) -> None:
+    def __init__(self, root: str, *arguments: str, log: Any = subprocess.DEVNULL, **changes: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "quiver.cli.main", "serve", root, "--port", str(self.port), *arguments]
         self.process = subprocess.Popen(
-            command, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, env=environment(**changes), stdout=subprocess.PIPE, stderr=log, text=True
         )
         self.greeting = self._read_greeting(deadline=time.monotonic() + 120)
 

@@ -7,9 +7,11 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from cli.running import free_port
+import quiver
+from cli.running import KEYS, RunningServer, free_port
 from quiver.cli.main import app
 from quiver.cli.stats import _default
 from quiver.settings import Settings
@@ -18,6 +20,7 @@ from server.processes import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from typer.testing import Result
 
@@ -80,3 +83,27 @@ def test_the_address_follows_from_the_settings() -> None:
     assert _default(Settings()) == ("127.0.0.1", 8081)
     assert _default(Settings(port=90, admin_host="0.0.0.0")) == ("127.0.0.1", 91)
     assert _default(Settings(admin_host="::", admin_port=7)) == ("::1", 7)
+
+
+def test_damage_that_a_request_meets_is_in_the_stats_and_the_log_with_its_object(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    with quiver.connect(str(root)) as db:
+        db.create_bucket("demo").create_index("words", dimension=2).put(["a"], [[1, 0]])
+    assert CliRunner().invoke(app, ("compact", str(root))).exit_code == 0
+    (rows,) = root.glob("index/*/segment/*/rows.parquet")
+    rows.write_bytes(bytes(byte ^ 1 for byte in rows.read_bytes()))
+    port = str(free_port())
+    with (
+        (tmp_path / "log").open("w") as log,
+        RunningServer(str(root), log=log, QUIVER_ADMIN_PORT=port, **KEYS) as on,
+    ):
+        for _ in range(2):
+            with pytest.raises(ClientError, match=r"rows\.parquet"):
+                on.client().get_vectors(vectorBucketName="demo", indexName="words", keys=["a"], returnData=True)
+        shown = invoke("--admin", f"127.0.0.1:{port}")
+        (problem,) = json.loads(invoke("--admin", f"127.0.0.1:{port}", "--json").stdout)["problems"]
+    key = rows.relative_to(root).as_posix()
+    assert (problem["event"], problem["count"], key in problem["message"]) == ("GetVectors failed", 2, True)
+    assert key in shown.stdout.replace("\n", "")
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [key in line["message"] for line in lines if line["event"] == "damaged data"] == [True, True]

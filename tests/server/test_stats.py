@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quiver.engine.native.workshop import Job
 from quiver.server.metrics import SECONDS, Metrics
 from quiver.server.stats import document, quantile
 from quiver.storage.cache.counts import CacheCounts, DiskCounts
@@ -24,6 +25,17 @@ def test_requests_latency_and_the_store_without_caches() -> None:
     assert latency["p99"] is None  # beyond the largest bound
     assert "cache" not in found
     assert found["requestsInFlight"] == 0
+
+
+def test_upkeep_by_job() -> None:
+    metrics = Metrics()
+    metrics.maintenance.started(Job.FLUSH)
+    metrics.maintenance.ended(Job.FLUSH, 1.5, done=True)
+    metrics.maintenance.started(Job.FLUSH)
+    metrics.maintenance.ended(Job.FLUSH, 0.25, done=False)
+    assert document(metrics.registry.collect())["maintenance"] == {
+        "flush": {"done": 1, "failed": 1, "seconds": 1.75}
+    }
 
 
 def test_caches() -> None:

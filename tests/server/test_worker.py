@@ -7,12 +7,13 @@ import json
 
 from quiver.model.errors import UnavailableError
 from quiver.server.logs import make_logger
-from quiver.server.worker import _log_patrol
+from quiver.server.problems import Problems
+from quiver.server.worker import _note_patrol
 
 
 def line_about(error: Exception) -> dict[str, object]:
     stream = io.StringIO()
-    _log_patrol(make_logger(stream=stream), "0a", error)
+    _note_patrol(make_logger(stream=stream), Problems(float), "0a", error)
     (line,) = stream.getvalue().splitlines()
     return json.loads(line)
 

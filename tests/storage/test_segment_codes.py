@@ -56,7 +56,6 @@ def test_int8_rows_come_in_the_order_asked_for():
 def test_partitions_tell_where_rows_parquet_holds_the_texts_of_their_rows(partitioner, codec):
     segment = built(BATCH, spec_of(partitioner, codec), PARTITIONED)
     assert segment.footer.text_size == TEXT_PLACES
-    assert not {"key_offsets", "metadata_offsets"} & set(segment.sections)
     layout = read_layout(segment.rows_file, 9)
     wanted = np.stack([layout.keys, layout.metadata], axis=1)
     rows = np.arange(300)

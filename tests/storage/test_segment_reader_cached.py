@@ -361,7 +361,10 @@ LARGE_LIES: dict[str, dict[str, Any]] = {
     "codes of many bytes": {"footer": {"code_size": 1000}},
     "codes of few bytes": {"footer": {"code_size": 1}},
     "no int8 rows": {"footer": {"int8_size": 0}},
-    "no places of texts": {"footer": {"text_size": 0}},
+    "no places of texts": {
+        "footer": {"text_size": 0},
+        "sections": {"key_offsets": None, "metadata_offsets": None},
+    },
     "half of the partitions": {"sections": {"partitions": bytes(LARGE_CODED.sections["partitions"])[: 2 * BLOCK]}},
     "twice the partitions": {"sections": {"partitions": bytes(LARGE_CODED.sections["partitions"]) * 2}},
     "no partitions": {"sections": {"partitions": b""}},

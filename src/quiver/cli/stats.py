@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,7 +80,8 @@ def _show(found: dict[str, Any]) -> None:
         f"up for {found['uptimeSeconds']:,.0f} s, {found['workers']} workers, "
         f"{found.get('requestsInFlight', 0)} requests in flight"
     )
-    for rows in (_requests(found), _caches(found.get("cache")), _store(found["store"])):
+    tables = _requests(found), _caches(found.get("cache")), _store(found["store"]), _maintenance(found)
+    for rows in (*tables, _problems(found)):
         if rows:
             typer.echo()
             output.show_table(rows)
@@ -136,4 +138,29 @@ def _store(store: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
             "received bytes": counts.get("received_bytes", 0),
         }
         for operation, counts in sorted(store.items())
+    ]
+
+
+def _maintenance(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "upkeep": job,
+            "done": counts.get("done", 0),
+            "failed": counts.get("failed", 0),
+            "seconds": counts.get("seconds", 0.0),
+        }
+        for job, counts in sorted(found.get("maintenance", {}).items())
+    ]
+
+
+def _problems(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "problem": problem["event"],
+            "last": datetime.fromtimestamp(problem["last"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            "times": problem["count"],
+            "index": problem["index"],
+            "error": f"{problem['error']}: {problem['message']}",
+        }
+        for problem in found.get("problems", [])
     ]

@@ -15,7 +15,7 @@ one read of the object's end.
                      scanned
     key_hashes       u64 per row, ascending: xxh3 of the key
     key_rows         u32 per row, in the order of key_hashes
-    key_offsets      u64 per row: where rows.parquet holds its key; absent when partitions tell
+    key_offsets      u64 per row: where rows.parquet holds its key; may be absent when partitions tell
     metadata_offsets u64 per row: where rows.parquet holds its metadata; the same
     norms            f32 per row: euclidean norm
     columns          metadata columns (format/metadata_columns.py)
@@ -84,7 +84,7 @@ class Footer(msgspec.Struct, frozen=True):
         block_bytes: bytes of a block of rows.parquet.
         runs: its row groups.
         sections: by name.
-        text_size: bytes of the places of a row's texts in its partition; 0 when sections of their own hold them.
+        text_size: bytes of the places of a row's texts in its partition; 0 when only sections hold them.
         code_block: how many codes lie together.
     """
 

@@ -16,6 +16,7 @@ import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from quiver.server.problems import read_problems
 from quiver.server.stats import document
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class AdminListener:
             "uptimeSeconds": round(time.monotonic() - self._started, 1),
             "workers": len(_worker_files(self._directory)),
             **document(self._registry().collect()),
+            "problems": read_problems(self._directory),
         }
         return "application/json", orjson.dumps(stats)
 

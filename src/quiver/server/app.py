@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quiver.model.errors import ThrottledError, UnavailableError
+from quiver.model.errors import DataError, StoreUnavailableError, ThrottledError, UnavailableError
 from quiver.objectstore.metered_store import metered
+from quiver.objectstore.store import StoreRefusedError
 from quiver.server import loading
 from quiver.server.admission import ByteBudget
 from quiver.server.audit import EVENT, describe_change
@@ -19,6 +20,7 @@ from quiver.server.limits import ServerLimits
 from quiver.server.loading import Loading
 from quiver.server.logs import describe
 from quiver.server.metrics import Metrics
+from quiver.server.problems import Problems, message_of
 from quiver.server.reading import read_reading
 from quiver.server.routes import HEALTH, Routes, query_values, unprefixed
 from quiver.server.throttle import Throttle
@@ -121,6 +123,7 @@ class Application:
         metrics: where requests are counted.
         prices: of the object store; None when they are not known.
         rates: how much may be asked of this process per second; None for no limits.
+        problems: where damage that requests meet is noted.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Application:
         metrics: Metrics | None = None,
         prices: StorePrices | None = None,
         rates: Rates | None = None,
+        problems: Problems | None = None,
     ) -> None:
         self.limits = limits or ServerLimits()
         self.metrics = metrics or Metrics()
@@ -142,6 +146,7 @@ class Application:
         self._authenticator = authenticator
         self._runtime = runtime
         self._log = log
+        self._problems = problems or Problems(runtime.time)
         self._prices = prices
         self._service: OpenService | None = None
         rates = rates or Rates()
@@ -183,13 +188,24 @@ class Application:
                 reply = error_reply(error)
                 if isinstance(error, ThrottledError):
                     self.metrics.throttled.labels(error.limit).inc()
-                if not is_foreseen(error):
-                    self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
+                self._note(exchange, error)
         if exchange.key_id:  # who is not known learns nothing
             work = describe_work(exchange.work) + describe_cost(spent, self._prices)
             reply = reply._replace(headers=(*reply.headers, (WORK, work.encode())))
         await _send(send, reply, exchange.request_id)
         self._record(exchange, reply, self._runtime.monotonic() - started)
+
+    def _note(self, exchange: Exchange, error: Exception) -> None:
+        """What somebody has to look into: the line of the request says what came of it, not why."""
+        told = {"request_id": exchange.request_id, "error": type(error).__name__, "message": message_of(error)}
+        if isinstance(error, DataError | StoreRefusedError | StoreUnavailableError):
+            self._problems.note(f"{exchange.operation} failed", "", error)
+        if isinstance(error, DataError):
+            self._log.error("damaged data", **told)
+        elif isinstance(error, UnavailableError) and exchange.operation != HEALTH:
+            self._log.warning("unavailable", **told)
+        elif not is_foreseen(error):
+            self._log.error("unforeseen error", request_id=exchange.request_id, **describe(error))
 
     async def _answer(self, scope: dict[str, Any], receive: Receive, exchange: Exchange) -> Reply:
         if unprefixed(scope["raw_path"]) == loading.PATH:

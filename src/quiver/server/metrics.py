@@ -16,6 +16,8 @@ from quiver.objectstore.metered_store import StoreCounts
 from quiver.storage.cache.counts import CacheCounts, DiskCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quiver.engine.native.workshop import Job
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -160,9 +162,14 @@ class CacheMetrics:
 
 
 class MaintenanceMetrics(Watcher):
-    """What upkeep leaves behind."""
+    """What upkeep leaves behind.
+
+    Attributes:
+        on_failure: is told the job, the index id and the error.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.on_failure: Callable[[Job, str, Exception], None] = lambda *_: None
         self._stages: set[str] = set()
         self.jobs = Counter(
             "quiver_maintenance_jobs", "Upkeep jobs that ended.", ["job", "result"], registry=registry
@@ -194,6 +201,9 @@ class MaintenanceMetrics(Watcher):
         self.seconds.labels(job.value).inc(seconds)
         for stage in self._stages.copy():
             self.rows.labels(stage).set(0)
+
+    def failed(self, job: Job, index_id: str, error: Exception) -> None:
+        self.on_failure(job, index_id, error)
 
     def progress(self, stage: str, done: int, total: int) -> None:  # noqa: ARG002 - the total is no metric
         self._stages.add(stage)

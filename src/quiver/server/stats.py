@@ -27,12 +27,13 @@ _OF_CACHES = {
     "quiver_cache_damaged_blocks_total": "damagedBlocks",
     "quiver_cache_disk_failures_total": "diskFailures",
 }
+_OF_UPKEEP = {"quiver_maintenance_jobs_total", "quiver_maintenance_seconds_total"}
 _DURATION = "quiver_request_duration_seconds"
 
 
 def document(families: Iterable[Metric]) -> dict[str, Any]:
-    """Requests by operation and code, their latency, the store's requests, and of caches where there are any."""
-    stats: dict[str, Any] = {"requests": {}, "latency": {}, "store": {}}
+    """Requests by operation and code, their latency, the store's requests, upkeep by job, and caches if any."""
+    stats: dict[str, Any] = {"requests": {}, "latency": {}, "store": {}, "maintenance": {}}
     cache: dict[str, Any] = {}
     buckets: dict[str, list[tuple[float, float]]] = {}
     sums: dict[str, float] = {}
@@ -47,6 +48,10 @@ def document(families: Iterable[Metric]) -> dict[str, Any]:
         elif sample.name.startswith("quiver_store_") and sample.name.endswith("_total"):
             measure = sample.name.removeprefix("quiver_store_").removesuffix("_total")
             stats["store"].setdefault(labels["operation"], {})[measure] = int(value)
+        elif sample.name in _OF_UPKEEP:
+            measure = labels.get("result", "seconds")
+            upkeep = stats["maintenance"].setdefault(labels["job"], {})
+            upkeep[measure] = round(value, 3) if measure == "seconds" else int(value)
         elif sample.name in _GAUGES:
             stats[_GAUGES[sample.name]] = int(value)
         elif sample.name in _BY_TIER:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quiver.assemble import open_service
-from quiver.model.errors import QuiverError
 from quiver.model.runtime import SystemRuntime
 from quiver.prices import load_prices, store_of
 from quiver.server.app import Application, OpenService
@@ -20,8 +19,9 @@ from quiver.server.credentials import Credentials, Holder
 from quiver.server.lifeline import stop_with_parent
 from quiver.server.limits import ServerLimits
 from quiver.server.logs import describe, make_logger
-from quiver.server.metrics import Metrics
+from quiver.server.metrics import MULTIPROCESS_DIRECTORY, Metrics
 from quiver.server.principals_file import read_fit
+from quiver.server.problems import Problems
 from quiver.server.sigv4 import Authenticator
 from quiver.server.watched_principals import WatchedPrincipals
 from quiver.service.extensions import SERVED
@@ -33,6 +33,7 @@ from quiver.settings import load
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from quiver.engine.native.workshop import Job
     from quiver.model.runtime import Runtime
     from quiver.server.credentials import CredentialSource
     from quiver.settings import Settings
@@ -51,6 +52,9 @@ def create() -> Application:
     settings = load(os.environ)
     prices = load_prices(settings.prices).stores.get(store_of(settings.root, os.environ))
     runtime, metrics, log = SystemRuntime(), Metrics(), make_logger(settings.log_level)
+    directory = os.environ.get(MULTIPROCESS_DIRECTORY)
+    problems = Problems(runtime.time, Path(directory) if directory else None)
+    metrics.maintenance.on_failure = partial(_note_upkeep, log, problems)
     rates = parse_rates(settings.throttle).divided(settings.workers)
 
     async def start() -> OpenService:
@@ -59,7 +63,7 @@ def create() -> Application:
             settings,
             runtime,
             watcher=metrics.maintenance,
-            on_patrol_failure=partial(_log_patrol, log),
+            on_patrol_failure=partial(_note_patrol, log, problems),
             pace=Pace(rates, runtime),
         )
         gc.freeze()  # modules and tables live as long as the process: full collections need not visit them
@@ -76,6 +80,7 @@ def create() -> Application:
         metrics,
         prices,
         rates,
+        problems,
     )
 
 
@@ -92,10 +97,14 @@ def _credentials(settings: Settings, runtime: Runtime, log: FilteringBoundLogger
     return WatchedPrincipals(file, read, runtime, log)
 
 
-def _log_patrol(log: FilteringBoundLogger, index_id: str, error: Exception) -> None:
-    """What was raised on purpose says what it means; of anything else the message may quote what is stored."""
-    message = error.message if isinstance(error, QuiverError) else ""
-    log.error("patrol failed", index=index_id, message=message, **describe(error))
+def _note_patrol(log: FilteringBoundLogger, problems: Problems, index_id: str, error: Exception) -> None:
+    problem = problems.note("patrol failed", index_id, error)
+    log.error(problem.event, index=index_id, message=problem.message, **describe(error))
+
+
+def _note_upkeep(log: FilteringBoundLogger, problems: Problems, job: Job, index_id: str, error: Exception) -> None:
+    problem = problems.note(f"{job} failed", index_id, error)
+    log.warning("upkeep failed", job=job.value, index=index_id, error=problem.error, message=problem.message)
 
 
 def _raise_file_limit() -> None:

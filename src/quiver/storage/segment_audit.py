@@ -76,6 +76,7 @@ class _Audit:
         self._require(bool(np.isfinite(vectors).all()), "a vector is not finite")
         close = np.allclose(reader.norms[rows], norms(vectors), rtol=_NORM_TOLERANCE, atol=0)
         self._require(close, "norms do not follow from the rows")
+        self._require(reader.places_agree(rows), "places of texts differ between partitions and sections")
         self._hashes[rows] = key_hashes(reader.keys_of(rows))
         metadata = reader.metadata_of(rows)
         self._columns.add(metadata)

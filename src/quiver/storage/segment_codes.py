@@ -227,18 +227,28 @@ class SegmentCodes:
         run_places(rows, self.ends, self._int8_shifts, self._footer.int8_size, places)
         return self._partitions, places
 
-    def text_places(self, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def text_places(self, rows: NDArray[np.int64], *, fetch: bool = True) -> NDArray[np.uint64] | None:
         """Where rows.parquet holds the key and the metadata of some rows, shape (len(rows), 2).
+
+        None when a partition of theirs is not here and is not to be fetched.
 
         Raises MissingBytesError, CorruptObjectError.
         """
         places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
-        notes = self._sections.view.notes
-        if not self._pick_places(rows, self._partition_verified, places, notes):
-            self.verify_partitions(np.unique(np.searchsorted(self.ends, rows, "right")))
-            if not self._pick_places(rows, np.ones(len(self.ends), bool), places, notes):
+        view = self._sections.view
+        if not self._pick_places(rows, self._partition_verified, places, view.notes):
+            partitions = np.unique(np.searchsorted(self.ends, rows, "right"))
+            if not (fetch or view.stable or view.has(*self._extents(partitions))):
+                return None
+            self.verify_partitions(partitions)
+            if not self._pick_places(rows, np.ones(len(self.ends), bool), places, view.notes):
                 raise CorruptObjectError(f"{self._key}: a row outside the partitions")
         return places.T
+
+    @cached_property
+    def mean_partition(self) -> float:
+        """Bytes of a partition. Raises CorruptObjectError."""
+        return len(self._partitions) / len(self.ends)
 
     def _pick_places(
         self, rows: NDArray[np.int64], verified: NDArray[np.bool_], out: NDArray[np.uint64], notes: Notes | None

@@ -110,9 +110,9 @@ class Emitter:
             "partitions": self.lists.buffer,
             "key_hashes": self.hashes[by_hash],
             "key_rows": by_hash.astype(np.uint32),
+            "key_offsets": self.layout.keys,
+            "metadata_offsets": self.layout.metadata,
         }
-        if self.codec is None:
-            found |= {"key_offsets": self.layout.keys, "metadata_offsets": self.layout.metadata}
         return found | {"norms": norms, "columns": self.columns.encode()}
 
     def run(self, order: NDArray[np.int64]) -> None:

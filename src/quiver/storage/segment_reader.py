@@ -267,8 +267,29 @@ class SegmentReader:
     def _text_offsets(self, rows: Sequence[int] | NDArray[np.integer[Any]], column: int) -> NDArray[np.uint64]:
         """Where the keys (0) or metadata (1) of some rows are in rows.parquet."""
         if self._footer.text_size:
-            return np.ascontiguousarray(self.codes.text_places(np.asarray(rows, np.int64))[:, column])
+            loaded = ("_metadata_offsets" if column else "_key_offsets") in self.__dict__
+            fetch = not (loaded or self._sections_tell(len(rows)))
+            places = self.codes.text_places(np.asarray(rows, np.int64), fetch=fetch)
+            if places is not None:
+                return np.ascontiguousarray(places[:, column])
         return (self._metadata_offsets if column else self._key_offsets)[rows]
+
+    def places_agree(self, rows: NDArray[np.int64]) -> bool:
+        """Whether partitions and sections, where both tell, say the same of where the texts of some rows are."""
+        if not self._footer.text_size or "key_offsets" not in self._footer.sections:
+            return True
+        told = np.stack([self._key_offsets[rows], self._metadata_offsets[rows]], axis=1)
+        return np.array_equal(told, self.codes.text_places(rows))  # type: ignore[arg-type]  # fetched if need be
+
+    def _sections_tell(self, count: int) -> bool:
+        """Whether sections of their own tell where the texts of so many rows are, when partitions would have to be
+        fetched for it: these hold much besides, and rows that were found by their keys lie in as many of them."""
+        if self._view.stable or not self._footer.text_size:
+            return not self._footer.text_size
+        if "key_offsets" not in self._footer.sections:
+            return False
+        apart = min(count, len(self.codes.ends)) * self.codes.mean_partition
+        return apart > self._footer.text_size * self.rows
 
     def keys_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The keys of some rows."""
@@ -289,8 +310,8 @@ class SegmentReader:
         """Have all of rows.parquet come in one wave. Raises MissingBytesError."""
         self._view.require(0, len(self._data))
 
-    def require_rows(self, rows: NDArray[np.int64], *, metadata: bool) -> None:
-        """Have all of some rows come in one wave: their vectors, their keys, and their metadata if asked for.
+    def require_keys(self, count: int) -> None:
+        """Have what finds so many rows by their keys, and tells where their texts are, come in one wave.
 
         Raises MissingBytesError, CorruptObjectError.
         """
@@ -298,7 +319,25 @@ class SegmentReader:
             return
         missing = Missing()
         with missing:
-            self._places(rows)
+            _ = self.key_hashes
+        with missing:
+            _ = self.key_rows
+        if self._sections_tell(count):
+            with missing:
+                _ = self._key_offsets
+        missing.raise_any()
+
+    def require_rows(self, rows: NDArray[np.int64], *, metadata: bool, vectors: bool = True) -> None:
+        """Have all of some rows come in one wave: their keys, and what is asked for of vectors and metadata.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        if self.stable or (vectors and self._are_here(rows, metadata=metadata)):
+            return
+        missing = Missing()
+        with missing:
+            if vectors:
+                self._places(rows)
         with missing:
             self.keys_of(rows)
         with missing:
@@ -377,26 +416,27 @@ class SegmentReader:
     def find(self, keys: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The row of each key, or -1; shape (len(keys),). Hashes only narrow the search: keys decide."""
         found = np.full(len(keys), -1, np.int64)
-        if self.key_filter is not None:
-            maybe = np.flatnonzero(self.key_filter.may_hold(hashes))
-            if not len(maybe):
-                return found
-            if len(maybe) < len(keys):
-                found[maybe] = self._find([keys[number] for number in maybe.tolist()], hashes[maybe])
-                return found
-        return self._find(keys, hashes)
-
-    def _find(self, keys: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-        found = np.full(len(keys), -1, np.int64)
-        low = np.searchsorted(self.key_hashes, hashes, "left")
-        high = np.searchsorted(self.key_hashes, hashes, "right")
-        numbers = np.repeat(np.arange(len(keys)), high - low)
-        if len(numbers):
-            rows = np.concatenate([self.key_rows[low[each] : high[each]] for each in np.flatnonzero(low < high)])
+        numbers, rows = self.candidates(hashes)
+        if len(rows):
             for number, row, key in zip(numbers.tolist(), rows.tolist(), self.keys_of(rows), strict=True):
                 if key == keys[number]:
                     found[number] = row
         return found
+
+    def candidates(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows whose keys have one of these hashes, and before them which; two arrays of one length."""
+        maybe = np.arange(len(hashes))
+        if self.key_filter is not None:
+            maybe = np.flatnonzero(self.key_filter.may_hold(hashes))
+        if not len(maybe):
+            return maybe, maybe
+        self.require_keys(len(maybe))
+        low = np.searchsorted(self.key_hashes, hashes[maybe], "left")
+        high = np.searchsorted(self.key_hashes, hashes[maybe], "right")
+        held = np.flatnonzero(low < high)
+        rows = [self.key_rows[low[each] : high[each]] for each in held]
+        numbers = np.repeat(maybe[held], (high - low)[held])
+        return numbers, np.concatenate(rows).astype(np.int64) if rows else maybe[:0]
 
     def verify_rows(self) -> None:
         """Check every byte of rows.parquet. Raises CorruptObjectError."""

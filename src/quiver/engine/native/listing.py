@@ -6,9 +6,10 @@ With a filter the rows that match are known before any key is read, so a page co
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from quiver.storage.cache.view import Missing
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from pyroaring import BitMap
 
     from quiver.engine.native.candidates import Source
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from quiver.engine.native.tail import TailBlockView
     from quiver.model.filter import Filter
 
-_KEYS_AT_ONCE = 256
+_BEYOND = 2  # rows: where the last page ended, and the one that shows that there are more
+_SPREAD = 2.0  # standard deviations
+_MOSTLY_DEAD = 0.01
 _Entry = tuple[int, str, "Source", int]
 
 
@@ -51,10 +55,13 @@ def list_page(
     start = ListPosition(first, "") if after is None else max(after, ListPosition(first, ""))
     stop = _bound(segment + 1, segment_count)
     chosen = select_live(snapshot.segments, condition) if condition is not None else _all(snapshot.segments)
-    entries = [
-        _segment_entries(opened, start, stop, matching)
-        for opened, matching in zip(snapshot.segments, chosen, strict=True)
-    ]
+    wanted = limit + _BEYOND
+    if vectors:
+        wanted = min(wanted, max_bytes // (4 * _dimension(snapshot)) + _BEYOND)
+    runs = _runs(snapshot.segments, chosen, start, stop, wanted)
+    shares = _shares(runs, wanted)
+    _require(runs, shares, vectors=vectors, metadata=metadata)
+    entries = [_segment_entries(run, start, share) for run, share in zip(runs, shares, strict=True)]
     entries.append(_tail_entries(snapshot.tail.blocks(condition, non_filterable), start, stop))
     rows: list[Row] = []
     nbytes = 0
@@ -76,6 +83,11 @@ def _bound(segment: int, segment_count: int) -> int:
     return (segment << HASH_BITS) // segment_count
 
 
+def _dimension(snapshot: Snapshot) -> int:
+    """Components of a vector in the segments; 1 without any."""
+    return snapshot.segments[0].reader.dimension if snapshot.segments else 1
+
+
 def _size(row: Row) -> int:
     vector = 0 if row.vector is None else row.vector.nbytes
     return len(row.key.encode()) + vector + len(row.metadata or b"")
@@ -85,25 +97,75 @@ def _all(segments: Sequence[OpenSegment]) -> list[None]:
     return [None] * len(segments)
 
 
-def _segment_entries(
-    opened: OpenSegment, start: ListPosition, stop: int, matching: BitMap | None
-) -> Iterator[_Entry]:
-    """Live rows past `start` with a hash below `stop`, in order; reads keys not much further than it is asked.
+class _Run(NamedTuple):
+    """Rows of a segment in the order of their keys' hashes.
 
-    Only those that match, where it is known which do.
+    Attributes:
+        alive: the part of them that is not dead, about.
     """
+
+    opened: OpenSegment
+    hashes: NDArray[np.uint64]
+    rows: NDArray[np.uint32]
+    alive: float
+
+
+def _runs(
+    segments: Sequence[OpenSegment],
+    chosen: Sequence[BitMap | None],
+    start: ListPosition,
+    stop: int,
+    wanted: int,
+) -> list[_Run]:
+    """Of each segment. Raises MissingBytesError with what any of them lacks."""
+    missing = Missing()
+    for reader, _ in segments:
+        with missing:
+            reader.require_keys(wanted)
+    missing.raise_any()
+    return [_run(opened, start, stop, matching) for opened, matching in zip(segments, chosen, strict=True)]
+
+
+def _run(opened: OpenSegment, start: ListPosition, stop: int, matching: BitMap | None) -> _Run:
+    """Rows of a segment from `start` on with a hash below `stop`; only those that match, where that is known."""
     reader, dead = opened
     first = int(np.searchsorted(reader.key_hashes, np.uint64(start.key_hash), "left"))
     final = int(np.searchsorted(reader.key_hashes, np.uint64(stop - 1), "right"))
     hashes, numbers = reader.key_hashes[first:final], reader.key_rows[first:final]
-    if matching is not None:
-        is_match = np.zeros(reader.rows, bool)
-        is_match[row_numbers(matching)] = True
-        kept = is_match[numbers]
-        hashes, numbers = hashes[kept], numbers[kept]
+    if matching is None:
+        return _Run(opened, hashes, numbers, 1 - len(dead) / reader.rows)
+    is_match = np.zeros(reader.rows, bool)
+    is_match[row_numbers(matching)] = True
+    kept = is_match[numbers]
+    return _Run(opened, hashes[kept], numbers[kept], 1)
+
+
+def _shares(runs: Sequence[_Run], wanted: int) -> list[int]:
+    """How many rows of each run are among the first `wanted` that are alive, seldom more: hashes know no order."""
+    alive = np.array([len(run.rows) * run.alive for run in runs])
+    part = alive / max(1.0, alive.sum())
+    expected = wanted * part
+    most = expected + _SPREAD * np.sqrt(expected * (1 - part))
+    return [max(1, math.ceil(rows / max(run.alive, _MOSTLY_DEAD))) for rows, run in zip(most, runs, strict=True)]
+
+
+def _require(runs: Sequence[_Run], shares: Sequence[int], *, vectors: bool, metadata: bool) -> None:
+    """Have what the page takes of every segment come in one wave. Raises MissingBytesError."""
+    missing = Missing()
+    for ((reader, dead), _, rows, _), share in zip(runs, shares, strict=True):
+        if not reader.stable:
+            alive = [row for row in rows[:share].tolist() if row not in dead]
+            with missing:
+                reader.require_rows(np.array(alive, np.int64), vectors=vectors, metadata=metadata)
+    missing.raise_any()
+
+
+def _segment_entries(run: _Run, start: ListPosition, at_once: int) -> Iterator[_Entry]:
+    """Live rows past `start`, in order; reads keys `at_once` at a time, not much further than it is asked."""
+    (reader, dead), hashes, numbers, _ = run
     position = 0
     while position < len(hashes):
-        last = hashes[min(position + _KEYS_AT_ONCE, len(hashes)) - 1]
+        last = hashes[min(position + at_once, len(hashes)) - 1]
         end = int(np.searchsorted(hashes, last, "right"))
         rows = numbers[position:end].tolist()
         keys = zip(hashes[position:end].tolist(), reader.keys_of(rows), rows, strict=True)

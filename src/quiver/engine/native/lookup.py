@@ -60,6 +60,10 @@ def _in_segments(snapshot: Snapshot, keys: Sequence[str], *, vectors: bool, meta
     rows, missing = [], Missing()
     for reader, dead in snapshot.segments:
         with missing:
+            if not reader.stable:
+                rows_of_keys = reader.candidates(hashes)[1]
+                alive = [row for row in rows_of_keys.tolist() if row not in dead]
+                reader.require_rows(np.array(alive, np.int64), vectors=vectors, metadata=metadata)
             found = reader.find(keys, hashes)
             rows += make_rows(
                 [(reader, row) for row in found[found >= 0].tolist() if row not in dead],

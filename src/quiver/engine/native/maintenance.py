@@ -156,8 +156,9 @@ class Maintenance:
             done = True
         except IndexSealedError:
             done = True  # deleted meanwhile: nothing is left to do
-        except QuiverError:
+        except QuiverError as error:
             self.failures += 1
+            self._watcher.failed(job, index.index_id, error)
         finally:
             self._watcher.ended(job, index.runtime.monotonic() - began, done=done)
         if done:

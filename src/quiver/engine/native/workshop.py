@@ -56,5 +56,8 @@ class Watcher:
     def ended(self, job: Job, seconds: float, *, done: bool) -> None:
         """A job that began came to its end, or failed."""
 
+    def failed(self, job: Job, index_id: str, error: Exception) -> None:
+        """A job of an index could not be done; it will be tried again."""
+
     def progress(self, stage: str, done: int, total: int) -> None:
         """See quiver.model.progress.Progress."""

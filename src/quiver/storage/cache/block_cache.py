@@ -197,7 +197,7 @@ class BlockCache:
 
     async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY) -> None:
         """Have these blocks come, unless they are coming already."""
-        await _all(*(self._fetch(view, blocks, urgency) for view, blocks in wanted))
+        await _all(*(self._fetch(view, blocks, urgency) for view, blocks in _by_view(wanted)))
         self._keep_to_budget()
 
     def supply(self, view: CachedView, end: Buffer) -> None:
@@ -340,6 +340,15 @@ def _ignored(_: NDArray[np.int64]) -> None:
 
 def _pieces(data: memoryview) -> list[memoryview]:
     return [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+
+
+def _by_view(wanted: Sequence[Wanted]) -> list[Wanted]:
+    """What several pieces of work want of one object, as one, so that near ranges of theirs are joined, too."""
+    blocks: dict[int, list[NDArray[np.int64]]] = {}
+    for view, some in wanted:
+        blocks.setdefault(id(view), []).append(some)
+    views = {id(view): view for view, _ in wanted}
+    return [Wanted(views[each], np.unique(np.concatenate(some))) for each, some in blocks.items()]
 
 
 async def _all(*work: Awaitable[None]) -> None:
