@@ -153,13 +153,13 @@ BODY float total_of(const f32x8 *sums) {
 
 /* Add the squared gaps of eight coordinates of a row of bytes. */
 BODY void refine_eight(const float *base, const float *scale, const uint8_t *row, f32x8 *sum) {
+    i32x8 levels;
     f32x8 from, by;
-    u8x8 b;
-    LOAD(b, row);
+    for (int lane = 0; lane < LANES; lane++)
+        levels[lane] = row[lane]; /* becomes one instruction, as a conversion does not */
     LOAD(from, base);
     LOAD(by, scale);
-    i32x8 wide = {b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]}; /* one instruction, as a conversion does not become */
-    from -= by * __builtin_convertvector(wide, f32x8);
+    from -= by * __builtin_convertvector(levels, f32x8);
     *sum += from * from;
 }
 
