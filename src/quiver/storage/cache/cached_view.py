@@ -70,18 +70,19 @@ class Touched:
 
     Attributes:
         supplied: those that were missing, and came while the work went on.
+        noted: what is noted of each view, for kernels.
     """
 
     def __init__(self) -> None:
         self.supplied: list[Wanted] = []
+        self.noted: dict[CachedView, Notes] = {}
         self._marks: dict[CachedView, NDArray[np.bool_]] = {}
-        self._notes: dict[CachedView, Notes] = {}
 
     def count(self, missed: Touched | None = None) -> tuple[int, int]:
         """How many blocks are in memory, and how many in place on the disk; those `missed` are left out."""
         met = kept = 0
         if missed is None:
-            for notes in self._notes.values():
+            for notes in self.noted.values():
                 touched, on_disk = tally(notes)
                 met, kept = met + touched, kept + on_disk
         else:
@@ -97,13 +98,6 @@ class Touched:
         if marks is None:
             marks = self._marks[view] = np.zeros(len(view.present), bool)
         return marks
-
-    def notes(self, view: CachedView) -> Notes:
-        """What is noted of a view, for kernels."""
-        notes = self._notes.get(view)
-        if notes is None:
-            notes = self._notes[view] = view.take_notes(self.of(view))
-        return notes
 
     def during(self, work: Callable[[], T]) -> T:
         """Do work, and add every block that it requires."""
@@ -175,9 +169,14 @@ class CachedView(ObjectView):
     @property
     def notes(self) -> Notes:
         looking = _LOOKING.get()
-        return self.take_notes(np.zeros(len(self.present), bool)) if looking is None else looking.notes(self)
+        if looking is None:
+            return self._take_notes(np.zeros(len(self.present), bool))
+        notes = looking.noted.get(self)
+        if notes is None:
+            notes = looking.noted[self] = self._take_notes(looking.of(self))
+        return notes
 
-    def take_notes(self, seen: NDArray[np.bool_]) -> Notes:
+    def _take_notes(self, seen: NDArray[np.bool_]) -> Notes:
         """For work that begins now; the blocks that it touches are marked in `seen`, too."""
         leases = self._leases
         return take_notes(self.present, self.kept, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon)
