@@ -65,7 +65,9 @@ def bounds_at(
 ) -> Bounds | None:
     """The same for the rows that begin at these bytes of `data`; None for a query that float32 cannot rank for.
 
-    Raises ValueError when a row is not within the data.
+    Norms are summed with the rest: a cosine has half the error of a squared norm beside that of the product.
+    Squared gaps are all positive, so that their error is a share of their sum. Rows that float32 says nothing of
+    have infinite bounds. Raises ValueError when a row is not within the data.
     """
     if not _TAME[0] < query_norm < _TAME[1]:
         return None
