@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from asynchronous import asynchronous
 from engine.contract import in_turn, random_batch, scan_all
 from engine.native.nodes import everything, fresh_nodes, names, open_index, put, segment_ids
 from engine.reference import Model, make_batch
-from quiver.model.errors import StoreUnavailableError
+from quiver.model.errors import StoreUnavailableError, ValidationError
 from quiver.storage.spool import Spool
 
 
@@ -57,6 +60,41 @@ async def test_a_load_adds_one_entry_to_the_log_which_says_nothing():
         assert loaded == (2, commit + 1)
         assert index.log.slot == commit + 1
         assert await put(index, {"d": [1, 0]}) == commit + 2
+
+
+@asynchronous
+async def test_rows_that_cannot_be_taken_in_end_a_load_when_the_reading_under_way_has_ended(monkeypatch):
+    def full(_self, _batch):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    ended = []
+
+    async def batches():
+        yield make_batch("ab", [[2, 2]] * 2)
+        await asyncio.sleep(0.05)
+        ended.append(True)
+        yield make_batch("cd", [[2, 2]] * 2)
+
+    monkeypatch.setattr("quiver.storage.spooled_rows.SpooledRows.append", full)
+    async with fresh_nodes(1) as (index,):
+        given = batches()
+        with pytest.raises(OSError, match="no space left"):
+            await index.load(given)
+        assert ended
+        await given.aclose()  # which fails while it is being read
+        assert await everything(index) == {}
+
+
+@asynchronous
+async def test_a_source_that_fails_ends_a_load():
+    async def batches():
+        yield make_batch("ab", [[2, 2]] * 2)
+        raise ValidationError("unsound")
+
+    async with fresh_nodes(1) as (index,):
+        with pytest.raises(ValidationError, match="unsound"):
+            await index.load(batches())
+        assert await everything(index) == {}
 
 
 @pytest.mark.parametrize("floats", [1 << 21, 0], ids=["exact", "partitioned"])

@@ -36,8 +36,7 @@ def principal_directions(
     centred = (offsets / (scale if scale > 0 else 1.0)).astype(np.float32)
     known = np.zeros((0, rows.shape[1])) if apart_from is None else apart_from.astype(np.float64)
     width = min(count, rows.shape[1] - len(known))
-    guess = np.random.default_rng(seed).normal(size=(rows.shape[1], width))
-    basis = _orthonormal(guess, known)
+    basis = np.random.default_rng(seed).normal(size=(rows.shape[1], width))
     for _ in range(_ITERATIONS):
         # A touch of the old basis keeps directions without variance in it.
         basis = _orthonormal(centred.T @ (centred @ basis.astype(np.float32)) + 1e-9 * basis, known)

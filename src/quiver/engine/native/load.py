@@ -77,11 +77,17 @@ async def load(index: NativeIndex, batches: AsyncIterable[VectorBatch], progress
 
 
 async def _spool(index: NativeIndex, batches: AsyncIterator[VectorBatch]) -> SpooledRows:
-    """All rows; each batch is taken in while the next one is read."""
+    """All rows; each batch is taken in while the next one is read, and both have ended when either fails."""
     spooled = SpooledRows(index.settings.spool, index.spec.dimension)
     batch = await anext(batches, None)
     while batch is not None:
-        batch, _ = await asyncio.gather(anext(batches, None), index.runtime.offload(spooled.append, batch))
+        taken_in = index.runtime.offload(spooled.append, batch)
+        taken, following = await asyncio.gather(taken_in, anext(batches, None), return_exceptions=True)
+        if isinstance(taken, BaseException):
+            raise taken
+        if isinstance(following, BaseException):
+            raise following
+        batch = following
     return spooled
 
 
