@@ -238,7 +238,7 @@ class SegmentCodes:
         view = self._sections.view
         if not self._pick_places(rows, self._partition_verified, places, view.notes):
             partitions = np.unique(np.searchsorted(self.ends, rows, "right"))
-            if not (fetch or view.stable or view.has(*self._extents(partitions))):
+            if not (fetch or view.has(self._bounds[partitions], self._bounds[partitions + 1])):
                 return None
             self.verify_partitions(partitions)
             if not self._pick_places(rows, np.ones(len(self.ends), bool), places, view.notes):

@@ -332,7 +332,7 @@ class SegmentReader:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        if self.stable or (vectors and self._are_here(rows, metadata=metadata)):
+        if self.stable:
             return
         missing = Missing()
         with missing:
