@@ -140,6 +140,15 @@ def test_within_reach_of_the_kth_match_lie_the_matches_of_a_random_filter(search
     assert searchable.shapeless or np.mean(reached) < (0.5 if share == 0.1 else 0.9)
 
 
+def origin_nearest(searchable, query) -> np.ndarray:
+    return searchable.partitioner.origins[searchable.order(query)[0]]
+
+
+def test_most_queries_like_the_rows_are_as_far_from_the_nearest_origin_as_is_usual(searchable):
+    away = [np.linalg.norm(query - origin_nearest(searchable, query)) for query in searchable.queries]
+    assert 0.7 < np.mean(np.array(away) <= searchable.calibration.usual) < 0.97
+
+
 @pytest.mark.parametrize("away", [0.0, 1.0, 4.0])
 @pytest.mark.parametrize("target", [0.9, 0.98])
 @pytest.mark.parametrize("rank", [10, 100])
@@ -151,8 +160,7 @@ def test_the_error_bounds_the_codes_of_neighbours_wherever_the_query_is(searchab
     for query in (searchable.queries[:60] + ways).astype(np.float32):
         squares = np.square(searchable.rows - query).sum(axis=1)
         true = np.argsort(squares)[:rank]
-        origin = searchable.partitioner.origins[np.searchsorted(searchable.ends, true[-1], "right")]
-        bound = squares[true[-1]] + error * np.linalg.norm(query - origin)
+        bound = squares[true[-1]] + error * np.linalg.norm(query - origin_nearest(searchable, query))
         found = searchable.scanner.scan(query, np.arange(searchable.partitioner.count), ROWS)
         inside = found.rows[found.scores <= bound]
         held.append(np.isin(true, inside).mean())
@@ -304,7 +312,13 @@ def test_bounds_that_do_not_fit_are_refused(name, lie):
 
 def test_tables_from_before_margins_and_errors_say_that_they_have_none():
     old = Calibration.decode(memoryview(msgspec.msgpack.encode(SOUND)))
-    assert (old.margin_for(10, 0.9), old.error_for(10, 0.9)) == (None, None)
+    assert (old.margin_for(10, 0.9), old.error_for(10, 0.9), old.usual) == (None, None, 0.0)
+
+
+@pytest.mark.parametrize("away", [-1.0, float("nan"), float("inf")])
+def test_a_distance_that_is_none_is_refused(away):
+    with pytest.raises(CorruptObjectError):
+        Calibration.decode(memoryview(msgspec.msgpack.encode(SOUND | {"away": away})))
 
 
 @pytest.mark.parametrize("lie", LIES)

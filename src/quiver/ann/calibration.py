@@ -13,9 +13,10 @@ Some rows are held out as queries, and their true neighbours found by brute forc
   Unlike the margin this holds for any filter that does not push the matches away from the query: a filter
   that keeps one row in a hundred makes the ten nearest matches as far as the thousand nearest rows;
 * the error: by how much codes overestimate the squared distance of a neighbour, compared with that of the k-th
-  nearest, in units of the query's distance from the origin of the k-th. A share t of all neighbours stays below a
+  nearest, in units of the query's distance from the nearest origin. A share t of all neighbours stays below a
   bound. Rows ask from where rows are, and users often from elsewhere. The estimate of an offset's product with a
-  row errs in proportion to the offset, so the bound holds there as well, where the number of codes does not.
+  row errs in proportion to the offset, so the bound holds there as well, where the number of codes does not. For
+  the same reason the margin grows with the distance, from where it is longer than nine in ten of the rows' are.
 
 The loss a recall allows is shared between partitions (_PROBE_SHARE) and codes.
 """
@@ -58,6 +59,7 @@ _KEPT_COLUMNS = 64
 _SQUARED_ROWS = 4096
 _GROUPS = 2  # of queries, which are looked after at once
 _TINY = 1e-30
+_USUAL = 0.9
 
 
 class Neighbours(NamedTuple):
@@ -102,6 +104,7 @@ class _Tables(msgspec.Struct, frozen=True):
         reach: the bound of z, [target].
         margins: how far behind the first a partition may rank, [rank][target]; none in older segments.
         errors: the bound of the codes' error, [rank][target]; none in older segments, or where rows are scanned.
+        away: how far nine in ten queries are from the nearest origin, at most; 0 in older segments.
     """
 
     ranks: list[int]
@@ -111,6 +114,7 @@ class _Tables(msgspec.Struct, frozen=True):
     reach: list[float]
     margins: list[list[float]] = []
     errors: list[list[float]] = []
+    away: float = 0.0
 
     def check(self) -> None:
         """Raises CorruptObjectError."""
@@ -127,7 +131,7 @@ class _Tables(msgspec.Struct, frozen=True):
             and min(self.ranks[0], *(number for table in counts for row in table for number in row)) >= 1
             and 0 <= self.targets[0] <= self.targets[-1] < 1
             and np.isfinite(self.reach).all()
-            and all(np.isfinite(row).all() and min(row) >= 0 for row in (*self.margins, *self.errors))
+            and all(np.isfinite(row).all() and min(row) >= 0 for row in (*self.margins, *self.errors, [self.away]))
         )
         if not consistent:
             raise CorruptObjectError("inconsistent calibration")
@@ -156,6 +160,11 @@ class Calibration:
         """How many partitions hold the `rank` nearest rows, on average."""
         partitions = self._column(recall).partitions
         return math.ceil(_interpolate(math.log(max(rank, 1.0)), self._ranks, partitions))
+
+    @property
+    def usual(self) -> float:
+        """How far from the nearest origin queries are that are as calibration's own; 0 if not measured."""
+        return self.tables.away
 
     def margin_for(self, rank: float, recall: float) -> float | None:
         """How far behind the first the partitions rank that hold the `rank` nearest rows; None if not measured."""
@@ -324,14 +333,14 @@ def calibrate(
         for rank in ranks
     ]
     ways = [_Way(*way) for way in zip(queries, own.tolist(), orders, place, strict=True)]
-    gaps = np.take_along_axis(
-        _gaps(queries.astype(np.float64), partitioner.origins.astype(np.float64)), holders, axis=1
-    )
-    depth, errors = _depths(ways, neighbours, np.sqrt(gaps), ends, partitions, scanner)
-    reach = _reach(gaps, neighbours.squares, radii[holders], ranks)
+    gaps = _gaps(queries.astype(np.float64), partitioner.origins.astype(np.float64))
+    away = np.sqrt(np.take_along_axis(gaps, orders[:, :1], axis=1)[:, 0])
+    depth, errors = _depths(ways, neighbours, away, ends, partitions, scanner)
+    reach = _reach(np.take_along_axis(gaps, holders, axis=1), neighbours.squares, radii[holders], ranks)
     most = 4.0 * float(radii.max())  # a product is at most that of two lengths
     errors = [[min(max(error, 0.0), most) for error in row] for row in errors]
-    return Calibration(_Tables(ranks, list(TARGETS), averages, depth, reach, margins, errors))
+    usual = float(np.quantile(away, _USUAL))
+    return Calibration(_Tables(ranks, list(TARGETS), averages, depth, reach, margins, errors, usual))
 
 
 def _margins(behind: NDArray[np.float32], ranks: Sequence[int]) -> list[list[float]]:
@@ -347,15 +356,15 @@ def _probe_target(target: float) -> float:
 def _depths(
     ways: Sequence[_Way],
     near: Neighbours,
-    gaps: NDArray[np.float64],
+    away: NDArray[np.float64],
     ends: NDArray[np.int64],
     partitions: list[list[int]],
     scanner: Scanner | None,
 ) -> tuple[list[list[int]], list[list[float]]]:
     """How many codes to keep, and their errors, for each rank and target, in the partitions of the highest target.
 
-    The neighbours are of as many ranks as there are lists in `partitions`, and `gaps` are the distances of the
-    queries from the origins of their partitions. Each query scans once, for all.
+    The neighbours are of as many ranks as there are lists in `partitions`; the queries are so far `away` from the
+    origins of the first partitions. Each query scans once, for all.
     """
     ranks = [min(rank, near.rows.shape[1]) for rank in RANKS[: len(partitions)]]
     if scanner is None:
@@ -376,7 +385,7 @@ def _depths(
             inside = np.flatnonzero(places < count)[: _limit(rank)]
             positions = np.flatnonzero(ranked[inside] < rank)
             over = scores[inside[positions]].astype(np.float64) - near.squares[number, rank - 1]
-            some.append(_Seen(positions, over / max(gaps[number, rank - 1], _TINY)))
+            some.append(_Seen(positions, over / max(away[number], _TINY)))
         return some
 
     measured = on_every_core(seen, range(len(ways)))

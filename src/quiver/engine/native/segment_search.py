@@ -203,6 +203,7 @@ class _Probe:
 
     Calibration also tells how many codes are usually kept. The farther a query is from the rows, the more their
     codes err: when more rows than usual may, by their codes, be among the nearest, all of those are looked at.
+    A query farther away than usual also probes more partitions, with a filter and without.
     """
 
     def __init__(
@@ -232,6 +233,7 @@ class _Probe:
         self._matches = matches
         self._filtered = filtered
         self._done: list[NDArray[np.int64]] = []
+        self._away: float | None = None  # from the nearest origin
         self._probed = 0
         self._scored = 0
         self._read = 0
@@ -258,7 +260,16 @@ class _Probe:
             return np.zeros(1, np.int64)
         if self._margin is None:
             return partitioner.nearest(self._point, self._partitions)
-        return partitioner.nearest(self._point, partitioner.count, self._margin)
+        first = partitioner.nearest(self._point, partitioner.count, self._margin)
+        self._away, usual = self._distance(first[0]), self._calibration.usual
+        if not 0 < usual < self._away:
+            return first
+        return partitioner.nearest(self._point, partitioner.count, self._margin * self._away / usual)
+
+    def _distance(self, partition: np.int64) -> float:
+        """From the query to the origin of a partition."""
+        away = self._point - self._reader.codes.origins[partition]
+        return math.sqrt(away.dot(away))
 
     def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
         """The best codes of some partitions."""
@@ -314,9 +325,10 @@ class _Probe:
         square = float(kept.scores[last])
         if kept.scored is not None and self._target.metric is DistanceMetric.COSINE:
             square *= 2
-        codes = self._reader.codes
-        away = self._point - codes.origins[codes.ends.searchsorted(kept.rows[last], "right")]
-        return square + error * math.sqrt(away.dot(away))
+        away = self._away
+        if away is None:  # a filter may have left nothing near the nearest origin
+            away = self._distance(self._reader.codes.ends.searchsorted(kept.rows[last], "right"))
+        return square + error * away
 
     def _sift(self, rows: NDArray[np.int64], keep: int | None) -> _Sifted:
         """Of rows with good codes, the best by int8; all of them, scored exactly, when they are few."""
@@ -356,7 +368,12 @@ class _Probe:
         if len(best.rows) >= limit:
             scores = self._score(best.rows[: 2 * max(limit, REACH_RANK)]).high
             place = min(max(limit, REACH_RANK), len(scores)) - 1
-            second = second[self._can_hold(second, float(np.partition(scores, place)[place]))]
+            within = self._can_hold(second, float(np.partition(scores, place)[place]))
+            if (
+                self._distance(ranked[0]) > self._calibration.usual > 0
+            ):  # rows near the query's side of a partition
+                within |= np.isin(second, self._nearest())
+            second = second[within]
         return self._merged(best, self._scan(second))
 
     def _can_hold(self, partitions: NDArray[np.int64], score: float) -> NDArray[np.bool_]:
