@@ -140,6 +140,35 @@ def test_within_reach_of_the_kth_match_lie_the_matches_of_a_random_filter(search
     assert searchable.shapeless or np.mean(reached) < (0.5 if share == 0.1 else 0.9)
 
 
+def origin_nearest(searchable, query) -> np.ndarray:
+    return searchable.partitioner.origins[searchable.order(query)[0]]
+
+
+def test_most_queries_like_the_rows_are_as_far_from_the_nearest_origin_as_is_usual(searchable):
+    away = [np.linalg.norm(query - origin_nearest(searchable, query)) for query in searchable.queries]
+    assert 0.7 < np.mean(np.array(away) <= searchable.calibration.usual) < 0.97
+
+
+@pytest.mark.parametrize("away", [0.0, 1.0, 4.0])
+@pytest.mark.parametrize("target", [0.9, 0.98])
+@pytest.mark.parametrize("rank", [10, 100])
+def test_the_error_bounds_the_codes_of_neighbours_wherever_the_query_is(searchable, rank, target, away):
+    error = searchable.calibration.error_for(rank, target)
+    ways = np.random.default_rng(2).normal(size=searchable.queries[:60].shape)
+    ways *= away * float(np.median(searchable.radii)) / np.linalg.norm(ways, axis=1, keepdims=True)
+    held, kept = [], []
+    for query in (searchable.queries[:60] + ways).astype(np.float32):
+        squares = np.square(searchable.rows - query).sum(axis=1)
+        true = np.argsort(squares)[:rank]
+        bound = squares[true[-1]] + error * np.linalg.norm(query - origin_nearest(searchable, query))
+        found = searchable.scanner.scan(query, np.arange(searchable.partitioner.count), ROWS)
+        inside = found.rows[found.scores <= bound]
+        held.append(np.isin(true, inside).mean())
+        kept.append(len(inside))
+    assert np.mean(held) >= target - SLACK
+    assert away or searchable.shapeless or np.mean(kept) < ROWS / 10
+
+
 def test_more_is_needed_for_a_higher_recall_and_for_more_rows(searchable):
     calibration = searchable.calibration
     for ask in (calibration.partitions_for, calibration.depth_for):
@@ -227,6 +256,7 @@ def test_what_is_stored_answers_the_same(searchable):
         for recall in (0.5, 0.93, 1.0):
             assert stored.partitions_for(rank, recall) == searchable.calibration.partitions_for(rank, recall)
             assert stored.depth_for(rank, recall) == searchable.calibration.depth_for(rank, recall)
+            assert stored.error_for(rank, recall) == searchable.calibration.error_for(rank, recall)
             assert stored.reach_for(recall) == searchable.calibration.reach_for(recall)
 
 
@@ -259,6 +289,36 @@ LIES = {
     "a negative depth": {"depth": [[1, -2], [10, 20]]},
     "text": {"depth": "deep"},
 }
+
+
+TABLE = [[0.5, 1.0], [1.0, 2.0]]
+LIES_OF_A_TABLE = {
+    "few rows": [[0.5, 1.0]],
+    "a short row": [[0.5, 1.0], [1.0]],
+    "a negative bound": [[0.5, 1.0], [-1.0, 2.0]],
+    "an infinite bound": [[0.5, 1.0], [1.0, float("inf")]],
+    "a bound that is no number": [[0.5, float("nan")], [1.0, 2.0]],
+}
+
+
+@pytest.mark.parametrize("lie", LIES_OF_A_TABLE.values(), ids=LIES_OF_A_TABLE)
+@pytest.mark.parametrize("name", ["margins", "errors"])
+def test_bounds_that_do_not_fit_are_refused(name, lie):
+    sound = Calibration.decode(memoryview(msgspec.msgpack.encode(SOUND | {name: TABLE})))
+    assert {"margins": sound.margin_for, "errors": sound.error_for}[name](1, 0.5) == 0.5
+    with pytest.raises(CorruptObjectError):
+        Calibration.decode(memoryview(msgspec.msgpack.encode(SOUND | {name: lie})))
+
+
+def test_tables_from_before_margins_and_errors_say_that_they_have_none():
+    old = Calibration.decode(memoryview(msgspec.msgpack.encode(SOUND)))
+    assert (old.margin_for(10, 0.9), old.error_for(10, 0.9), old.usual) == (None, None, 0.0)
+
+
+@pytest.mark.parametrize("away", [-1.0, float("nan"), float("inf")])
+def test_a_distance_that_is_none_is_refused(away):
+    with pytest.raises(CorruptObjectError):
+        Calibration.decode(memoryview(msgspec.msgpack.encode(SOUND | {"away": away})))
 
 
 @pytest.mark.parametrize("lie", LIES)

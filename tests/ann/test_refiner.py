@@ -120,7 +120,7 @@ def test_the_least_are_chosen_with_all_that_tie_with_the_last(rows, count, seed)
     refiner, query = Refiner.train(values), np.zeros(2, np.float32)
     codes = refiner.encode_rows(values)
     scores = refiner.score(query, codes)
-    chosen = refiner.nearest_at(query, codes.reshape(-1), np.arange(rows) * 2, count)
+    chosen, scores = refiner.nearest_at(query, codes.reshape(-1), np.arange(rows) * 2, count)
     assert chosen.tolist() == np.flatnonzero(scores <= np.sort(scores)[min(count, rows) - 1]).tolist()
 
 
@@ -128,4 +128,4 @@ def test_the_least_are_chosen_with_all_that_tie_with_the_last(rows, count, seed)
 def test_where_scores_are_no_numbers_all_are_chosen():
     wide = np.array([[-3e38], [3e38]], np.float32)
     refiner, codes = Refiner.train(wide), np.zeros(4, np.uint8)
-    assert refiner.nearest_at(wide[0], codes, np.arange(4), 2).tolist() == [0, 1, 2, 3]
+    assert refiner.nearest_at(wide[0], codes, np.arange(4), 2)[0].tolist() == [0, 1, 2, 3]

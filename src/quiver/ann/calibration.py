@@ -11,7 +11,12 @@ Some rows are held out as queries, and their true neighbours found by brute forc
   So from the distance of the k-th nearest row found so far follows which other partitions can still hold a nearer
   one.
   Unlike the margin this holds for any filter that does not push the matches away from the query: a filter
-  that keeps one row in a hundred makes the ten nearest matches as far as the thousand nearest rows.
+  that keeps one row in a hundred makes the ten nearest matches as far as the thousand nearest rows;
+* the error: by how much codes overestimate the squared distance of a neighbour, compared with that of the k-th
+  nearest, in units of the query's distance from the nearest origin. A share t of all neighbours stays below a
+  bound. Rows ask from where rows are, and users often from elsewhere. The estimate of an offset's product with a
+  row errs in proportion to the offset, so the bound holds there as well, where the number of codes does not. For
+  the same reason the margin grows with the distance, from where it is longer than nine in ten of the rows' are.
 
 The loss a recall allows is shared between partitions (_PROBE_SHARE) and codes.
 """
@@ -53,6 +58,8 @@ _DEEP_QUERIES = 32  # are asked for more neighbours than that, when depth is mea
 _KEPT_COLUMNS = 64
 _BLOCK_BYTES = 1 << 20  # of rows: what is computed from so many stays near the processor
 _GROUPS = 2  # of queries, which are looked after at once
+_TINY = 1e-30
+_USUAL = 0.9
 
 
 class Neighbours(NamedTuple):
@@ -80,6 +87,13 @@ class _Way(NamedTuple):
     place: NDArray[np.int64]
 
 
+class _Seen(NamedTuple):
+    """Neighbours among the codes of a scan: at which place each is, and the error of its code."""
+
+    positions: NDArray[np.int64]
+    errors: NDArray[np.float64]
+
+
 class _Tables(msgspec.Struct, frozen=True):
     """The tables as they are stored.
 
@@ -89,6 +103,8 @@ class _Tables(msgspec.Struct, frozen=True):
         depth: codes to keep, [rank][target].
         reach: the bound of z, [target].
         margins: how far behind the first a partition may rank, [rank][target]; none in older segments.
+        errors: the bound of the codes' error, [rank][target]; none in older segments, or where rows are scanned.
+        away: how far nine in ten queries are from the nearest origin, at most; 0 in older segments.
     """
 
     ranks: list[int]
@@ -97,11 +113,13 @@ class _Tables(msgspec.Struct, frozen=True):
     depth: list[list[int]]
     reach: list[float]
     margins: list[list[float]] = []
+    errors: list[list[float]] = []
+    away: float = 0.0
 
     def check(self) -> None:
         """Raises CorruptObjectError."""
         counts: list[Sequence[Sequence[float]]] = [self.partitions, self.depth]
-        tables = [*counts, self.margins] if self.margins else counts
+        tables = [*counts, *(table for table in (self.margins, self.errors) if table)]
         widths = {len(row) for table in tables for row in table} | {len(self.reach)}
         consistent = (
             self.ranks
@@ -113,18 +131,19 @@ class _Tables(msgspec.Struct, frozen=True):
             and min(self.ranks[0], *(number for table in counts for row in table for number in row)) >= 1
             and 0 <= self.targets[0] <= self.targets[-1] < 1
             and np.isfinite(self.reach).all()
-            and all(np.isfinite(row).all() and min(row) >= 0 for row in self.margins)
+            and all(np.isfinite(row).all() and min(row) >= 0 for row in (*self.margins, *self.errors, [self.away]))
         )
         if not consistent:
             raise CorruptObjectError("inconsistent calibration")
 
 
 class _Column(NamedTuple):
-    """What the tables say for one target: partitions, depth and margins by rank, and the reach."""
+    """What the tables say for one target: partitions, depth, margins and errors by rank, and the reach."""
 
     partitions: list[float]
     depth: list[float]
     margins: list[float]
+    errors: list[float]
     reach: float
 
 
@@ -142,6 +161,11 @@ class Calibration:
         partitions = self._column(recall).partitions
         return math.ceil(_interpolate(math.log(max(rank, 1.0)), self._ranks, partitions))
 
+    @property
+    def usual(self) -> float:
+        """How far from the nearest origin queries are that are as calibration's own; 0 if not measured."""
+        return self.tables.away
+
     def margin_for(self, rank: float, recall: float) -> float | None:
         """How far behind the first the partitions rank that hold the `rank` nearest rows; None if not measured."""
         margins = self._column(recall).margins
@@ -157,6 +181,11 @@ class Calibration:
         """The bound of z."""
         return self._column(recall).reach
 
+    def error_for(self, rank: float, recall: float) -> float | None:
+        """The bound of the codes' error for the `rank` nearest rows, a length; None if not measured."""
+        errors = self._column(recall).errors
+        return _interpolate(math.log(max(rank, 1.0)), self._ranks, errors) if errors else None
+
     def _column(self, recall: float) -> _Column:
         """What the tables say for one recall; kept, because queries mostly ask for the same."""
         found = self._columns.get(recall)
@@ -165,6 +194,7 @@ class Calibration:
                 [self._at(recall, row) for row in self.tables.partitions],
                 [self._at(recall, row) for row in self.tables.depth],
                 [self._at(recall, row) for row in self.tables.margins],
+                [self._at(recall, row) for row in self.tables.errors],
                 self._at(recall, self.tables.reach),
             )
             if len(self._columns) < _KEPT_COLUMNS:
@@ -309,9 +339,14 @@ def calibrate(
         for rank in ranks
     ]
     ways = [_Way(*way) for way in zip(queries, own.tolist(), orders, place, strict=True)]
-    depth = _depths(ways, neighbours.rows, ends, partitions, scanner)
-    reach = _reach(queries, neighbours, holders, partitioner.origins, radii, ranks)
-    return Calibration(_Tables(ranks, list(TARGETS), averages, depth, reach, margins))
+    gaps = _gaps(queries.astype(np.float64), partitioner.origins.astype(np.float64))
+    away = np.sqrt(np.take_along_axis(gaps, orders[:, :1], axis=1)[:, 0])
+    depth, errors = _depths(ways, neighbours, away, ends, partitions, scanner)
+    reach = _reach(np.take_along_axis(gaps, holders, axis=1), neighbours.squares, radii[holders], ranks)
+    most = 4.0 * float(radii.max())  # a product is at most that of two lengths
+    errors = [[min(max(error, 0.0), most) for error in row] for row in errors]
+    usual = float(np.quantile(away, _USUAL))
+    return Calibration(_Tables(ranks, list(TARGETS), averages, depth, reach, margins, errors, usual))
 
 
 def _margins(behind: NDArray[np.float32], ranks: Sequence[int]) -> list[list[float]]:
@@ -326,34 +361,46 @@ def _probe_target(target: float) -> float:
 
 def _depths(
     ways: Sequence[_Way],
-    true: NDArray[np.int64],
+    near: Neighbours,
+    away: NDArray[np.float64],
     ends: NDArray[np.int64],
     partitions: list[list[int]],
     scanner: Scanner | None,
-) -> list[list[int]]:
-    """How many codes to keep, for each rank and target, within the partitions of the highest target.
+) -> tuple[list[list[int]], list[list[float]]]:
+    """How many codes to keep, and their errors, for each rank and target, in the partitions of the highest target.
 
-    The `true` neighbours are of as many ranks as there are lists in `partitions`. Each query scans once, for all.
+    The neighbours are of as many ranks as there are lists in `partitions`; the queries are so far `away` from the
+    origins of the first partitions. Each query scans once, for all.
     """
-    ranks = [min(rank, true.shape[1]) for rank in RANKS[: len(partitions)]]
+    ranks = [min(rank, near.rows.shape[1]) for rank in RANKS[: len(partitions)]]
     if scanner is None:
-        return [[rank] * len(TARGETS) for rank in ranks]
+        return [[rank] * len(TARGETS) for rank in ranks], []
     probed = [of_rank[-1] for of_rank in partitions]
 
-    def positions(number: int) -> list[NDArray[np.int64]]:
-        """At which of the codes the true neighbours of one query come, for each rank that it is asked for."""
-        way, near = ways[number], true[number]
+    def seen(number: int) -> list[_Seen]:
+        """The true neighbours of one query among the codes, for each rank that it is asked for."""
+        way, true = ways[number], near.rows[number]
         asked = [pair for pair in zip(ranks, probed, strict=True) if number < _DEEP_QUERIES or pair[0] <= _DEEP]
         limit = _limit(max(rank for rank, _ in asked))
-        found = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit).rows
-        found = found[found != way.own]
+        found, scores = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit)
+        scores, found = scores[found != way.own], found[found != way.own]
         places = way.place[np.searchsorted(ends, found, "right")]
-        ranked = _ranks(found, near[: max(rank for rank, _ in asked)])
-        return [np.flatnonzero(ranked[places < count][: _limit(rank)] < rank) for rank, count in asked]
+        ranked = _ranks(found, true[: max(rank for rank, _ in asked)])
+        some = []
+        for rank, count in asked:
+            inside = np.flatnonzero(places < count)[: _limit(rank)]
+            positions = np.flatnonzero(ranked[inside] < rank)
+            over = scores[inside[positions]].astype(np.float64) - near.squares[number, rank - 1]
+            some.append(_Seen(positions, over / max(away[number], _TINY)))
+        return some
 
-    measured = on_every_core(positions, range(len(ways)))
-    seen = zip_longest(*measured, fillvalue=np.zeros(0, np.int64))
-    return [_quantiles(np.concatenate(each), rank) for rank, each in zip(ranks, seen, strict=True)]
+    measured = on_every_core(seen, range(len(ways)))
+    nothing = _Seen(np.zeros(0, np.int64), np.zeros(0))
+    of_ranks = [
+        _Seen(*map(np.concatenate, zip(*each, strict=True))) for each in zip_longest(*measured, fillvalue=nothing)
+    ]
+    depth = [_quantiles(found.positions, rank) for rank, found in zip(ranks, of_ranks, strict=True)]
+    return depth, [_error_quantiles(found.errors) for found in of_ranks]
 
 
 def _ranks(rows: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -372,29 +419,38 @@ def _quantiles(positions: NDArray[np.int64], rank: int) -> list[int]:
     """For each target, the codes that hold its share of neighbours found at these positions among them."""
     if not len(positions):
         return [_limit(rank)] * len(TARGETS)  # copies of one row: their codes are in no order
-    # Neighbours in partitions that are not probed are the other share of the loss.
-    targets = [1 - (1 - target) * (1 - _PROBE_SHARE) for target in TARGETS]
-    return [max(rank, int(np.quantile(positions, target, method="higher")) + 2) for target in targets]
+    return [
+        max(rank, int(np.quantile(positions, _code_target(target), method="higher")) + 2) for target in TARGETS
+    ]
+
+
+def _error_quantiles(errors: NDArray[np.float64]) -> list[float]:
+    """For each target, the bound that its share of the errors is below."""
+    if not len(errors):
+        return [math.inf] * len(TARGETS)
+    return [float(np.quantile(errors, _code_target(target), method="higher")) for target in TARGETS]
+
+
+def _code_target(target: float) -> float:
+    """Neighbours in partitions that are not probed are the other share of the loss."""
+    return 1 - (1 - target) * (1 - _PROBE_SHARE)
 
 
 def _reach(
-    queries: Float32Matrix,
-    neighbours: Neighbours,
-    holders: NDArray[np.int64],
-    origins: Float32Matrix,
-    radii: NDArray[np.float32],
-    ranks: list[int],
+    gaps: NDArray[np.float64], squares: NDArray[np.float32], radii: NDArray[np.float32], ranks: list[int]
 ) -> list[float]:
-    """The bound of z for each target: the greatest over all ranks, as a filter at random would make them."""
+    """The bound of z for each target: the greatest over all ranks, as a filter at random would make them.
+
+    Args:
+        gaps: squared distances of the origins of the neighbours' partitions; `radii` are those of the partitions.
+        squares: squared distances of the neighbours.
+    """
     bounds = np.full(len(TARGETS), -1.0)
     ranks = [rank for rank in ranks if rank >= REACH_RANK] or ranks[-1:]
-    gaps = _gaps(queries.astype(np.float64), origins.astype(np.float64))
     for rank in ranks:
-        holder = holders[:, :rank]
-        square = neighbours.squares[:, rank - 1 : rank].astype(np.float64)
-        gap = np.take_along_axis(gaps, holder, axis=1)
-        rho = radii[holder].astype(np.float64)
-        z = (gap - square - np.square(rho)) / np.maximum(2 * np.sqrt(square) * rho, 1e-30)
+        square = squares[:, rank - 1 : rank].astype(np.float64)
+        rho = radii[:, :rank].astype(np.float64)
+        z = (gaps[:, :rank] - square - np.square(rho)) / np.maximum(2 * np.sqrt(square) * rho, _TINY)
         bounds = np.maximum(bounds, np.quantile(z, [_probe_target(target) for target in TARGETS]))
     return [float(bound) for bound in np.clip(bounds, -1.0, 1.0)]
 

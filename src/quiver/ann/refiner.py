@@ -70,15 +70,17 @@ class Refiner:
 
     def nearest_at(
         self, query: NDArray[np.float32], data: NDArray[np.uint8], offsets: NDArray[np.int64], count: int
-    ) -> NDArray[np.int64]:
-        """Numbers, ascending, of the `count` of these byte rows that score least, and of all that tie with those.
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Numbers, ascending, of the `count` of these byte rows that score least, and of all that tie with those;
+        and their scores.
 
         Of all when the range of the coordinates is too wide for scores to be numbers.
         """
         scores = self.score_at(query, data, offsets)
         numbers = np.empty(len(scores), np.int64)
         found = _kernels.least(scores, -np.inf, count, numbers)
-        return numbers[:found] if found >= count else np.arange(len(scores))
+        best = numbers[:found] if found >= count else np.arange(len(scores))
+        return best, scores[best]
 
     def encode(self) -> bytes:
         """The state to store."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pyroaring import BitMap
 
+from quiver.ann.calibration import Calibration
 from quiver.engine.native import segment_search
 from quiver.engine.native.planner import Method, Plan
 from quiver.engine.native.segment_search import make_target, search_segment
@@ -37,11 +38,13 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
 VECTORS, CLUSTER = sample()
 
 
-def open_segment(partitioner: str, codec: str) -> SegmentReader:
+def open_segment(partitioner: str, codec: str, vectors: np.ndarray = VECTORS) -> SegmentReader:
     """A segment of the sample; `n` is the row's number, `cluster` its cluster."""
-    spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN, partitioner=partitioner, codec=codec)
-    metadata = [b'{"cluster":%d,"n":%d}' % (cluster, n) for n, cluster in enumerate(CLUSTER.tolist())]
-    batch = VectorBatch([f"k{n}" for n in range(ROWS)], VECTORS, metadata)
+    spec = IndexSpec(vectors.shape[1], DistanceMetric.EUCLIDEAN, partitioner=partitioner, codec=codec)
+    metadata = [
+        b'{"cluster":%d,"n":%d}' % (cluster, n) for n, cluster in enumerate(CLUSTER[: len(vectors)].tolist())
+    ]
+    batch = VectorBatch([f"k{n}" for n in range(len(vectors))], vectors, metadata)
     built = build_segment(BatchSource(batch), spec, BuildOptions(exact_floats=0))
     runtime = SystemRuntime(threads=1)
     store = MemoryStore(runtime)
@@ -97,6 +100,77 @@ def test_unfiltered_probes_look_into_few_partitions_and_find_nearly_all(reader):
     assert share >= 0.95
     assert {work.plan for work in works} == {"probe"}
     assert np.mean([work.probed for work in works]) < 0.5 * works[0].partitions
+
+
+def shares_found(reader, queries, allowed, text=None) -> tuple[np.ndarray, list]:
+    """For each query, the share of the ten nearest allowed rows that is found; and the work."""
+    spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN)
+    keys = np.array([int(reader.key(n)[1:]) for n in range(ROWS)])
+    shares, works = [], []
+    for query in queries:
+        squares = np.square(VECTORS.astype(np.float64) - query).sum(axis=1)
+        squares[~allowed] = np.inf
+        target = make_target(query, spec, 10, 0.98, parse_filter(text) if text else None)
+        found = search_segment(OpenSegment(reader, BitMap()), target)
+        shares.append(np.isin(np.argsort(squares)[:10], keys[found.candidates.rows]).mean())
+        works.append(found.work)
+    return np.array(shares), works
+
+
+def far_queries(lengths: float) -> np.ndarray:
+    """Queries that lie so many times as far from the rows as rows of one cluster from each other."""
+    ways = np.random.default_rng(9).normal(size=(len(PROBES), DIMENSION))
+    ways *= lengths * (2 * DIMENSION) ** 0.5 / np.linalg.norm(ways, axis=1, keepdims=True)
+    return (VECTORS[list(PROBES)] + ways).astype(np.float32)
+
+
+@pytest.mark.parametrize("lengths", [1, 3])
+@pytest.mark.parametrize("text", [None, {"n": {"$lt": ROWS // 2}}], ids=["no filter", "half of the rows"])
+def test_queries_far_from_all_rows_probe_more_partitions_to_find_what_they_were_asked_for(
+    reader, monkeypatch, text, lengths
+):
+    queries, allowed = far_queries(lengths), np.arange(ROWS) < (ROWS // 2 if text else ROWS)
+    shares, works = shares_found(reader, queries, allowed, text)
+    assert shares.mean() >= 0.93
+    assert np.mean([work.codes for work in works]) < ROWS / 4
+    monkeypatch.setattr(Calibration, "usual", 0.0)
+    without, before = shares_found(reader, queries, allowed, text)
+    assert shares.mean() >= without.mean()
+    if reader.structure_name.startswith("kmeans"):
+        assert without.mean() < 0.95
+        assert sum(work.codes for work in works) > sum(work.codes for work in before)
+
+
+def test_queries_far_from_all_rows_look_at_more_codes_to_find_what_they_were_asked_for(monkeypatch):
+    """Across the directions that rows differ in, all are about as distant, and their codes tell little."""
+    rng, scale = np.random.default_rng(3), np.arange(1, 65) ** -0.8
+    centres = rng.normal(size=(200, 64)) * scale
+    rows = centres[rng.integers(200, size=12_000)] + 0.7 * rng.normal(size=(12_000, 64)) * scale
+    rows = rows.astype(np.float32)
+    reader = open_segment("kmeans", "rabitq", rows)
+    queries = (0.3 * rng.normal(size=(40, 64))).astype(np.float32)
+
+    def found() -> float:
+        spec, shares = IndexSpec(64, DistanceMetric.EUCLIDEAN), []
+        for query in queries:
+            hits = search_segment(OpenSegment(reader, BitMap()), make_target(query, spec, 10, 0.98, None))
+            near = np.argsort(np.square(rows.astype(np.float64) - query).sum(axis=1))[:10]
+            keys = [int(reader.key(n)[1:]) for n in hits.candidates.rows.tolist()]
+            shares.append(np.isin(near, keys).mean())
+        return float(np.mean(shares))
+
+    assert found() >= 0.97
+    monkeypatch.setattr(Calibration, "error_for", lambda *_: None)
+    assert found() < 0.9
+
+
+def test_queries_among_the_rows_scan_no_more_codes_for_the_sake_of_far_ones(reader, monkeypatch):
+    queries, everything = far_queries(0.1), np.ones(ROWS, bool)
+    shares, works = shares_found(reader, queries, everything)
+    monkeypatch.setattr(Calibration, "error_for", lambda *_: None)
+    without, before = shares_found(reader, queries, everything)
+    assert sum(work.codes for work in works) <= 1.05 * sum(work.codes for work in before)
+    assert shares.mean() >= without.mean()
 
 
 def test_a_filter_that_is_independent_of_the_query_costs_no_recall(reader):

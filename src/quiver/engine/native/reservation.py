@@ -38,7 +38,11 @@ _AT_WORK = 1_800.0
 
 
 class ReservationLostError(UnavailableError):
-    """The reservation was dropped: the work took longer than a day, or the index was deleted."""
+    """The reservation was dropped: the work took longer than a day, or the index was deleted.
+
+    Or the work was done: the answer to the put that published it was lost, and the segment was merged since. So a
+    load may be visible, and may be repeated in any case: the same keys get the same values.
+    """
 
 
 async def reserve(index: NativeIndex) -> str:
@@ -106,7 +110,10 @@ def check_reserved(reserved: Sequence[Reservation], segment: str) -> Reservation
     for one in reserved:
         if one.segment == segment:
             return one
-    raise ReservationLostError(f"the reservation of segment {segment} was dropped")
+    raise ReservationLostError(
+        f"the reservation of segment {segment} is gone: what was to be published with it may be visible or not; "
+        "it is safe to repeat it"
+    )
 
 
 def without(reserved: Sequence[Reservation], segment: str) -> list[Reservation]:

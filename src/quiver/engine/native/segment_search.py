@@ -3,6 +3,7 @@ exact score: codes only choose which rows are scored."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from quiver.ann.calibration import Calibration
+    from quiver.ann.codec import Scanner
     from quiver.engine.native.candidates import Source
     from quiver.engine.native.snapshot import OpenSegment
     from quiver.model.filter import Filter
@@ -35,6 +37,8 @@ _MANY = 300  # rows picked out that are worth bounding in float32 first, beside 
 _CODE_SHARE = 1 / 8  # of the cost of a float32 row
 _TELLING = 50  # matches to be expected among the nearest partitions before their number says anything
 _FAR_DEPTH = 8  # times as many codes are kept then: from afar all rows are about as distant, and codes tell little
+_SPARE = 2  # times as many codes are gathered as are usually kept, for queries that need more
+_DEEPER = 4  # times as many again, when that is too few
 _FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
 
 
@@ -194,6 +198,19 @@ def _scan(
     return parts
 
 
+class _Sifted(NamedTuple):
+    """Rows to score exactly.
+
+    Attributes:
+        scores: squared distances by their int8 rows, or what they are scored already.
+        scored: those, then.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    scored: Candidates | None = None
+
+
 class _Probe:
     """Scores codes of the nearest partitions, then the best rows exactly.
 
@@ -201,6 +218,10 @@ class _Probe:
     of partitions gives a distance, and a second takes in every partition that can still hold a nearer match. When
     the filter pushes the matches away from the query, calibration says nothing, and every partition that holds
     a match is scanned.
+
+    Calibration also tells how many codes are usually kept. The farther a query is from the rows, the more their
+    codes err: when more rows than usual may, by their codes, be among the nearest, all of those are looked at.
+    A query farther away than usual also probes more partitions, with a filter and without.
     """
 
     def __init__(
@@ -222,24 +243,26 @@ class _Probe:
         self._margin = chosen.margin
         self._depth = chosen.depth
         self._keep = chosen.keep
+        self._error = calibration.error_for(target.limit, target.recall)
+        self._gathered = chosen.depth if self._error is None else _SPARE * chosen.depth
+        self._wanted = min(target.limit, matches)
         self._calibration = calibration
         self._mask = mask
         self._matches = matches
         self._allowed = allowed
         self._done: list[NDArray[np.int64]] = []
+        self._away: float | None = None  # from the nearest origin
         self._probed = 0
         self._scored = 0
         self._read = 0
 
     def run(self) -> Found:
         scanned = self._scan(self._nearest()) if self._allowed is None else self._scan_filtered(self._allowed)
-        best = self._refine(scanned.rows)
-        wanted = min(self._target.limit, self._matches)
         count = len(self._reader.codes.ends)
-        if len(best) < wanted and self._probed < count:  # never fewer than there are
+        if len(scanned.rows) < self._wanted and self._probed < count:  # never fewer than there are
             rest = np.setdiff1d(np.arange(count), np.concatenate(self._done))
-            best = np.union1d(best, self._refine(self._scan(rest).rows))
-        candidates = self._score(best)
+            scanned = self._merged(scanned, self._scan(rest))
+        candidates = self._settle(scanned)
         work = _work(self._reader, Method.PROBE, self._matches, self._probed, self._scored, self._read)
         return Found(candidates, work)
 
@@ -250,7 +273,16 @@ class _Probe:
             return np.zeros(1, np.int64)
         if self._margin is None:
             return partitioner.nearest(self._point, self._partitions)
-        return partitioner.nearest(self._point, partitioner.count, self._margin)
+        first = partitioner.nearest(self._point, partitioner.count, self._margin)
+        self._away, usual = self._distance(first[0]), self._calibration.usual
+        if not 0 < usual < self._away:
+            return first
+        return partitioner.nearest(self._point, partitioner.count, self._margin * self._away / usual)
+
+    def _distance(self, partition: np.int64) -> float:
+        """From the query to the origin of a partition."""
+        away = self._point - self._reader.codes.origins[partition]
+        return math.sqrt(away.dot(away))
 
     def _scan(self, partitions: NDArray[np.int64]) -> Estimates:
         """The best codes of some partitions."""
@@ -260,8 +292,11 @@ class _Probe:
         if codes.scanner is None:
             self._scored += int(codes.sizes[partitions].sum())
             return self._scan_rows(partitions)
-        self._scored += codes.verify_partitions(partitions)
-        return codes.scanner.scan(self._point, partitions, self._depth, self._mask)
+        return self._scan_codes(codes.scanner, partitions)
+
+    def _scan_codes(self, scanner: Scanner, partitions: NDArray[np.int64]) -> Estimates:
+        self._scored += self._reader.codes.verify_partitions(partitions)
+        return scanner.scan(self._point, partitions, self._gathered, self._mask)
 
     def _scan_rows(self, partitions: NDArray[np.int64]) -> Estimates:
         """The same where the rows themselves are the codes."""
@@ -272,13 +307,51 @@ class _Probe:
         order = np.argsort(scored.low, kind="stable")[: self._depth]
         return Estimates(scored.rows[order], scored.low[order])
 
-    def _refine(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of rows with good codes, those to score exactly, ascending."""
-        keep, codes = self._keep, self._reader.codes
+    def _merged(self, first: Estimates, second: Estimates) -> Estimates:
+        """The best of both."""
+        scores = np.concatenate([first.scores, second.scores])
+        order = scores.argsort(kind="stable")[: self._gathered]
+        return Estimates(np.concatenate([first.rows, second.rows])[order], scores[order])
+
+    def _settle(self, scanned: Estimates) -> Candidates:
+        """Of the rows with the best codes those that are to be scored exactly, so scored."""
+        kept = self._sift(scanned.rows[: self._depth], self._keep)
+        if self._error is not None and len(scanned.rows) > self._depth:
+            bound = self._bound(kept, self._error)
+            if scanned.scores[self._depth] <= bound:
+                rows = self._within(scanned, bound)
+                kept = self._sift(rows, self._keep or 2 * self._target.limit + 16)
+        return self._score(kept.rows) if kept.scored is None else kept.scored
+
+    def _within(self, scanned: Estimates, bound: float) -> NDArray[np.int64]:
+        """The rows of all codes with scores up to a bound, scanned again when not enough of them were kept."""
+        scanner = self._reader.codes.scanner
+        while scanner is not None and len(scanned.rows) >= self._gathered and scanned.scores[-1] <= bound:
+            self._gathered *= _DEEPER
+            scanned = self._scan_codes(scanner, np.concatenate(self._done))
+        return scanned.rows[: scanned.scores.searchsorted(bound, "right")]
+
+    def _bound(self, kept: _Sifted, error: float) -> float:
+        """Up to which score codes may be those of rows as near as the last of the nearest (ann/calibration.py)."""
+        place = self._wanted - 1
+        last = kept.scores.argpartition(place)[place]
+        square = float(kept.scores[last])
+        if kept.scored is not None and self._target.metric is DistanceMetric.COSINE:
+            square *= 2
+        away = self._away
+        if away is None:  # a filter may have left nothing near the nearest origin
+            away = self._distance(self._reader.codes.ends.searchsorted(kept.rows[last], "right"))
+        return square + error * away
+
+    def _sift(self, rows: NDArray[np.int64], keep: int | None) -> _Sifted:
+        """Of rows with good codes, the best by int8; all of them, scored exactly, when they are few."""
+        codes = self._reader.codes
         rows = np.sort(rows)  # memory hands out what ascends many times as fast
         if keep is None or len(rows) <= keep or codes.refiner is None:
-            return rows
-        return rows[codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)]
+            scored = self._score(rows)
+            return _Sifted(rows, scored.high, scored)
+        best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)
+        return _Sifted(rows[best], scores)
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)
@@ -298,6 +371,7 @@ class _Probe:
         near = ranked[: max(wave, min(telling, self._partitions))]
         if found[near].sum() < _THIN * density * codes.sizes[near].sum():
             self._depth *= _FAR_DEPTH
+            self._gathered *= _FAR_DEPTH
             self._keep = _FAR_DEPTH * (2 * limit + 16) if codes.refiner is not None else None
             return self._scan(holding)
         enough = int(found[holding].cumsum().searchsorted(2 * limit)) + 1
@@ -307,8 +381,13 @@ class _Probe:
         if len(best.rows) >= limit:
             scores = self._score(best.rows[: 2 * max(limit, REACH_RANK)]).high
             place = min(max(limit, REACH_RANK), len(scores)) - 1
-            second = second[self._can_hold(second, gaps[second], float(np.partition(scores, place)[place]))]
-        return self._nearer(best, self._scan(second)) if len(second) else best
+            within = self._can_hold(second, gaps[second], float(np.partition(scores, place)[place]))
+            if (
+                self._distance(ranked[0]) > self._calibration.usual > 0
+            ):  # rows near the query's side of a partition
+                within |= np.isin(second, self._nearest())
+            second = second[within]
+        return self._merged(best, self._scan(second)) if len(second) else best
 
     def _rank(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """How far all partitions are, as squared distances to their origins; and their numbers, the most promising
@@ -319,12 +398,6 @@ class _Probe:
         ranks = codes.partitioner.rank(point)
         gaps = ranks if codes.partitioner.ranks_by_distance else squared_distances(point, codes.origins)
         return gaps, ranks.argsort()
-
-    def _nearer(self, first: Estimates, second: Estimates) -> Estimates:
-        """The best of two waves."""
-        scores = np.concatenate([first.scores, second.scores])
-        order = scores.argsort(kind="stable")[: self._depth]
-        return Estimates(np.concatenate([first.rows, second.rows])[order], scores[order])
 
     def _can_hold(
         self, partitions: NDArray[np.int64], gaps: NDArray[np.float32], score: float
