@@ -120,8 +120,9 @@ def test_the_least_are_chosen_with_all_that_tie_with_the_last(rows, count, seed)
     refiner, query = Refiner.train(values), np.zeros(2, np.float32)
     codes = refiner.encode_rows(values)
     scores = refiner.score(query, codes)
-    chosen, scores = refiner.nearest_at(query, codes.reshape(-1), np.arange(rows) * 2, count)
+    chosen, theirs = refiner.nearest_at(query, codes.reshape(-1), np.arange(rows) * 2, count)
     assert chosen.tolist() == np.flatnonzero(scores <= np.sort(scores)[min(count, rows) - 1]).tolist()
+    assert theirs.tolist() == scores[chosen].tolist()
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
