@@ -82,10 +82,20 @@ class PartitionerContract:
             assert np.isfinite(ranks).all()
             if trained.ranks_by_distance:
                 assert np.allclose(ranks, np.square(trained.origins - query).sum(axis=1), rtol=1e-4, atol=1e-4)
-            for limit, margin in ((count, np.inf), (3, np.inf), (count, 0.0), (2, float(np.ptp(ranks)) / 2)):
-                near = np.flatnonzero(ranks <= ranks.min() + np.float32(margin))
-                due = near[np.argsort(ranks[near], kind="stable")][:limit]
-                assert trained.nearest(query, limit, margin).tolist() == due.tolist()
+            order = np.argsort(ranks, kind="stable")
+            assert trained.nearest(query, 3).tolist() == order[:3].tolist()
+            away = trained.within(query, 0.0)[1]
+            due = np.linalg.norm(trained.origins[order[0]].astype(np.float64) - query)
+            assert np.isclose(away, due, rtol=1e-3, atol=1e-3) or due > 1e19  # its square overflows
+            for margin in (np.inf, 0.0, float(np.ptp(ranks)) / 8):
+                few, many = (order[ranks[order] <= ranks.min() + np.float32(n * margin)].tolist() for n in (1, 4))
+                near, distance = trained.within(query, margin)
+                assert (near.tolist(), distance) == (few, away)
+                assert trained.within(query, margin, 2 * away + 1)[0].tolist() == few
+                if 0 < away < np.inf:
+                    grown = trained.within(query, margin, away / 4)[0].tolist()
+                    assert abs(len(grown) - len(many)) <= 1  # the product is rounded
+                    assert grown == order[: len(grown)].tolist()
 
     @TAME_SAMPLES
     def test_rows_are_assigned_and_partitions_ranked(self, sample):

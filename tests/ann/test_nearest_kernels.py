@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,6 +29,15 @@ def test_the_least_come_with_all_that_equal_the_last_of_them(values, wanted, flo
     assert numbers[: _kernels.least(array, floor, wanted, numbers)].tolist() == due.tolist()
 
 
+@given(values=ALIKE | DIFFERENT, number=st.integers(1, 300))
+@FEW
+def test_the_least_values_are_told_by_the_greatest_of_them(values, number):
+    array = np.array(values, np.float32)
+    if number <= len(array):
+        assert _kernels.least_of(array, number) == np.sort(array)[number - 1]
+        assert _kernels.least_of(np.append(array, np.nan).astype(np.float32), len(array) + 1) == np.inf
+
+
 @given(
     count=st.integers(0, 400),
     dimension=st.integers(1, 40),
@@ -39,25 +50,57 @@ def test_the_nearest_points_are_those_with_the_nearest_squares(count, dimension,
     points, query = gaussian(count, dimension, seed), gaussian(1, dimension, seed + 1)[0]
     ranks, due, found = np.empty(count, np.float32), np.empty(limit, np.int64), np.full(limit, -7, np.int64)
     _kernels.squares(query, points, ranks)
-    near = _kernels.nearest(ranks, margin, due)
-    assert _kernels.nearest_points(query, points, margin, found) == near
+    near, least = _kernels.nearest(ranks, margin, due), ranks.min(initial=np.inf)
+    assert _kernels.nearest_points(query, points, margin, 0.0, found) == (near, least)
     assert found[:near].tolist() == due[:near].tolist()
-    within = np.flatnonzero(ranks <= ranks.min(initial=np.inf) + np.float32(margin))
+    within = np.flatnonzero(ranks <= least + np.float32(margin))
     assert due[:near].tolist() == within[np.argsort(ranks[within], kind="stable")][:limit].tolist()
     assert (found[near:] == -7).all()
 
 
+@given(margin=st.floats(0.1, 10), times=st.floats(0.1, 10), seed=SEEDS)
+@FEW
+def test_the_margin_grows_with_the_distance_from_the_usual_one_on(margin, times, seed):
+    points, query, found = gaussian(200, 8, seed), 3 * gaussian(1, 8, seed + 1)[0], np.empty(200, np.int64)
+    count, least = _kernels.nearest_points(
+        query, points, margin, math.sqrt(least_square(query, points)) / times, found
+    )
+    same = np.empty(200, np.int64)
+    near, _ = _kernels.nearest_points(query, points, margin * max(times, 1.0), 0.0, same)
+    assert least == least_square(query, points)
+    assert abs(count - near) <= 1  # the product is rounded
+    assert found[: min(count, near)].tolist() == same[: min(count, near)].tolist()
+
+
+def least_square(query: np.ndarray, points: np.ndarray) -> float:
+    """The squared distance of the nearest point."""
+    ranks = np.empty(len(points), np.float32)
+    _kernels.squares(query, points, ranks)
+    return float(ranks.min())
+
+
 def test_choosing_refuses_what_does_not_fit():
     points, query, numbers = gaussian(3, 4), np.zeros(4, np.float32), np.zeros(3, np.int64)
-    for function in (_kernels.least, _kernels.nearest_points, _kernels.all_marked, _kernels.run_places):
+    for function in (
+        _kernels.least,
+        _kernels.least_of,
+        _kernels.nearest_points,
+        _kernels.all_marked,
+        _kernels.run_places,
+    ):
         with pytest.raises(TypeError, match="arguments"):
             function()
     with pytest.raises(ValueError, match="fit"):
-        _kernels.nearest_points(query[:3], points, 1.0, numbers)
+        _kernels.nearest_points(query[:3], points, 1.0, 0.0, numbers)
     with pytest.raises(ValueError, match="dimensions"):
-        _kernels.nearest_points(query, points[0], 1.0, numbers)
+        _kernels.nearest_points(query, points[0], 1.0, 0.0, numbers)
     with pytest.raises(TypeError):
-        _kernels.nearest_points(query, points, "far", numbers)
+        _kernels.nearest_points(query, points, "far", 0.0, numbers)
+    with pytest.raises(TypeError):
+        _kernels.nearest_points(query, points, 1.0, "far", numbers)
+    for number in (-1, 0, 5):
+        with pytest.raises(ValueError, match="so many"):
+            _kernels.least_of(query, number)
     for wanted, room in ((-1, 4), (2, 3), (2, 5)):
         with pytest.raises(ValueError, match="fit"):
             _kernels.least(query, 0.0, wanted, np.zeros(room, np.int64))

@@ -53,15 +53,28 @@ def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64
     """
 
 def nearest_points(
-    query: NDArray[np.float32], points: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]
-) -> int:
-    """The same for the squared distances of a query to points of shape (count, dimension), as of `squares`."""
+    query: NDArray[np.float32],
+    points: NDArray[np.float32],
+    margin: float,
+    usual: float,
+    numbers: NDArray[np.int64],
+) -> tuple[int, float]:
+    """The same for the squared distances of a query to points of shape (count, dimension), as of `squares`.
+
+    Also the least of them.
+
+    Args:
+        usual: from this distance of the nearest point on, the margin grows in proportion to it; 0: it does not.
+    """
 
 def least(values: NDArray[np.float32], floor: float, wanted: int, numbers: NDArray[np.int64]) -> int:
     """Write the numbers of the `wanted` least values that are not below `floor`, and of those that equal the last.
 
     They ascend; how many there are. `numbers` has room for those of all values.
     """
+
+def least_of(values: NDArray[np.float32], number: int) -> float:
+    """The greatest of so many least values, at least one; infinite where one is not a number."""
 
 def distances(
     query: NDArray[np.float32], rows: NDArray[np.float32], cosine: bool, out: NDArray[np.float32], /

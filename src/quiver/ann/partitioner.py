@@ -6,6 +6,7 @@ is immutable once trained. Its state is stored in the segment index and is untru
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -66,9 +67,27 @@ class Partitioner(ABC):
     def rank(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """How unpromising each partition is for a query, shape (count,): the smallest are probed first."""
 
-    def nearest(self, query: NDArray[np.float32], limit: int, margin: float = np.inf) -> NDArray[np.int64]:
-        """At most `limit` partitions that rank at most `margin` behind the first, the most promising first."""
-        return nearest(self.rank(query), limit, margin)
+    def nearest(self, query: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+        """At most `limit` partitions, the most promising first."""
+        return nearest(self.rank(query), limit)
+
+    def within(
+        self, query: NDArray[np.float32], margin: float, usual: float = 0.0
+    ) -> tuple[NDArray[np.int64], float]:
+        """The partitions that rank at most a margin behind the first, the most promising first; and how far the
+        query is from the origin of that.
+
+        Args:
+            usual: from this distance on, the margin grows in proportion to it; 0: it does not.
+        """
+        ranks = self.rank(query)
+        numbers = nearest(ranks, self.count, margin)
+        square = np.empty(1, np.float32)
+        _kernels.squares(query, np.ascontiguousarray(self.origins[numbers[:1]]), square)
+        away = math.sqrt(square[0])
+        return (
+            nearest(ranks, self.count, margin * away / usual) if 0 < usual < away < math.inf else numbers
+        ), away
 
     @abstractmethod
     def encode(self) -> bytes:

@@ -18,6 +18,9 @@ class Table:
     def margin_for(self, rank: float, recall: float) -> float:
         return rank
 
+    def error_for(self, rank: float, recall: float) -> float:
+        return rank / 10
+
     def depth_for(self, rank: float, recall: float) -> int:
         return int(3 * rank)
 
@@ -108,7 +111,7 @@ def test_every_plan_can_be_carried_out(
             assert refined
             assert limit < chosen.keep < chosen.depth
     else:
-        assert chosen == (chosen.method, 0, 0, None, None)
+        assert chosen == (chosen.method, 0, 0, None, None, None)
 
 
 @pytest.mark.parametrize("matches", [1, 100, 10_000, 1_000_000])

@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from quiver.ann.calibration import Calibration
 from quiver.engine.native import segment_search
-from quiver.engine.native.planner import Method, Plan
+from quiver.engine.native.planner import Method, Plan, plan
 from quiver.engine.native.segment_search import make_target, search_segment
 from quiver.engine.native.snapshot import OpenSegment
 from quiver.format import paths
@@ -160,14 +160,14 @@ def test_queries_far_from_all_rows_look_at_more_codes_to_find_what_they_were_ask
         return float(np.mean(shares))
 
     assert found() >= 0.97
-    monkeypatch.setattr(Calibration, "error_for", lambda *_: None)
+    monkeypatch.setattr(segment_search, "plan", lambda *a, **k: plan(*a, **k)._replace(error=None))
     assert found() < 0.9
 
 
 def test_queries_among_the_rows_scan_no_more_codes_for_the_sake_of_far_ones(reader, monkeypatch):
     queries, everything = far_queries(0.1), np.ones(ROWS, bool)
     shares, works = shares_found(reader, queries, everything)
-    monkeypatch.setattr(Calibration, "error_for", lambda *_: None)
+    monkeypatch.setattr(segment_search, "plan", lambda *a, **k: plan(*a, **k)._replace(error=None))
     without, before = shares_found(reader, queries, everything)
     assert sum(work.codes for work in works) <= 1.05 * sum(work.codes for work in before)
     assert shares.mean() >= without.mean()

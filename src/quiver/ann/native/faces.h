@@ -13,6 +13,7 @@ PyObject *rotate(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest_points(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *least(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *least_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *bounds_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances(PyObject *module, PyObject *const *args, Py_ssize_t given);

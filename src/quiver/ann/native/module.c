@@ -23,6 +23,7 @@ static PyMethodDef methods[] = {
     {"nearest", _PyCFunction_CAST(nearest), METH_FASTCALL, NULL},
     {"nearest_points", _PyCFunction_CAST(nearest_points), METH_FASTCALL, NULL},
     {"least", _PyCFunction_CAST(least), METH_FASTCALL, NULL},
+    {"least_of", _PyCFunction_CAST(least_of), METH_FASTCALL, NULL},
     {"distances_at", _PyCFunction_CAST(distances_at), METH_FASTCALL, NULL},
     {"bounds_at", _PyCFunction_CAST(bounds_at), METH_FASTCALL, NULL},
     {"distances", _PyCFunction_CAST(distances), METH_FASTCALL, NULL},

@@ -7,6 +7,7 @@ on text embeddings and on images, inertia and the partitions that a recall takes
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -98,8 +99,11 @@ class KMeans(Partitioner):
         """Squared distances to the centroids."""
         return squared_distances(query, self.origins)
 
-    def nearest(self, query: NDArray[np.float32], limit: int, margin: float = np.inf) -> NDArray[np.int64]:
-        return nearest_points(query, self.origins, limit, margin)
+    def within(
+        self, query: NDArray[np.float32], margin: float, usual: float = 0.0
+    ) -> tuple[NDArray[np.int64], float]:
+        numbers, least = nearest_points(query, self.origins, margin, usual)
+        return numbers, math.sqrt(least)
 
     def encode(self) -> bytes:
         return np.array(self.origins.shape, "<i4").tobytes() + self.origins.tobytes()

@@ -137,15 +137,18 @@ def squared_distances(query: NDArray[np.float32], points: Float32Matrix) -> NDAr
 
 
 def nearest_points(
-    query: NDArray[np.float32], points: Float32Matrix, limit: int, margin: float
-) -> NDArray[np.int64]:
-    """Numbers of at most `limit` points whose squared distances are at most `margin` above the least, ascending.
+    query: NDArray[np.float32], points: Float32Matrix, margin: float, usual: float
+) -> tuple[NDArray[np.int64], float]:
+    """Numbers of the points whose squared distances are at most a margin above the least, ascending; and that.
+
+    From a distance of `usual` on, the margin grows in proportion to the least distance; not so when that is 0.
 
     Raises ValueError when the query is of another dimension.
     """
-    numbers = np.empty(min(limit, len(points)), np.int64)
+    numbers = np.empty(len(points), np.int64)
     query, points = np.ascontiguousarray(query), np.ascontiguousarray(points)
-    return numbers[: _kernels.nearest_points(query, points, margin, numbers)]
+    found, least = _kernels.nearest_points(query, points, margin, usual, numbers)
+    return numbers[:found], least
 
 
 def inner_products(query: NDArray[np.float32], points: Float32Matrix) -> NDArray[np.float32]:

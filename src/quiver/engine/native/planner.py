@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     Attributes:
         partitions: how many partitions to probe, when the matches lie as the rows do; on average with a margin.
         margin: how far behind the first the partitions rank that are to be probed; None to go by their number.
+        error: the bound of the codes' error (ann/calibration.py); None to go by the number of codes alone.
         depth: codes to keep.
         keep: of those, rows to score exactly after the int8 rows have been scored; None to score all exactly.
     """
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
     depth: int = 0
     keep: int | None = None
     margin: float | None = None
+    error: float | None = None
 
 
 class Shape(NamedTuple):
@@ -87,7 +89,8 @@ def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: boo
         return exact
     refine = shape.refined and depth > max(0 if shape.remote else _REFINE_FROM, keep)
     margin = shape.calibration.margin_for(rank, recall)
-    return Plan(Method.PROBE, probed, depth, keep if refine else None, margin)
+    error = shape.calibration.error_for(limit, recall)
+    return Plan(Method.PROBE, probed, depth, keep if refine else None, margin, error)
 
 
 def _cost(shape: Shape, probed: int, depth: int, *, filtered: bool) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from quiver.ann._kernels import least_of
 from quiver.ann.calibration import REACH_RANK
 from quiver.ann.codec import Estimates
 from quiver.ann.exact import bounds_of, score_bounds
@@ -243,8 +244,8 @@ class _Probe:
         self._margin = chosen.margin
         self._depth = chosen.depth
         self._keep = chosen.keep
-        self._error = calibration.error_for(target.limit, target.recall)
-        self._gathered = chosen.depth if self._error is None else _SPARE * chosen.depth
+        self._error = chosen.error
+        self._gathered = chosen.depth if chosen.error is None else _SPARE * chosen.depth
         self._wanted = min(target.limit, matches)
         self._calibration = calibration
         self._mask = mask
@@ -273,11 +274,8 @@ class _Probe:
             return np.zeros(1, np.int64)
         if self._margin is None:
             return partitioner.nearest(self._point, self._partitions)
-        first = partitioner.nearest(self._point, partitioner.count, self._margin)
-        self._away, usual = self._distance(first[0]), self._calibration.usual
-        if not 0 < usual < self._away:
-            return first
-        return partitioner.nearest(self._point, partitioner.count, self._margin * self._away / usual)
+        partitions, self._away = partitioner.within(self._point, self._margin, self._calibration.usual)
+        return partitions
 
     def _distance(self, partition: np.int64) -> float:
         """From the query to the origin of a partition."""
@@ -318,7 +316,7 @@ class _Probe:
         kept = self._sift(scanned.rows[: self._depth], self._keep)
         if self._error is not None and len(scanned.rows) > self._depth:
             bound = self._bound(kept, self._error)
-            if scanned.scores[self._depth] <= bound:
+            if scanned.scores[self._depth] <= bound < math.inf:
                 rows = self._within(scanned, bound)
                 kept = self._sift(rows, self._keep or 2 * self._target.limit + 16)
         return self._score(kept.rows) if kept.scored is None else kept.scored
@@ -333,15 +331,12 @@ class _Probe:
 
     def _bound(self, kept: _Sifted, error: float) -> float:
         """Up to which score codes may be those of rows as near as the last of the nearest (ann/calibration.py)."""
-        place = self._wanted - 1
-        last = kept.scores.argpartition(place)[place]
-        square = float(kept.scores[last])
-        if kept.scored is not None and self._target.metric is DistanceMetric.COSINE:
-            square *= 2
-        away = self._away
+        score, away = least_of(kept.scores, self._wanted), self._away
         if away is None:  # a filter may have left nothing near the nearest origin
-            away = self._distance(self._reader.codes.ends.searchsorted(kept.rows[last], "right"))
-        return square + error * away
+            last = kept.rows[kept.scores == score][:1]
+            away = self._distance(self._reader.codes.ends.searchsorted(last, "right")[0]) if len(last) else 0.0
+        doubled = kept.scored is not None and self._target.metric is DistanceMetric.COSINE
+        return (2 * score if doubled else score) + error * away
 
     def _sift(self, rows: NDArray[np.int64], keep: int | None) -> _Sifted:
         """Of rows with good codes, the best by int8; all of them, scored exactly, when they are few."""
