@@ -21,7 +21,8 @@ import quiver
 from benchmarks.common import describe_machine, scratch
 from benchmarks.datasets import load
 from quiver.assemble import open_service
-from quiver.engine.native.segment_search import make_target, score_rows, search_segment
+from quiver.engine.native.exact_search import make_target, score_rows
+from quiver.engine.native.segment_search import search_segment
 from quiver.model.runtime import SystemRuntime
 from quiver.objectstore.local import LocalStore
 from quiver.service.arn import Home

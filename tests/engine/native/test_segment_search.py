@@ -10,8 +10,10 @@ from pyroaring import BitMap
 
 from quiver.ann.calibration import Calibration
 from quiver.engine.native import segment_search
+from quiver.engine.native.exact_search import gather, make_target
 from quiver.engine.native.planner import Method, Plan, plan
-from quiver.engine.native.segment_search import make_target, search_segment
+from quiver.engine.native.probe import Probe
+from quiver.engine.native.segment_search import search_segment
 from quiver.engine.native.snapshot import OpenSegment
 from quiver.format import paths
 from quiver.model.filter_parser import parse_filter
@@ -224,7 +226,7 @@ def test_many_matches_are_bounded_and_the_nearest_are_among_those_that_remain(re
     assert share == 1
     assert {(work.plan, work.vectors) for work in works} == {("gather", ROWS // 2)}
     target = make_target(VECTORS[5], IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN), 10, 0.98, None)
-    many, few = (segment_search._gather(reader, np.arange(count), target) for count in (ROWS // 2, 50))
+    many, few = (gather(reader, np.arange(count), target) for count in (ROWS // 2, 50))
     assert many.exact is None
     assert few.exact is not None
 
@@ -288,7 +290,7 @@ def test_the_reach_tells_which_partitions_may_hold_a_nearer_row():
         spec = IndexSpec(DIMENSION, DistanceMetric.EUCLIDEAN)
         target = make_target(VECTORS[row], spec, 20, 0.98, None)
         plan = Plan(Method.PROBE, 1, 40, None)
-        probe = segment_search._Probe(reader, target, target.point, plan, calibration, None, ROWS, None)
+        probe = Probe(reader, target, target.point, plan, calibration, None, ROWS, None)
         squares = np.square(VECTORS[keys].astype(np.float64) - VECTORS[row]).sum(axis=1)
         nearest = np.argsort(squares)[:20]
         gaps, _ = probe._rank()

@@ -11,7 +11,8 @@ import numpy as np
 import xxhash
 from pyroaring import BitMap
 
-from quiver.engine.native.segment_search import make_target, search_segment
+from quiver.engine.native.exact_search import make_target
+from quiver.engine.native.segment_search import search_segment
 from quiver.engine.native.snapshot import OpenSegment
 from quiver.format import segment_index
 from quiver.format.keys import key_hashes

@@ -16,7 +16,8 @@ from quiver.ann._kernels import least
 from quiver.ann.distance import FLOAT32_MAX
 from quiver.ann.exact import score_of
 from quiver.engine.engine import Hits, SourceWork
-from quiver.engine.native.segment_search import Found, make_target, score_rows, search_segment
+from quiver.engine.native.exact_search import Found, make_target, score_rows
+from quiver.engine.native.segment_search import search_segment
 from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from quiver.engine.engine import Query
     from quiver.engine.native.candidates import Candidates, Source
-    from quiver.engine.native.segment_search import Target
+    from quiver.engine.native.exact_search import Target
     from quiver.engine.native.snapshot import OpenSegment, Snapshot
     from quiver.engine.native.tail import TailBlockView
     from quiver.model.types import Float32Matrix, IndexSpec
