@@ -11,18 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ann.samples import clustered
-from quiver.ann.calibration import (
-    QUERIES,
-    RANKS,
-    REACH_RANK,
-    TARGETS,
-    Calibration,
-    Neighbours,
-    calibrate,
-    find_neighbours,
-)
+from quiver.ann.calibrating import QUERIES, RANKS, TARGETS, calibrate
+from quiver.ann.calibration import REACH_RANK, Calibration
 from quiver.ann.codec import Codec, CodeLists, Scanner
 from quiver.ann.codecs.rabitq import RaBitQ
+from quiver.ann.neighbours import Neighbours, find_neighbours
 from quiver.ann.partitioners.kdtree import KDTree
 from quiver.ann.partitioners.kmeans import KMeans
 from quiver.format.segment_index import partition_offsets
@@ -191,26 +184,6 @@ def test_beyond_the_tables_their_ends_hold_and_depth_grows_with_the_rows_asked_f
     assert calibration.partitions_for(10, 0.1) == calibration.partitions_for(10, TARGETS[0])
     assert calibration.reach_for(1.0) == calibration.reach_for(TARGETS[-1])
     assert calibration.depth_for(5000, 0.9) >= 5 * calibration.depth_for(1000, 0.9) - 5
-
-
-# ---------------------------------------------------------------- neighbours
-
-
-@given(st.integers(1, 60), st.integers(1, 12), st.integers(1, 30), st.integers(0, 9))
-def test_neighbours_are_those_of_brute_force_whatever_the_parts(rows, step, count, seed):
-    data = np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32)
-    own = np.random.default_rng(seed + 1).choice(rows, min(rows, 5), replace=False)
-    count = min(count, max(rows - 1, 0))
-    parts = [(start, data[start : start + step]) for start in range(0, rows, step)]
-    found = find_neighbours(data[own], own, parts, count)
-    assert found.rows.shape == found.squares.shape == (len(own), count)
-    for query, near, squares in zip(own, found.rows, found.squares, strict=True):
-        exact = np.square(data - data[query]).sum(axis=1)
-        exact[query] = np.inf
-        assert query not in near
-        assert len(set(near.tolist())) == count
-        np.testing.assert_allclose(squares, np.sort(exact)[:count], atol=1e-4)
-        np.testing.assert_allclose(exact[near], squares, atol=1e-4)
 
 
 def test_copies_of_one_row_can_be_calibrated():

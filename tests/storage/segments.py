@@ -14,6 +14,7 @@ from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, BuiltSegment, build_segment
 from quiver.storage.segment_reader import SegmentReader
+from quiver.storage.segment_writer import Written, write_index, write_rows
 from storage.tape import OWNER, ROOT
 
 if TYPE_CHECKING:
@@ -72,3 +73,9 @@ def forged(
 
 def opened(batch: VectorBatch, spec: IndexSpec, options: BuildOptions | None = None) -> SegmentReader:
     return forged(built(batch, spec, options))
+
+
+async def write_segment(store, runtime, root: str, owner: str, segment: str, made: BuiltSegment) -> Written:
+    """Both objects of a segment."""
+    await write_rows(store, runtime, root, segment, made.rows_file)
+    return await write_index(store, runtime, root, owner, segment, made)

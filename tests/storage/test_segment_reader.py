@@ -22,7 +22,6 @@ from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage import row_source, segment_builder
 from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
-from quiver.storage.segment_writer import write_segment
 from storage.segments import (
     INDEX_KEY,
     PARTITIONED,
@@ -34,6 +33,7 @@ from storage.segments import (
     opened,
     read,
     sample,
+    write_segment,
 )
 from storage.tape import OWNER, ROOT
 

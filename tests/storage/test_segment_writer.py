@@ -13,9 +13,8 @@ from quiver.storage import segment_writer
 from quiver.storage.cache.view import BLOCK
 from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
-from quiver.storage.segment_writer import write_segment
 from storage.scripted_store import claim_existence, fail, lose_answer, refuse
-from storage.segments import INDEX_KEY, PARTITIONED, ROWS_KEY, SEGMENT, built, flat_spec, sample
+from storage.segments import INDEX_KEY, PARTITIONED, ROWS_KEY, SEGMENT, built, flat_spec, sample, write_segment
 from storage.tape import OWNER, ROOT
 
 SPEC = flat_spec(2)

@@ -15,8 +15,9 @@ import numpy as np
 import xxhash
 
 from quiver.ann import registry
-from quiver.ann.calibration import QUERIES, RANKS, calibrate, find_neighbours
+from quiver.ann.calibrating import QUERIES, RANKS, calibrate
 from quiver.ann.distance import norms
+from quiver.ann.neighbours import find_neighbours
 from quiver.ann.refiner import Refiner
 from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index

@@ -42,22 +42,14 @@ async def write_rows(store: ObjectStore, runtime: Runtime, root: str, segment: s
     runtime.reach("segment:rows_written")
 
 
-async def write_segment(
+async def write_index(
     store: ObjectStore, runtime: Runtime, root: str, owner: str, segment: str, built: BuiltSegment
 ) -> Written:
-    """Create both objects of segment `segment` under `root`.
+    """Create the index of a segment whose rows are there.
 
     The name is new and random, so an object found there is our own earlier attempt.
     Raises StoreRefusedError, StoreUnavailableError.
     """
-    await write_rows(store, runtime, root, segment, built.rows_file)
-    return await write_index(store, runtime, root, owner, segment, built)
-
-
-async def write_index(
-    store: ObjectStore, runtime: Runtime, root: str, owner: str, segment: str, built: BuiltSegment
-) -> Written:
-    """Create the index of a segment whose rows are there. Raises StoreRefusedError, StoreUnavailableError."""
     key = paths.segment_key(root, segment, paths.SEGMENT_INDEX)
     footer = msgspec.structs.replace(built.footer, key=key, owner=owner)
     buffers = segment_index.encode(footer, built.sections)

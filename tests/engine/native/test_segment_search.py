@@ -23,7 +23,7 @@ from quiver.objectstore.memory import MemoryStore
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, build_segment
 from quiver.storage.segment_reader import SegmentReader
-from quiver.storage.segment_writer import write_segment
+from storage.segments import write_segment
 
 ROWS, DIMENSION, CLUSTERS = 20_000, 16, 20
 ROOT, OWNER, SEGMENT = paths.index_root("a" * 32), "a" * 32, paths.segment_id(1, 1, "b" * 32)
