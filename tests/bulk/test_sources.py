@@ -49,6 +49,28 @@ def test_arrays_that_do_not_fit_together(value: Any, message: str) -> None:
     assert refusal(lambda: open_source(value, Columns())) == message
 
 
+def test_a_matrix_in_a_file_is_keyed_by_row_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    for matrix in (np.arange(6).reshape(3, 2), np.asfortranarray(np.arange(6.0).reshape(3, 2))):
+        np.save(path, matrix)
+        assert read(str(path)) == [(str(n), matrix[n].tolist(), None) for n in range(3)]
+    several = open_source([path, path], Columns())
+    assert [key for batch in several.batches(2) for key in batch.keys] == ["0", "1", "2"] * 2
+
+
+def test_files_that_hold_no_matrix_of_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    for array in (np.ones(3), np.array([["x"]]), np.ones((1, 1), complex)):
+        np.save(path, array)
+        assert "not numbers of shape (rows, dimension)" in refusal(lambda: open_source(str(path), Columns()))
+    np.save(path, np.array([{}], object), allow_pickle=True)
+    assert "not a NumPy file" in refusal(lambda: open_source(str(path), Columns()))
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9, 9)}"
+    for body in (b"", b"\x93NUMPY", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header):
+        path.write_bytes(body)
+        assert "not a NumPy file" in refusal(lambda: open_source(str(path), Columns()))
+
+
 def test_files_by_path_and_several_in_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"key": "a", "vector": [1]}))
     table = pa.table({"key": ["b", "c"], "vector": pa.array([[2.0], [3.0]], pa.list_(pa.float32(), 1))})
@@ -66,7 +88,8 @@ def test_names_that_say_nothing_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.touch()
     assert refusal(lambda: open_source(path, Columns())) == (
-        f"{path}: the name must end in .parquet, .jsonl, .jsonl.gz, .ndjson or .ndjson.gz"
+        f"{path}: the name must end in .parquet, .jsonl, .jsonl.gz, .ndjson, .ndjson.gz, "
+        ".arrow, .arrows, .feather or .npy"
     )
 
 

@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 import quiver
 from cli.running import KEYS, RunningServer, environment
+from cli.test_create import specs
 from quiver.cli.main import app
+from quiver.model.types import DistanceMetric, IndexSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,21 @@ def write(path: Path, count: int = COUNT) -> Path:
     data = {"key": [f"k{i}" for i in range(count)], "vector": vectors.tolist(), "n": list(range(count))}
     pq.write_table(pa.table(data), path)
     return path
+
+
+def test_a_matrix_is_keyed_by_row_numbers_and_what_is_created_has_the_structure_asked_for(root, tmp_path) -> None:
+    path, vectors = tmp_path / "rows.npy", np.random.default_rng(4).standard_normal((300, 4))
+    np.save(path, vectors)
+    structure = ("--partitioner", "kdtree", "--codec", "sq8", "--recall", "0.9")
+    made = invoke("import", "demo", "words", path, "--root", root, *structure)
+    assert made.exit_code == 2
+    assert "--create" in made.stderr
+    made = invoke("import", "demo", "words", path, "--root", root, "--create", *structure)
+    assert (made.exit_code, made.stdout) == (0, "300 rows imported into demo/words\n")
+    with quiver.connect(root) as db:
+        index = db.bucket("demo").index("words")
+        assert np.array_equal(index.get(["299"]).vectors, vectors[299:].astype(np.float32))
+    assert specs(root)["demo/words"] == IndexSpec(4, DistanceMetric.COSINE, (), "kdtree", "sq8", 0.9)
 
 
 def test_an_index_is_created_loaded_and_exported(root: str, tmp_path: Path) -> None:

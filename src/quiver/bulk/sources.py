@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from quiver.service.bulk_rows import Source
 
 JSON_LINES = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+ARROW = (".arrow", ".arrows", ".feather")
+NUMPY = ".npy"
 
 
 class ArraySource:
@@ -56,6 +58,31 @@ class ArraySource:
             part = slice(start, start + rows)
             metadata = None if self._metadata is None else [plain(document) for document in self._metadata[part]]
             yield RowBatch(self._keys[part], self._matrix[part], metadata, start)
+
+
+class NumberedSource:
+    """The rows of a .npy file, without metadata; the key of each is its number, from 0 on.
+
+    Raises: ValidationError: no matrix of numbers; OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._matrix: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, EOFError) as error:
+            raise ValidationError(f"{path}: not a NumPy file that can be read") from error
+        if self._matrix.ndim != 2 or self._matrix.dtype.kind not in "iuf":
+            raise ValidationError(
+                f"{path}: not numbers of shape (rows, dimension) but {self._matrix.dtype} of {self._matrix.shape}"
+            )
+        self._origin = str(path)
+        self.rows = len(self._matrix)
+
+    def batches(self, rows: int) -> Iterator[RowBatch]:
+        """See Source."""
+        for start in range(0, self.rows, rows):
+            part = self._matrix[start : start + rows]
+            yield RowBatch([str(start + n) for n in range(len(part))], part, None, start, self._origin)
 
 
 class Concatenated:
@@ -95,11 +122,12 @@ def open_source(value: Any, columns: Columns) -> Source:
 
 
 def open_file(path: Path, columns: Columns) -> Source:
-    """The rows of a Parquet or JSON Lines file, or of every Parquet file in a directory.
+    """The rows of a Parquet, JSON Lines, Arrow or NumPy file, or of every Parquet file in a directory.
 
     Raises: as `open_source`.
     """
-    from quiver.bulk.json_lines import JsonLinesSource  # noqa: PLC0415 - as above
+    from quiver.bulk.arrow_file import ArrowFileSource  # noqa: PLC0415 - as above
+    from quiver.bulk.json_lines import JsonLinesSource  # noqa: PLC0415
     from quiver.bulk.parquet import ParquetSource, parquet_files  # noqa: PLC0415
 
     if path.is_dir():
@@ -108,6 +136,8 @@ def open_file(path: Path, columns: Columns) -> Source:
         return ParquetSource(path, columns)
     if path.name.endswith(JSON_LINES):
         return JsonLinesSource(path, columns)
-    raise ValidationError(
-        f"{path}: the name must end in .parquet, {', '.join(JSON_LINES[:-1])} or {JSON_LINES[-1]}"
-    )
+    if path.name.endswith(ARROW):
+        return ArrowFileSource(path, columns)
+    if path.name.endswith(NUMPY):
+        return NumberedSource(path)
+    raise ValidationError(f"{path}: the name must end in .parquet, {', '.join((*JSON_LINES, *ARROW))} or {NUMPY}")

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from quiver.model.errors import ConflictError, ValidationError
 from quiver.model.progress import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from quiver.assemble import OpenRoot
@@ -33,20 +33,21 @@ async def load(
     index: str,
     files: Sequence[Path],
     columns: Columns,
-    metric: str | None,
+    options: Mapping[str, Any] | None,
     *,
     as_json: bool,
 ) -> Exit:
-    """Put every row of the files, all of them or none; with a metric, create what is missing.
+    """Put every row of the files, all of them or none.
+
+    With options, those of the library's `create_index` but for the dimension, create what is missing.
 
     Raises QuiverError, SettingsError, as all commands here do.
     """
     paths = list(files)
     async with _opened(root) as open_root:
-        if metric is not None:
-            await _create(
-                AsyncConnection(open_root, open_root.close), bucket, index, _dimension(paths, columns), metric
-            )
+        if options is not None:
+            db = AsyncConnection(open_root, open_root.close)
+            await _create(db, bucket, index, {"dimension": _dimension(paths, columns), **options})
         with _bar(f"{bucket}/{index}") as progress:
             rows = (
                 await AsyncBucket(open_root, bucket)
@@ -78,12 +79,12 @@ def _dimension(paths: list[Path], columns: Columns) -> int:
     raise ValidationError("there are no rows, so the dimension of a new index is not known")
 
 
-async def _create(db: AsyncConnection, bucket: str, index: str, dimension: int, metric: str) -> None:
+async def _create(db: AsyncConnection, bucket: str, index: str, options: Mapping[str, Any]) -> None:
     """The bucket and the index, as far as they do not exist."""
     with suppress(ConflictError):
         await db.create_bucket(bucket)
     with suppress(ConflictError):
-        await db.bucket(bucket).create_index(index, dimension=dimension, metric=metric)
+        await db.bucket(bucket).create_index(index, **options)
 
 
 def _show(text: str, rows: int, bucket: str, index: str, *, as_json: bool) -> None:

@@ -75,6 +75,22 @@ def create_bucket(bucket: Bucket, root: RootOption = None, as_json: AsJson = Fal
     output.run(lambda url: work(url, bucket, as_json=as_json), root)
 
 
+PartitionerOption = Annotated[
+    PartitionerName | None, typer.Option(help=f"How a segment is divided. [default: {DEFAULT_PARTITIONER}]")
+]
+CodecOption = Annotated[
+    CodecName | None, typer.Option(help=f"How its vectors are shortened. [default: {DEFAULT_CODEC}]")
+]
+RecallOption = Annotated[
+    float | None,
+    typer.Option(
+        min=MIN_RECALL,
+        max=MAX_RECALL,
+        help=f"Part of the true nearest neighbours a query should find. [default: {DEFAULT_RECALL}]",
+    ),
+]
+
+
 @app.command()
 def create_index(
     bucket: Bucket,
@@ -93,22 +109,9 @@ def create_index(
             "default. May be repeated.",
         ),
     ] = None,
-    partitioner: Annotated[
-        PartitionerName | None,
-        typer.Option(help=f"How a segment is divided. [default: {DEFAULT_PARTITIONER}]"),
-    ] = None,
-    codec: Annotated[
-        CodecName | None,
-        typer.Option(help=f"How its vectors are shortened. [default: {DEFAULT_CODEC}]"),
-    ] = None,
-    recall: Annotated[
-        float | None,
-        typer.Option(
-            min=MIN_RECALL,
-            max=MAX_RECALL,
-            help=f"Part of the true nearest neighbours a query should find. [default: {DEFAULT_RECALL}]",
-        ),
-    ] = None,
+    partitioner: PartitionerOption = None,
+    codec: CodecOption = None,
+    recall: RecallOption = None,
     root: RootOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -195,7 +198,9 @@ def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", exists=True, help="Parquet or JSON Lines (perhaps .gz), or a directory of Parquet."
+            metavar="FILE...",
+            exists=True,
+            help="Parquet, JSON Lines (perhaps .gz), Arrow, NumPy (.npy), or a directory of Parquet.",
         ),
     ],
     root: RootOption = None,
@@ -219,6 +224,9 @@ def import_(
     metric: Annotated[
         Literal["cosine", "euclidean"], typer.Option(help="The distance of an index that is created.")
     ] = "cosine",
+    partitioner: PartitionerOption = None,
+    codec: CodecOption = None,
+    recall: RecallOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Load files into an index: all rows are visible at the end, or none. Servers may go on serving the root."""
@@ -228,11 +236,13 @@ def import_(
 
     if metadata is not None and fields is not None:
         raise typer.BadParameter("--metadata and --fields exclude each other")
+    structure = {"partitioner": partitioner, "codec": codec, "recall": recall}
+    if not create and any(value is not None for value in structure.values()):
+        raise typer.BadParameter("--partitioner, --codec and --recall are for an index that --create creates")
     names = None if fields is None else tuple(name for name in fields.split(",") if name)
     columns = Columns(key, vector, metadata if names is None else names)
-    output.run(
-        lambda url: work(url, bucket, index, files, columns, metric if create else None, as_json=as_json), root
-    )
+    options = {"metric": metric} | structure if create else None
+    output.run(lambda url: work(url, bucket, index, files, columns, options, as_json=as_json), root)
 
 
 @app.command()

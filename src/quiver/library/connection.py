@@ -190,8 +190,8 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         Args:
             source: a tuple (keys, array of shape (n, dimension)) or (keys, array, metadata); Arrow data (a table,
                 a record batch, a reader, or what another library exports as an Arrow stream); the path of a
-                .parquet or .jsonl file, the latter perhaps gzipped, or of a directory of Parquet files; or a list
-                of paths.
+                .parquet, .jsonl (perhaps .gz), .arrow or .feather file, of a .npy file, whose rows are keyed by
+                their numbers, or of a directory of Parquet files; or a list of paths.
             key: the column of keys; by default "key", else "id".
             vector: the column of vectors; by default "vector", else "data".
             metadata: the column of metadata (JSON text, structures or maps), or the names of columns that become
