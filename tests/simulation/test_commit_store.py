@@ -17,7 +17,7 @@ from simulation.scenarios import NO_BIAS, SCENARIOS, Bias, run_registers
 if TYPE_CHECKING:
     from quiver.objectstore.commit_table import Item
 
-SEEDS = 12
+SEEDS = 8
 
 
 @pytest.fixture(autouse=True)

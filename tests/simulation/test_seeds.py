@@ -18,7 +18,7 @@ from simulation.scenarios import SCENARIOS
 if TYPE_CHECKING:
     from simulation.scenarios import Report
 
-SEEDS = 10  # `make soak` has thousands
+SEEDS = 8  # `make soak` has thousands
 FEWER = {"texts": 6}  # like others, but for the text field
 
 KEY_VALUE_CHECKS = {"atomic snapshots": 10, "replayed snapshots": 15}
