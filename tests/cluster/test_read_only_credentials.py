@@ -125,24 +125,20 @@ def test_a_reader_answers_and_never_tries_to_write(root: str, moto: Moto, door: 
     assert door.passed > 5
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("inspect", "{root}"),
-        ("fsck", "{root}"),
-        ("explain", "demo", "words", "--root", "{root}", "--key", "k7"),
-        ("count", "demo", "words", "--root", "{root}"),
-        ("export", "demo", "words", "{folder}/out.parquet", "--root", "{root}"),
-        ("copy", "{root}", "{folder}/copied"),
-    ],
-    ids=lambda command: command[0],
-)
-def test_commands_that_read_need_no_more(command, root, moto, door, tmp_path, monkeypatch) -> None:
+def test_commands_that_read_need_no_more(root, moto, door, tmp_path, monkeypatch) -> None:
     for name, value in moto.variables(door.url).items():
         monkeypatch.setenv(name, value)
-    done = CliRunner().invoke(app, [part.format(root=root, folder=tmp_path) for part in command])
-    assert done.exit_code == 0, done.output
-    assert door.refused == []
+    for command in (
+        ("inspect", root),
+        ("fsck", root),
+        ("explain", "demo", "words", "--root", root, "--key", "k7"),
+        ("count", "demo", "words", "--root", root),
+        ("export", "demo", "words", str(tmp_path / "out.parquet"), "--root", root),
+        ("copy", root, str(tmp_path / "copied")),
+    ):
+        done = CliRunner().invoke(app, command)
+        assert (command[0], done.exit_code) == (command[0], 0), done.output
+        assert door.refused == []
 
 
 def test_a_write_without_permission_is_refused_and_the_log_says_why(root, moto, door, tmp_path) -> None:

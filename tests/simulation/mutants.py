@@ -694,7 +694,7 @@ MUTANTS = [
         "turbopuffer: up to about one hour",
         in_log("is_known", is_known_for_ever),
         scenarios.run_engine,
-        first=54,
+        first=69,
     ),
     Mutant(
         "what was read ahead is the answer",
@@ -708,7 +708,7 @@ MUTANTS = [
         with_openings_trusted,
         scenarios.run_engine,
         Bias(come_and_go, many_readers, min_age=0.0),
-        first=59,
+        first=66,
     ),
     Mutant(
         "session table dropped",

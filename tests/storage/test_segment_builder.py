@@ -307,7 +307,7 @@ def peak_of(rows: int, directory: Path) -> int:
 
 @pytest.mark.slow
 def test_more_rows_than_fit_take_little_more_memory_when_they_are_spooled(tmp_path):
-    few, many = 60_000, 240_000
+    few, many = 50_000, 180_000
     more = (many - few) * 256 * 4
     assert peak_of(many, tmp_path) - peak_of(few, tmp_path) < 0.25 * more
 
