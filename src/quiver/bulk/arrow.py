@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from quiver.service.bulk_rows import RowBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -79,6 +81,17 @@ def open_arrow(value: Any, columns: Columns) -> ArrowSource:
         return ArrowSource(value.to_batches(), value.schema, columns, value.num_rows)
     reader = value if isinstance(value, pa.RecordBatchReader) else pa.RecordBatchReader.from_stream(value)
     return ArrowSource(reader, reader.schema, columns)
+
+
+@contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Raises ValidationError where Arrow finds that a file is not what it should be; OSError as it comes."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValidationError(named(str(path), f"not {kind} that can be read")) from error
 
 
 def check_types(schema: pa.Schema, chosen: Chosen, origin: str) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from quiver.bulk.arrow import ArrowSource
-from quiver.bulk.documents import named
-from quiver.model.errors import ValidationError
+from quiver.bulk.arrow import ArrowSource, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from quiver.bulk.columns import Columns
     from quiver.service.bulk_rows import RowBatch
 
+_KIND = "an Arrow file"
 _MAGIC = b"ARROW1"
 """What a file begins with, and a stream does not (Arrow columnar format, "IPC File Format")."""
 
@@ -28,13 +26,13 @@ class ArrowFileSource:
     def __init__(self, path: Path, columns: Columns) -> None:
         self._path = path
         self._columns = columns
-        with self._readable(), self._opened() as reader:
+        with readable(path, _KIND), self._opened() as reader:
             self.rows = reader.count_rows() if isinstance(reader, pa.ipc.RecordBatchFileReader) else 0
             self._source(reader)
 
     def batches(self, rows: int) -> Iterator[RowBatch]:
         """See Source."""
-        with self._readable(), self._opened() as reader:
+        with readable(self._path, _KIND), self._opened() as reader:
             yield from self._source(reader).batches(rows)
 
     def _opened(self) -> pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader:
@@ -45,15 +43,6 @@ class ArrowFileSource:
 
     def _source(self, reader: pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader) -> ArrowSource:
         return ArrowSource(_validated(reader), reader.schema, self._columns, 0, str(self._path))
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise ValidationError(named(str(self._path), "not an Arrow file that can be read")) from error
 
 
 def _validated(

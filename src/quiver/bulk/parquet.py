@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from quiver.bulk.arrow import ArrowSource
+from quiver.bulk.arrow import ArrowSource, readable
 from quiver.bulk.documents import named
 from quiver.model.errors import ValidationError
 
@@ -26,6 +26,8 @@ GROUP_BYTES = 64 << 20
 READ_BYTES = 1 << 20
 """Read ahead in each column."""
 
+_KIND = "a Parquet file"
+
 Compression = Literal["zstd", "none"]
 
 
@@ -35,13 +37,13 @@ class ParquetSource:
     def __init__(self, path: Path, columns: Columns) -> None:
         self._path = path
         self._columns = columns
-        with _readable(path), self._open() as file:
+        with readable(path, _KIND), self._open() as file:
             self.rows: int = file.metadata.num_rows
             self._source(file)
 
     def batches(self, rows: int) -> Iterator[RowBatch]:
         """See Source."""
-        with _readable(self._path), self._open() as file:
+        with readable(self._path, _KIND), self._open() as file:
             yield from self._source(file, rows).batches(rows)
 
     def _open(self) -> pq.ParquetFile:
@@ -124,16 +126,6 @@ class ParquetSink:
             table = pa.Table.from_batches(self._waiting)
             self._writer.write_table(table, row_group_size=table.num_rows)
         self._waiting, self._waiting_bytes = [], 0
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ValidationError(named(str(path), "not a Parquet file that can be read")) from error
 
 
 def _sync_directory(path: Path) -> None:
