@@ -415,8 +415,11 @@ class SegmentReader:
 
     def find(self, keys: Sequence[str], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The row of each key, or -1; shape (len(keys),). Hashes only narrow the search: keys decide."""
+        return self.match(keys, *self.candidates(hashes))
+
+    def match(self, keys: Sequence[str], numbers: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same, of the candidates for these keys."""
         found = np.full(len(keys), -1, np.int64)
-        numbers, rows = self.candidates(hashes)
         if len(rows):
             for number, row, key in zip(numbers.tolist(), rows.tolist(), self.keys_of(rows), strict=True):
                 if key == keys[number]:

@@ -152,11 +152,9 @@ def _shares(runs: Sequence[_Run], wanted: int) -> list[int]:
 def _require(runs: Sequence[_Run], shares: Sequence[int], *, vectors: bool, metadata: bool) -> None:
     """Have what the page takes of every segment come in one wave. Raises MissingBytesError."""
     missing = Missing()
-    for ((reader, dead), _, rows, _), share in zip(runs, shares, strict=True):
-        if not reader.stable:
-            alive = [row for row in rows[:share].tolist() if row not in dead]
-            with missing:
-                reader.require_rows(np.array(alive, np.int64), vectors=vectors, metadata=metadata)
+    for (opened, _, rows, _), share in zip(runs, shares, strict=True):
+        with missing:
+            opened.require_live(rows[:share], vectors=vectors, metadata=metadata)
     missing.raise_any()
 
 

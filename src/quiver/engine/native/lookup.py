@@ -58,13 +58,12 @@ def look_up(
 def _in_segments(snapshot: Snapshot, keys: Sequence[str], *, vectors: bool, metadata: bool) -> list[Row]:
     hashes = key_hashes(keys)
     rows, missing = [], Missing()
-    for reader, dead in snapshot.segments:
+    for opened in snapshot.segments:
         with missing:
-            if not reader.stable:
-                rows_of_keys = reader.candidates(hashes)[1]
-                alive = [row for row in rows_of_keys.tolist() if row not in dead]
-                reader.require_rows(np.array(alive, np.int64), vectors=vectors, metadata=metadata)
-            found = reader.find(keys, hashes)
+            reader, dead = opened
+            numbers, candidates = reader.candidates(hashes)
+            opened.require_live(candidates, vectors=vectors, metadata=metadata)
+            found = reader.match(keys, numbers, candidates)
             rows += make_rows(
                 [(reader, row) for row in found[found >= 0].tolist() if row not in dead],
                 vectors=vectors,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -47,6 +47,12 @@ class OpenSegment(NamedTuple):
     def live(self) -> NDArray[np.int64]:
         """Numbers of the rows that are not dead, ascending."""
         return row_numbers(self.dead.flip(0, self.reader.rows))
+
+    def require_live(self, rows: NDArray[np.integer[Any]], *, vectors: bool, metadata: bool) -> None:
+        """Have all of those of some rows that are not dead come in one wave. Raises MissingBytesError."""
+        if not self.reader.stable:
+            alive = [row for row in rows.tolist() if row not in self.dead]
+            self.reader.require_rows(np.array(alive, np.int64), vectors=vectors, metadata=metadata)
 
 
 def row_numbers(rows: BitMap) -> NDArray[np.int64]:
