@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,21 +41,15 @@ class StringTable:
     def find(self, string: str) -> int | None:
         """The index of a string."""
         wanted = _encode(string)
-        low, high = 0, len(self)
-        while low < high:  # as bisect_left would, with half as many calls
-            middle = (low + high) // 2
-            if self.head(middle) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        return low if low < len(self) and self.head(low) == wanted else None
+        index = bisect_left(range(len(self)), wanted, key=self.head)
+        return index if index < len(self) and self.head(index) == wanted else None
 
     def prefix_range(self, prefix: str) -> tuple[int, int]:
         """First index, and one past the last, of the strings that begin with `prefix`."""
         wanted = _encode(prefix)
-        heads = _Heads(self, len(wanted))
-        first = bisect_left(heads, wanted)
-        return first, bisect_right(heads, wanted, lo=first)
+        begin, numbers = partial(self.head, length=len(wanted)), range(len(self))
+        first = bisect_left(numbers, wanted, key=begin)
+        return first, bisect_right(numbers, wanted, lo=first, key=begin)
 
     def head(self, index: int, length: int | None = None) -> bytes:
         """The first `length` bytes of the string at `index`, or all of them."""
@@ -67,17 +62,3 @@ class StringTable:
 def _encode(string: str) -> bytes:
     # A lone surrogate is in no table, but may be asked for.
     return string.encode("utf-8", "surrogatepass")
-
-
-class _Heads:
-    """The first bytes of every string of a table, as the sequence that bisect searches."""
-
-    def __init__(self, table: StringTable, length: int | None = None) -> None:
-        self._table = table
-        self._length = length
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def __getitem__(self, index: int) -> bytes:
-        return self._table.head(index, self._length)
