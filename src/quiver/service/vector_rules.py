@@ -106,13 +106,16 @@ def take_matrix(
 
     Raises: ValidationError.
     """
-    if not (isinstance(rows, np.ndarray) and rows.dtype == _FLOAT32 and rows.shape == (len(rows), dimension)):
-        return build_matrix(keys, rows, dimension, metric, first)
-    if not (rows.flags.c_contiguous and rows.flags.aligned):
-        return build_matrix(keys, rows, dimension, metric, first)
-    if _has_fault(rows, metric):
-        _refuse_first(keys, rows, dimension, metric, first)
-    return rows
+    if (
+        isinstance(rows, np.ndarray)
+        and rows.dtype == _FLOAT32
+        and rows.shape == (len(rows), dimension)
+        and rows.flags.c_contiguous
+        and rows.flags.aligned
+        and not _has_fault(rows, metric)
+    ):
+        return rows
+    return build_matrix(keys, rows, dimension, metric, first)  # which says what is wrong, if anything is
 
 
 def check_query_vector(values: Any, dimension: int, metric: DistanceMetric) -> NDArray[np.float32]:
