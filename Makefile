@@ -18,10 +18,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := $(VENV)/runtime.stamp
 TEST := $(VENV)/test.stamp
 CLIENTS := .venv-clients
+PEERS := .venv-peers
 FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.py,%,$(wildcard tests/fuzz/targets/[a-z]*.py))
 NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch] src/quiver/text/native/*.[ch])
 
-.PHONY: help venv native serve test check bench clients soak soak-stores azurite lock clean
+.PHONY: help venv native serve test check bench peers clients soak soak-stores azurite lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -66,6 +67,17 @@ check: $(TEST) ## formatting, lint, types, floors and the fast tests
 
 bench: $(TEST) ## run the benchmarks
 	$(BIN)/python -m benchmarks
+
+# hnswlib is compiled here, and its build tools come first: they are locked as everything else is.
+peers: $(PEERS)/peers.stamp ## the systems that the benchmarks compare with, in .venv-peers: `.venv-peers/bin/python -m benchmarks recall_qps`
+
+$(PEERS)/peers.stamp: requirements/peers.txt pyproject.toml $(NATIVE)
+	$(PYTHON) -m venv $(PEERS)
+	awk '/^[a-z]/ {wanted = /^(numpy|pybind11|setuptools)==/} wanted' $< > $(PEERS)/tools.txt
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --require-hashes -r $(PEERS)/tools.txt
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --no-compile --require-hashes --no-build-isolation -r $<
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
 
 # The tests of moto and langchain-aws are in their source distributions only, which the lock file has the hashes of.
 $(CLIENTS)/clients.stamp: requirements/clients.txt
@@ -119,9 +131,12 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 	$(UV) pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links requirements/clients.in \
 	  --constraint requirements/test.txt --output-file requirements/clients.txt
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in requirements/peers.in --extra bench \
+	  --constraint requirements/test.txt --output-file requirements/peers.txt
 	@! grep -n '://' requirements/*.txt
 
 clean: ## remove .venv and every cache (never your data)
-	rm -rf $(VENV) $(CLIENTS) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
+	rm -rf $(VENV) $(CLIENTS) $(PEERS) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
 	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

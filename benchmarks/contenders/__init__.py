@@ -43,7 +43,7 @@ SERVERS = tuple(name for name in CONTENDERS if name.endswith("-server"))
 def missing(name: str) -> str | None:
     """Why a contender cannot run here; None when it can. Raises KeyError for an unknown name."""
     absent = [package for package in CONTENDERS[name].packages if find_spec(package) is None]
-    return f"not installed: {', '.join(absent)} (pip install 'quiverdb[bench]')" if absent else None
+    return f"not installed: {', '.join(absent)} (make peers)" if absent else None
 
 
 def find(name: str) -> type[Contender]:

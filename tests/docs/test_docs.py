@@ -230,6 +230,7 @@ def test_locked_requirements_hold_what_the_project_asks_for() -> None:
     for file, lines in {
         "runtime.txt": project["dependencies"] + extras["aws"],
         "test.txt": project["dependencies"] + extras["test"],
+        "peers.txt": project["dependencies"] + extras["bench"],
     }.items():
         pinned = dict(
             re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements" / file).read_text(), re.MULTILINE)
