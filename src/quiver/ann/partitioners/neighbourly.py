@@ -45,8 +45,8 @@ def neighbourly(points: Float32Matrix) -> NDArray[np.int64]:
 
 
 def _chain(points: Float32Matrix, before: NDArray[np.float32] | None) -> NDArray[np.int64]:
-    """After each point the nearest of those that are left, from the one nearest to `before` on, or else from the one
-    farthest from the middle."""
+    """After each point the nearest of those that are left; from the one nearest to `before` on, or else from
+    the one farthest from the middle."""
     middle = points.mean(axis=0)
     rest = points - middle
     squares = np.einsum("ij,ij->i", rest, rest)

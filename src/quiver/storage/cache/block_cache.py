@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
 from typing import TYPE_CHECKING, TypeVar
@@ -20,14 +21,14 @@ import numpy as np
 import xxhash
 
 from quiver.model.errors import CorruptObjectError
-from quiver.storage.cache.blocks import PROTECTED, least_worth, runs
+from quiver.storage.cache.blocks import PROTECTED, Wave, joined, least_worth
 from quiver.storage.cache.cached_view import CachedView, Leases, Touched
 from quiver.storage.cache.counts import CacheCounts
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,12 @@ T = TypeVar("T")
 
 _LONGEST = 64  # blocks of a request: more go faster over several connections
 _WIDEST_GAP = 16  # blocks that are fetched along to save a request
+_WAVE = 11  # requests that a query may make in a wave, besides those that waves before left over
+_MOST_ALONG = 1024  # blocks that are fetched along in a wave to keep to its requests
+_ALONG_SECONDS = 0.1  # that they may take to come
+_SHARE_ALONG = 8  # of the budget they may take at most: one in so many
+_APART = 1 << 40  # numbers of blocks of several objects are so far apart that no gap between them is closed
+_LINE = 10  # times the rate of a connection: what several at once are sure of
 _DRAIN = 0.9  # of the budget is left when blocks are dropped
 _SMOOTHING = 0.2
 _FROM_DISK = 64  # blocks that are read from the disk before they are copied into place
@@ -60,6 +67,11 @@ class Pace:
     def gap(self) -> int:
         """Blocks that take less time to fetch along than a request of their own."""
         return min(_WIDEST_GAP, int(self.seconds * self.rate / BLOCK))
+
+    @property
+    def along(self) -> int:
+        """Blocks that may be fetched along to keep to a number of requests."""
+        return min(_MOST_ALONG, int(_ALONG_SECONDS * _LINE * self.rate / BLOCK))
 
     def note(self, seconds: float, nbytes: int) -> None:
         """Learn from a request."""
@@ -162,6 +174,7 @@ class BlockCache:
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
         missed = None  # blocks that were not here
+        spare = 0  # requests
         if self._disk is not None:
             self._doubt()
         lease = self._leases.begin()
@@ -180,7 +193,8 @@ class BlockCache:
                         self._counts["found_in_memory"] += in_memory
                         self._counts["found_on_disk"] += on_disk
                     return result
-                await self.fetch(wanted, urgency)
+                spare += _WAVE
+                spare = max(0, spare - await self.fetch(wanted, urgency, spare))
         finally:
             self._leases.end(lease)
             self._keep_to_budget()
@@ -195,10 +209,43 @@ class BlockCache:
             self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in supplied)
         return missed
 
-    async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY) -> None:
-        """Have these blocks come, unless they are coming already."""
-        await _all(*(self._fetch(view, blocks, urgency) for view, blocks in _by_view(wanted)))
+    async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY, most: int = _WAVE) -> int:
+        """Have these blocks come, unless they are coming already; by how many requests.
+
+        Args:
+            wanted: blocks.
+            urgency: of the requests.
+            most: requests to keep to, for a query and if that is worth it; see `joined`.
+        """
+        wanted = _by_view(wanted)
+        coming = {
+            view.flying[block] for view, blocks in wanted for block in blocks.tolist() if block in view.flying
+        }
+        mine = [
+            Wanted(view, np.array([block for block in blocks.tolist() if block not in view.flying], np.int64))
+            for view, blocks in wanted
+        ]
+        if urgency is Urgency.QUERY:
+            self._counts["missed"] += sum(len(blocks) for _, blocks in mine)
+        ranges = self._ranges(mine, most if urgency is Urgency.QUERY else None)
+        with _flying(mine):
+            await _all(*(self._from_store(*each, urgency) for each in ranges))
+        if coming:
+            await asyncio.wait(coming)
         self._keep_to_budget()
+        return len(ranges)
+
+    def _ranges(self, wanted: Sequence[Wanted], most: int | None) -> list[tuple[CachedView, int, int]]:
+        """The requests that bring some blocks, of each object a range [first, last); see `joined`."""
+        numbers = np.concatenate(
+            [np.zeros(0, np.int64), *(n * _APART + each.blocks for n, each in enumerate(wanted))]
+        )
+        along = min(self.pace.along, self._budget // _SHARE_ALONG // BLOCK)
+        wave = Wave(len(numbers) if most is None else most, self.pace.gap, _LONGEST, along, _LINE)
+        return [
+            (wanted[first // _APART].view, first % _APART, first % _APART + last - first)
+            for first, last in joined(numbers, wave)
+        ]
 
     def supply(self, view: CachedView, end: Buffer) -> None:
         """Take in the last bytes of an object, which came another way, as if they had been fetched."""
@@ -210,23 +257,6 @@ class BlockCache:
         self._offer(view, first, len(view.present))
 
     # ---------------------------------------------------------------- fetching
-
-    async def _fetch(self, view: CachedView, blocks: NDArray[np.int64], urgency: Urgency) -> None:
-        coming = {view.flying[block] for block in blocks.tolist() if block in view.flying}
-        mine = np.array([block for block in blocks.tolist() if block not in view.flying], np.int64)
-        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        view.flying.update(dict.fromkeys(mine.tolist(), landed))
-        try:
-            if urgency is Urgency.QUERY:
-                self._counts["missed"] += len(mine)
-            pieces = runs(mine, self.pace.gap, _LONGEST)
-            await _all(*(self._from_store(view, first, last, urgency) for first, last in pieces))
-        finally:
-            for block in mine.tolist():
-                view.flying.pop(block, None)
-            landed.set_result(None)  # whoever waited looks for himself whether it came
-        if coming:
-            await asyncio.wait(coming)
 
     async def _from_store(self, view: CachedView, first: int, last: int, urgency: Urgency) -> None:
         start, end = first * BLOCK, min(last * BLOCK, view.size)
@@ -332,6 +362,21 @@ class BlockCache:
                     gone = view.drop(blocks[view.in_memory[blocks]], horizon)
                     self.nbytes -= view.extent(gone)
                 self._counts["dropped"] += len(gone)
+
+
+@contextmanager
+def _flying(wanted: Sequence[Wanted]) -> Iterator[None]:
+    """Blocks are coming; whoever waited looks for himself whether they came."""
+    landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    for view, blocks in wanted:
+        view.flying.update(dict.fromkeys(blocks.tolist(), landed))
+    try:
+        yield
+    finally:
+        for view, blocks in wanted:
+            for block in blocks.tolist():
+                view.flying.pop(block, None)
+        landed.set_result(None)
 
 
 def _ignored(_: NDArray[np.int64]) -> None:

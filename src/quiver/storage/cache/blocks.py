@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,22 +18,78 @@ PROTECTED = 0.8
 """Of a budget: what blocks used again may take before they count like others."""
 
 
+_WHOLE = 1 << 40
+
+
 def extents_of(blocks: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Bytes of each of some blocks of an object of this size."""
     return np.minimum(size - blocks * BLOCK, BLOCK)
 
 
-def runs(blocks: NDArray[np.int64], gap: int = 0, longest: int = 1 << 40) -> list[tuple[int, int]]:
+def runs(blocks: NDArray[np.int64], gap: int = 0, longest: int = _WHOLE) -> list[tuple[int, int]]:
     """Ascending distinct numbers as ranges [first, last), joined across up to `gap` others, at most `longest`."""
     if not len(blocks):
         return []
-    breaks = np.flatnonzero(np.diff(blocks) > gap + 1) + 1
+    return _cut(blocks, np.flatnonzero(np.diff(blocks) > gap + 1) + 1, longest)
+
+
+def _cut(blocks: NDArray[np.int64], breaks: NDArray[np.int64], longest: int) -> list[tuple[int, int]]:
+    """Ranges that begin with the first number and with those at the places `breaks`, in pieces."""
     found = []
     for first, last in zip(
         blocks[np.r_[0, breaks]].tolist(), blocks[np.r_[breaks, len(blocks)] - 1].tolist(), strict=True
     ):
         found += [(start, min(start + longest, last + 1)) for start in range(first, last + 1, longest)]
     return found
+
+
+class Wave(NamedTuple):
+    """How blocks may be fetched together.
+
+    Attributes:
+        most: requests, if that takes no more than `along`.
+        gap: other blocks that are fetched along rather than make one request more, whatever their number.
+        longest: blocks of a request that is not made longer for want of requests.
+        along: other blocks that are fetched along to keep to `most`.
+        line: how many requests at once bring bytes as many times as fast as one.
+    """
+
+    most: int
+    gap: int
+    longest: int
+    along: int
+    line: int
+
+
+def joined(blocks: NDArray[np.int64], wave: Wave) -> list[tuple[int, int]]:
+    """Ascending distinct numbers as ranges [first, last), each a request.
+
+    Where that makes more requests than the wave has, the smallest gaps are closed and ranges are longer: of all
+    numbers of gaps that will do, as many as have the bytes come soonest. Where the gaps hold too much, nothing is
+    gained by closing some of them, and there are more requests.
+    """
+    found = runs(blocks, wave.gap, wave.longest)
+    if len(found) <= wave.most:
+        return found
+    gaps = np.diff(blocks) - 1
+    wide = np.flatnonzero(gaps > wave.gap)
+    wide = wide[gaps[wide].argsort(kind="stable")]
+    costs = gaps[wide].cumsum()
+    soonest = np.inf
+    for closed in range(max(0, len(wide) + 1 - wave.most), int(costs.searchsorted(wave.along, "right")) + 1):
+        breaks = np.sort(wide[closed:]) + 1
+        sizes = [last - first for first, last in _cut(blocks, breaks, _WHOLE)]
+        longest = max(wave.longest, _shortest_cut(sizes, wave.most))
+        time = longest + sum(sizes) / wave.line
+        if time < soonest:
+            soonest, found = time, _cut(blocks, breaks, longest)
+    return found
+
+
+def _shortest_cut(sizes: Sequence[int], most: int) -> int:
+    """The shortest length of which ranges have at most so many pieces together, as there are ranges at least."""
+    enough = range(1, max(sizes) + 1)
+    return enough[bisect_left(enough, x=True, key=lambda cut: sum(-(-size // cut) for size in sizes) <= most)]
 
 
 class Holder(Protocol):
