@@ -37,6 +37,28 @@ def test_the_nearest_rows_come_first(dimension):
     assert np.mean(found) >= 0.98
 
 
+@pytest.mark.parametrize("spread", [1, 20], ids=["even", "uneven"])
+def test_few_pairs_of_near_rows_are_farther_off_than_the_doubt_and_it_is_not_much_larger_than_need_be(spread):
+    """Also where some coordinates are many times as wide as others."""
+    widths = np.geomspace(1, spread, 64).astype(np.float32)
+    rows = np.random.default_rng(7).normal(size=(4_000, 64)).astype(np.float32) * widths
+    refiner, share = Refiner.train(rows), []
+    codes = refiner.encode_rows(rows)
+    for query in rows[:40] / 2:
+        true = squares(query, rows)
+        near = np.argsort(true)[:100]
+        errors = refiner.score(query, codes[near]) - true[near]
+        apart = np.abs(errors[:, None] - errors)[np.triu_indices(100, 1)]
+        share.append(apart / refiner.doubt(float(true[near[-1]])))
+    assert np.mean(np.array(share) > 1) < 1e-4
+    assert np.mean(np.array(share) > 0.25) > 0.1  # one deviation of four: three in ten of what is normal
+
+
+def test_there_is_no_doubt_about_rows_that_do_not_vary():
+    assert Refiner.train(np.ones((5, 8), np.float32)).doubt(3.0) == 0
+    assert Refiner.train(gaussian(50, 8)).doubt(0.0) == 0
+
+
 def test_coordinates_that_do_not_vary_are_exact():
     rows = gaussian(50, 6)
     rows[:, 2], rows[:, 4] = 7.25, 0

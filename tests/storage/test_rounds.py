@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from engine.reference import make_batch
 from quiver.engine.engine import Freshness, Query, TextQuery
+from quiver.engine.native import segment_search
 from quiver.engine.native.engine import NativeEngine
+from quiver.engine.native.planner import Method, Plan
 from quiver.engine.native.settings import NativeSettings
 from quiver.format import paths
 from quiver.model.types import DistanceMetric, IndexSpec, TextField
 from quiver.storage import segment_writer
+from quiver.storage.cache import block_cache
 from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.opening_store import _PIECES as PIECES
 from simulation.eager import probing
@@ -219,6 +223,41 @@ def test_a_fresh_node_searches_partitions_in_three_rounds(entries, monkeypatch):
     assert hits.work[0].plan == "probe"
     assert {"opening", paths.SEGMENT_INDEX, paths.ROWS} <= seen
     assert rounds == 3
+
+
+def test_a_fresh_node_answers_a_query_between_clusters_with_thirty_requests_in_three_rounds(monkeypatch):
+    """Its partitions and rows lie all over the segment. Without a bound there are more requests, for the same answer."""
+    monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)
+    monkeypatch.setattr(block_cache, "_WIDEST_GAP", 0)  # as if there were many rows in a partition
+    spec = IndexSpec(1024, DistanceMetric.EUCLIDEAN)
+    rows = np.random.default_rng(11).normal(size=(8_000, 1024)).astype(np.float32)
+    queries = np.random.default_rng(12).normal(size=(4, 1024)).astype(np.float32) / 4
+    probe = Plan(Method.PROBE, partitions=60, depth=120, keep=60)
+
+    async def asked(meter, query):
+        reader, engine = meter.open()
+        other = await reader.call(engine.open(INDEX, spec))
+        hits, rounds, kinds = await meter.spent(reader, other.query(Query(query, 40)))
+        assert (len(hits.keys), hits.work[0].probed) == (40, 60)
+        return hits.keys, round(rounds), sum(kinds.values())
+
+    async def scenario(meter):
+        node, engine = meter.open(exact_floats=0)
+        index = await node.call(engine.open(INDEX, spec))
+        await node.call(index.put(make_batch([f"k{number}" for number in range(len(rows))], rows)))
+        await node.call(index.maintenance.flush())
+        await node.call(index.maintenance.wait())
+        bounded = [await asked(meter, query) for query in queries]
+        monkeypatch.setattr(block_cache, "_FIRST_WAVE", 1 << 20)
+        return bounded, [await asked(meter, query) for query in queries]
+
+    with probing(), patch.object(segment_search, "plan", lambda *_, **__: probe):
+        bounded, unbounded = run(scenario)
+    print(bounded and [b[1:] for b in bounded], [b[1:] for b in unbounded])
+    assert {rounds for _, rounds, _ in bounded} == {3}
+    assert max(requests for *_, requests in bounded) <= 30
+    assert min(requests for *_, requests in unbounded) > 30
+    assert [keys for keys, *_ in bounded] == [keys for keys, *_ in unbounded]
 
 
 def test_a_commit_makes_two_small_requests_in_one_round_beside_its_put():

@@ -5,6 +5,7 @@ A coordinate is one of 256 levels between the least and the greatest that traini
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 import faiss
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from quiver.model.types import Float32Matrix
 
+_DEVIATIONS = 4
 _LEVELS = 255  # faiss stretches 255 steps over the range, and takes the middle of each
 
 
@@ -35,6 +37,19 @@ class Refiner:
         self._middle = (low + self._step / 2).astype(np.float32)  # of the lowest level
         self._quantizer = faiss.ScalarQuantizer(len(low), faiss.ScalarQuantizer.QT_8bit)
         faiss.copy_array_to_vector(self.trained, self._quantizer.trained)
+
+    def doubt(self, score: float) -> float:
+        """By how much the scores of two rows as near as this may differ more than their distances do, but for a
+        few pairs in a hundred thousand.
+
+        Rounding errs evenly by up to half a step, so the error of a squared distance is nearly normal, of the
+        standard deviation 2 |(q - x) step| / sqrt(12); wide coordinates count as their part in the distance is.
+        Rows with coordinates outside the range may err more.
+        """
+        squares = np.square(self._step, dtype=np.float64)
+        total = float(squares.sum())
+        error = 2 * math.sqrt(max(score, 0.0) * float(squares @ squares) / total / 12) if total else 0.0
+        return _DEVIATIONS * math.sqrt(2) * error
 
     @property
     def trained(self) -> NDArray[np.float32]:

@@ -280,6 +280,20 @@ def test_many_codes_are_sifted_by_int8_and_the_right_rows_kept(monkeypatch):
     assert refined >= 0.98
 
 
+def test_where_rows_have_to_be_fetched_those_are_left_out_that_int8_rows_show_to_be_farther(monkeypatch):
+    reader = open_segment("kmeans", "rabitq")
+    everything, whole = np.ones(ROWS, bool), len(reader.codes.ends)
+    monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, whole, 2000, 35))
+    at_hand, works = recall_of(reader, PROBES, everything, limit=20)
+    assert {work.vectors for work in works} == {35}
+    monkeypatch.setattr(SegmentReader, "stable", property(lambda _: False))
+    fetched, works = recall_of(reader, PROBES, everything, limit=20)
+    assert fetched == at_hand
+    counts = [work.vectors for work in works]
+    assert min(counts) >= 20
+    assert np.mean(counts) < 31
+
+
 def test_the_reach_tells_which_partitions_may_hold_a_nearer_row():
     """Of those that hold a true neighbour nearly all are within the reach of its distance; most others are not."""
     reader = open_segment("kmeans", "flat")

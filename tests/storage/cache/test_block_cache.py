@@ -104,6 +104,95 @@ async def test_one_wave_brings_all_that_is_missing_with_near_ranges_as_one_reque
     assert bench.store.read == []
 
 
+SPREAD = np.arange(0, BLOCKS, 2)
+
+
+@asynchronous
+async def test_a_query_keeps_to_eleven_requests_a_wave_and_takes_narrow_gaps_along():
+    bench = Bench()
+    bench.cache.pace.seconds = 0  # no gaps fetched along but for that
+    view = await bench.view()
+    await bench.read(view, *SPREAD.tolist())
+    assert len(bench.store.read) == 11
+    assert bench.cache.counts.fetched == len(SPREAD) + len(SPREAD) - 11
+    assert bench.cache.counts.missed == len(SPREAD)
+
+
+@asynchronous
+async def test_requests_that_a_wave_leaves_over_are_the_next_ones():
+    bench = Bench()
+    view = await bench.view()
+    bench.cache.pace.seconds = 0
+    first = np.arange(0, 8, 2)
+    waves = []
+
+    def work() -> None:
+        waves.append(len(bench.store.read))
+        bench.cache.pace.seconds = 0
+        look(view, first)
+        look(view, SPREAD[4:])
+
+    await bench.cache.complete(work)
+    assert np.diff(waves).tolist() == [4, len(SPREAD) - 4], "16 of the 19 that there are"
+
+
+@asynchronous
+async def test_objects_share_the_requests_of_a_wave():
+    bench = Bench()
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+    await bench.store.put_new("b", [BODY])
+    other, missing = bench.cache.open("b", SIZE), Missing()
+
+    def work() -> None:
+        for each in (view, other):
+            with missing:
+                look(each, SPREAD[:8])
+        missing.raise_any()
+
+    with missing:
+        work()
+    await bench.cache.fetch(missing._wanted)
+    assert len(bench.store.read) == 11
+    for each in (view, other):
+        look(each, SPREAD[:8])
+
+
+@asynchronous
+async def test_what_is_not_for_a_query_has_as_many_requests_as_it_takes():
+    bench = Bench()
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+    await bench.cache.complete(partial(look, view, SPREAD), urgency=Urgency.WARMING)
+    assert len(bench.store.read) == len(SPREAD)
+
+
+@pytest.mark.parametrize(("budget", "rate"), [(8 * 8 * BLOCK, 85e6), (1 << 30, 8 * BLOCK)])
+@asynchronous
+async def test_a_small_cache_and_a_slow_line_take_few_blocks_along(budget, rate):
+    """At most eight here, and nine would have to."""
+    bench = Bench(budget=budget)
+    bench.cache.pace.seconds, bench.cache.pace.rate = 0, rate
+    await bench.read(await bench.view(), *SPREAD.tolist())
+    assert len(bench.store.read) == len(SPREAD)
+
+
+@asynchronous
+async def test_what_is_coming_for_another_query_counts_neither_as_a_request_nor_twice():
+    bench = Bench()
+    bench.cache.pace.seconds = 0
+    view = await bench.view()
+    bench.store.go.clear()
+    first = asyncio.create_task(bench.read(view, *SPREAD[:11].tolist()))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(bench.read(view, *SPREAD.tolist()))
+    await asyncio.sleep(0.01)
+    bench.store.go.set()
+    await asyncio.gather(first, second)
+    assert len(bench.store.read) == len(SPREAD)
+    assert not view.flying
+
+
 @asynchronous
 async def test_long_ranges_come_in_pieces():
     bench = Bench()

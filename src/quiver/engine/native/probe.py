@@ -180,6 +180,11 @@ class Probe:
             scored = self._score(rows)
             return _Sifted(rows, scored.high, scored)
         best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)
+        if not self._reader.stable:  # each may be a request or two: none that is hardly among the nearest
+            last = float(least_of(scores, self._wanted))
+            if math.isfinite(last):
+                near = scores <= last + codes.refiner.doubt(last)
+                best, scores = best[near], scores[near]
         return _Sifted(rows[best], scores)
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:

@@ -41,7 +41,8 @@ T = TypeVar("T")
 
 _LONGEST = 64  # blocks of a request: more go faster over several connections
 _WIDEST_GAP = 16  # blocks that are fetched along to save a request
-_WAVE = 11  # requests that a query may make in a wave, besides those that waves before left over
+_FIRST_WAVE = 11  # requests that a query may make in its first wave: of partitions
+_LATER_WAVE = 12  # and in each later one, besides those that waves before left over; with seven of an opening, 30
 _MOST_ALONG = 1024  # blocks that are fetched along in a wave to keep to its requests
 _ALONG_SECONDS = 0.1  # that they may take to come
 _SHARE_ALONG = 8  # of the budget they may take at most: one in so many
@@ -174,7 +175,7 @@ class BlockCache:
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
         missed = None  # blocks that were not here
-        spare = 0  # requests
+        spare = _FIRST_WAVE  # requests
         if self._disk is not None:
             self._doubt()
         lease = self._leases.begin()
@@ -193,8 +194,7 @@ class BlockCache:
                         self._counts["found_in_memory"] += in_memory
                         self._counts["found_on_disk"] += on_disk
                     return result
-                spare += _WAVE
-                spare = max(0, spare - await self.fetch(wanted, urgency, spare))
+                spare = max(0, spare - await self.fetch(wanted, urgency, spare)) + _LATER_WAVE
         finally:
             self._leases.end(lease)
             self._keep_to_budget()
@@ -209,7 +209,9 @@ class BlockCache:
             self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in supplied)
         return missed
 
-    async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY, most: int = _WAVE) -> int:
+    async def fetch(
+        self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY, most: int = _FIRST_WAVE
+    ) -> int:
         """Have these blocks come, unless they are coming already; by how many requests.
 
         Args:
