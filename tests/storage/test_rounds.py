@@ -226,7 +226,7 @@ def test_a_fresh_node_searches_partitions_in_three_rounds(entries, monkeypatch):
 
 
 def test_a_fresh_node_answers_a_query_between_clusters_with_thirty_requests_in_three_rounds(monkeypatch):
-    """Its partitions and rows lie all over the segment. Without a bound there are more requests, for the same answer."""
+    """Its partitions and rows lie all over the segment. Without a bound more are made, for the same answer."""
     monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)
     monkeypatch.setattr(block_cache, "_WIDEST_GAP", 0)  # as if there were many rows in a partition
     spec = IndexSpec(1024, DistanceMetric.EUCLIDEAN)
@@ -253,7 +253,6 @@ def test_a_fresh_node_answers_a_query_between_clusters_with_thirty_requests_in_t
 
     with probing(), patch.object(segment_search, "plan", lambda *_, **__: probe):
         bounded, unbounded = run(scenario)
-    print(bounded and [b[1:] for b in bounded], [b[1:] for b in unbounded])
     assert {rounds for _, rounds, _ in bounded} == {3}
     assert max(requests for *_, requests in bounded) <= 30
     assert min(requests for *_, requests in unbounded) > 30
