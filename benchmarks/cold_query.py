@@ -13,8 +13,8 @@ median 30 ms, p99 100 ms, 85 MB/s for each connection; query number n has seed n
 HTTP: a TLS handshake is not simulated. Dollars are by the prices of S3 Standard.
 
 Most queries lie in a cluster and probe a few partitions. One in six lies between clusters and probes up to a
-hundred and more: what those take shows in "at most" and in the 99th percentile. The order of partitions in the file
-decides how many requests and bytes that is, so remove an index that an older Quiver has built.
+hundred and more: what those take shows in "at most" and in the 99th percentile. The order of partitions in the
+file decides how many requests and bytes that is, so remove an index that an older Quiver has built.
 
 LanceDB reads so many partitions at once as it has threads for computing, by default one for each core. So that it
 does not wait because this machine is small, it is asked with 16 of them too (LANCE_CPU_THREADS); Quiver's requests
