@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from format.hostile import RANDOM_BYTES, damaged, survives
-from quiver.format.text_sections import BLOCK_BYTES, StoredField, TextFields, decode_fields, digests, encode_fields
+from quiver.format.segment_index import block_digests
+from quiver.format.text_sections import BLOCK_BYTES, StoredField, TextFields, decode_fields, encode_fields
 from quiver.model.errors import CorruptObjectError
 from quiver.model.types import TextField
 
@@ -61,4 +62,4 @@ def test_there_is_a_digest_for_each_block_of_the_object_that_the_texts_are_in(of
         xxhash.xxh3_64_intdigest(padded[max(number * BLOCK_BYTES, offset) : (number + 1) * BLOCK_BYTES])
         for number in range(first, last + 1)
     ]
-    assert digests(memoryview(texts), offset).tolist() == expected
+    assert block_digests(memoryview(texts), offset).tolist() == expected

@@ -10,6 +10,7 @@ import numpy as np
 from engine.reference import make_batch
 from quiver.ann import registry
 from quiver.format import paths, segment_index
+from quiver.format.segment_index import PARTITION_BLOCKS
 from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, BuiltSegment, build_segment
@@ -47,13 +48,18 @@ def index_bytes(
     footer: Mapping[str, object] | None = None,
     sections: Mapping[str, object] | None = None,
 ) -> bytes:
-    """The index object, with parts of the footer and sections replaced, under checksums that hold.
+    """The index object, with parts of the footer and sections replaced; but for `digests`, checksums hold.
 
     A section replaced by None is left out.
     """
     head = msgspec.structs.replace(segment.footer, key=INDEX_KEY, owner=OWNER, **(footer or {}))
     merged = {**segment.sections, **(sections or {})}
     kept = {name: content for name, content in merged.items() if content is not None}
+    if PARTITION_BLOCKS in kept and PARTITION_BLOCKS not in (sections or {}) and "partitions" in kept:
+        partitions = segment_index.bytes_of(kept["partitions"])
+        kept[PARTITION_BLOCKS] = segment_index.block_digests(
+            partitions, segment_index.offset_of(kept, "partitions")
+        )
     return b"".join(bytes(part) for part in segment_index.encode(head, kept))
 
 

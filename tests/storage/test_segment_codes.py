@@ -128,6 +128,7 @@ def version_1(segment) -> bytes:
         "partitions",
         "key_filter",
         "digests",
+        "partition_blocks",
         "radii",
         "calibration",
         "refiner",

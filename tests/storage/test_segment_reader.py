@@ -234,6 +234,7 @@ def use_codes(reader: SegmentReader, segment: segment_builder.BuiltSegment) -> N
         found = codes.scanner.scan(row, every, len(rows))
         assert sorted(found.rows.tolist()) == rows.tolist()
     codes.int8_rows(rows)
+    codes.verify_checksums()
 
 
 def padding_of(index: bytes) -> np.ndarray:
@@ -394,6 +395,10 @@ FORGERIES = {
     "one partition more": {"sections": {"ends": np.append(ENDS, 40)}},
     "few radii": {"sections": {"radii": bytes(4)}},
     "no digests": {"sections": {"digests": b""}},
+    "no checksums of blocks": {"sections": {"partition_blocks": b""}},
+    "odd checksums of blocks": {"sections": {"partition_blocks": b"123"}},
+    "many checksums of blocks": {"sections": {"partition_blocks": np.zeros(1 << 16, np.uint64)}},
+    "wrong checksums of blocks": {"sections": {"partition_blocks": np.zeros(1, np.uint64)}},
     "wrong digests": {"sections": {"digests": np.zeros(len(ENDS), np.uint64)}},
     "no partitions": {"sections": {"partitions": b""}},
     "a byte more in partitions": {"sections": {"partitions": bytes(CODED.sections["partitions"]) + b"\0"}},

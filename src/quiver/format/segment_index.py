@@ -22,6 +22,8 @@ one read of the object's end.
     blocks           u64 per block of rows.parquet: xxh3 of the block
     key_filter       u32: filter over the key hashes (format/key_filter.py)
     digests          u64 per partition: xxh3 of its bytes in `partitions`
+    partition_blocks u64 per 64 KiB block of the object that `partitions` has bytes in: xxh3 of these. The blocks
+                     are those that a cache fetches, so that parts of a partition can be had alone; may be absent
     radii            f32 per partition: root mean square distance of its rows to its origin
     calibration      how far to look for a recall (ann/calibration.py)
     refiner, codec   states of the int8 rows and of the codec
@@ -54,6 +56,7 @@ CODE_BLOCKS = 4
 """The version from which on codes may lie in blocks."""
 ALIGNMENT = 64
 BLOCK_BYTES = 1 << 16
+PARTITION_BLOCKS = "partition_blocks"
 PARTITION_ALIGNMENT = 8
 ROW_NUMBER = 8
 """Bytes of a row number in a partition."""
@@ -145,6 +148,16 @@ def encode(
         position += len(view) + fill
     text = msgspec.msgpack.encode(msgspec.structs.replace(footer, sections=placed))
     return [*buffers, text, _TAIL.pack(len(text), xxhash.xxh3_64_intdigest(text), MAGIC)]
+
+
+def offset_of(sections: Mapping[str, bytes | memoryview | NDArray[np.generic]], name: str) -> int:
+    """Where `encode` puts a section."""
+    position = ALIGNMENT
+    for each, content in sections.items():
+        if each == name:
+            return position
+        position += -(-bytes_of(content).nbytes // ALIGNMENT) * ALIGNMENT
+    raise KeyError(name)
 
 
 def bytes_of(content: bytes | memoryview | NDArray[np.generic]) -> memoryview:
@@ -262,8 +275,8 @@ def check_array(key: str, name: str, array: NDArray[np.generic], count: int) -> 
     return array
 
 
-def block_digests(data: memoryview) -> NDArray[np.uint64]:
-    """The xxh3 of each block of rows.parquet."""
-    starts = range(0, len(data), BLOCK_BYTES)
-    digests = (xxhash.xxh3_64_intdigest(data[start : start + BLOCK_BYTES]) for start in starts)
-    return np.fromiter(digests, np.uint64, len(starts))
+def block_digests(data: memoryview, offset: int = 0) -> NDArray[np.uint64]:
+    """The xxh3 of what each block of an object has of some bytes, which start at an offset of it."""
+    ends = range(BLOCK_BYTES - offset % BLOCK_BYTES, len(data) + BLOCK_BYTES, BLOCK_BYTES)
+    digests = (xxhash.xxh3_64_intdigest(data[max(end - BLOCK_BYTES, 0) : end]) for end in ends)
+    return np.fromiter(digests, np.uint64, len(ends))

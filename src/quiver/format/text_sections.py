@@ -12,18 +12,11 @@ All three are absent when the segment has no text fields.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
-import numpy as np
-import xxhash
 
 from quiver.format.msgpack import unpack
 from quiver.model.errors import CorruptObjectError
 from quiver.model.types import TextField
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TEXT_SECTIONS = ("texts", "text_fields", "text_blocks")
 BLOCK_BYTES = 1 << 16
@@ -60,10 +53,3 @@ def decode_fields(key: str, section: memoryview, length: int) -> TextFields:
     if len({each.field for each in found.fields}) < len(found.fields):
         raise CorruptObjectError(f"{key}: a text field comes twice")
     return found
-
-
-def digests(texts: memoryview, offset: int) -> NDArray[np.uint64]:
-    """The section `text_blocks`, when `texts` starts at this offset of the object."""
-    ends = range(BLOCK_BYTES - offset % BLOCK_BYTES, len(texts) + BLOCK_BYTES, BLOCK_BYTES)
-    found = [xxhash.xxh3_64_intdigest(texts[max(end - BLOCK_BYTES, 0) : end]) for end in ends]
-    return np.array(found, np.uint64)

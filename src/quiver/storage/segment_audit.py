@@ -101,6 +101,8 @@ class _Audit:
 
     def _check_partitions(self) -> None:
         codes = self._codes
+        if codes.codec is not None:
+            codes.verify_checksums()
         squares, wrong = np.zeros(len(codes.ends)), 0
         for number, rows, vectors in self._pieces():
             gaps = vectors - codes.origins[number]

@@ -128,13 +128,14 @@ class BegunSegment:
         digests = segment_index.block_digests(self.rows_file)
         release(self.rows_file)
         texts = emitted.texts.finish()
+        large = {**texts.large, **emitted.sections(self._builder.norms[self._order])}
         sections = {
-            **texts.large,
-            **emitted.sections(self._builder.norms[self._order]),
+            **large,
             "blocks": digests,
             **texts.small,
             "key_filter": key_filter.build(emitted.hashes),
             "digests": _digests(parts.lists.buffer, parts.offsets) if parts.codec else np.zeros(0, np.uint64),
+            **(_partition_blocks(large) if parts.codec else {}),
             "radii": emitted.radii,
             "calibration": self._builder.calibrate(self._chosen, self._order, parts, emitted.radii),
             **parts.encode(),
@@ -328,6 +329,13 @@ class _Builder:
 def _count(rows: int) -> int:
     """How many partitions rows are divided into: probing costs about as much as ranking the partitions."""
     return max(1, round(2 * math.sqrt(rows)))
+
+
+def _partition_blocks(sections: Sections) -> Sections:
+    """The checksums of `partitions` by blocks of the object, given all sections up to it."""
+    offset = segment_index.offset_of(sections, "partitions")
+    partitions = segment_index.bytes_of(sections["partitions"])
+    return {segment_index.PARTITION_BLOCKS: segment_index.block_digests(partitions, offset)}
 
 
 def _digests(buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:

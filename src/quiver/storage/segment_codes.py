@@ -1,4 +1,8 @@
-"""The search structure of an open segment: partitions, codes and calibration; verified before first use."""
+"""The search structure of an open segment: partitions, codes and calibration; verified before first use.
+
+What is at hand is verified partition by partition. What has to be fetched is verified by the blocks in which it
+comes, if the segment has checksums of these: then parts of a partition can be had alone.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ import numpy as np
 import xxhash
 
 from quiver.ann import registry
-from quiver.ann._kernels import all_marked, pick_parts, run_places
+from quiver.ann._kernels import all_marked, covered, pick_parts, run_places
 from quiver.ann.calibration import Calibration
 from quiver.ann.codec import CodeLists
 from quiver.ann.refiner import Refiner
 from quiver.format import segment_index
 from quiver.format.sections import as_array
-from quiver.format.segment_index import TEXT_PLACES
+from quiver.format.segment_index import PARTITION_BLOCKS, TEXT_PLACES
 from quiver.model.errors import CorruptObjectError
-from quiver.storage.cache.view import BLOCK
+from quiver.storage.cache.view import BLOCK, Missing, covering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +46,13 @@ class PartitionContents(NamedTuple):
     codes: NDArray[np.uint8]
     rows: NDArray[np.int64]
     int8: NDArray[np.uint8]
+
+
+class Ranges(NamedTuple):
+    """Of some partitions the same part: where it begins in the object, and where it ends. Shape (partitions,)."""
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
 
 class SegmentCodes:
@@ -156,6 +167,17 @@ class SegmentCodes:
 
     @cached_property
     def _partition_verified(self) -> NDArray[np.bool_]:
+        """Of each partition, whether all of it was verified."""
+        return np.zeros(len(self.ends), bool)
+
+    @cached_property
+    def _codes_verified(self) -> NDArray[np.bool_]:
+        """The same of its codes and row numbers."""
+        return np.zeros(len(self.ends), bool)
+
+    @cached_property
+    def _texts_verified(self) -> NDArray[np.bool_]:
+        """The same of its places of texts."""
         return np.zeros(len(self.ends), bool)
 
     @cached_property
@@ -179,32 +201,154 @@ class SegmentCodes:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        held = self._partitions  # of the size that is due, else nothing is asked for
+        _ = self._partitions  # of the size that is due, else nothing is asked for
         self._sections.view.require_parts(self._bounds, partitions)
         rows = all_marked(self._partition_verified, self.sizes, partitions)
         if rows >= 0:
             return rows
-        for number in partitions[~self._partition_verified[partitions]].tolist():
-            start, end = self._partition_places[number : number + 2].tolist()
-            if xxhash.xxh3_64_intdigest(held[start:end].data) != int(self._partition_digests[number]):
-                raise CorruptObjectError(f"{self._key}: checksum of partition {number} does not match")
-            self._partition_verified[number] = True
+        unverified = partitions[~self._partition_verified[partitions]]
+        if self.in_parts:
+            self._verify_blocks(self._ranges(unverified))
+        else:
+            self._check_partitions(unverified)
+        for verified in (self._partition_verified, self._codes_verified, self._texts_verified):
+            verified[unverified] = True
         return int(self.sizes[partitions].sum())
+
+    def _check_partitions(self, partitions: NDArray[np.int64]) -> None:
+        for number in partitions.tolist():
+            start, end = self._partition_places[number : number + 2].tolist()
+            if xxhash.xxh3_64_intdigest(self._partitions[start:end].data) != int(self._partition_digests[number]):
+                raise CorruptObjectError(f"{self._key}: checksum of partition {number} does not match")
 
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
         """Where in the object each partition starts, and where the last one ends."""
         return self._partition_places + self._partition_range[0]
 
+    def _ranges(self, partitions: NDArray[np.int64]) -> Ranges:
+        """Where some partitions are in the object."""
+        return Ranges(self._bounds[partitions], self._bounds[partitions + 1])
+
+    # ---------------------------------------------------------------- parts of partitions
+
+    @cached_property
+    def in_parts(self) -> bool:
+        """Whether parts of a partition can be had alone."""
+        return not self._sections.view.stable and PARTITION_BLOCKS in self._footer.sections
+
+    def verify_codes(self, partitions: NDArray[np.int64]) -> int:
+        """Require of partitions the codes and row numbers alone, and check them; how many rows they have.
+
+        Of rows among these, `require_candidates` gets the rest. Only where `in_parts`.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        codes = self.code_ranges(partitions)
+        self._sections.view.require(*codes)
+        rows = all_marked(self._codes_verified, self.sizes, partitions)
+        if rows >= 0:
+            return rows
+        self._verify_blocks(codes)
+        self._codes_verified[partitions] = True
+        return int(self.sizes[partitions].sum())
+
+    def code_ranges(self, partitions: NDArray[np.int64]) -> Ranges:
+        """Where the codes and row numbers of some partitions are in the object."""
+        width = sum(self._footer.widths[:2])
+        ends = self._filled_places[partitions] + self.sizes[partitions] * width
+        return Ranges(self._bounds[partitions], ends + self._partition_range[0])
+
+    def require_candidates(self, rows: NDArray[np.int64], *, int8: bool) -> None:
+        """Have what partitions hold of some rows beside codes come in one wave: texts' places, perhaps int8 rows.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        missing = Missing()
+        with missing:
+            if int8:
+                self._verify_int8(rows)
+        with missing:
+            if self._footer.text_size:
+                self.text_places(rows)
+        missing.raise_any()
+
+    def _verify_int8(self, rows: NDArray[np.int64]) -> None:
+        """Require the int8 rows of some rows, and check what was not checked before."""
+        places = self.int8_places(rows)[1] + self._partition_range[0]
+        width, view = self._footer.int8_size, self._sections.view
+        if not covered(self._block_verified, BLOCK, places, width, view.notes):
+            view.require(places, places + width)
+            self._verify_blocks(Ranges(places, places + width))
+
+    def _text_ranges(self, partitions: NDArray[np.int64]) -> Ranges:
+        """Where what tells the places of the texts of some partitions is in the object, as it can be had."""
+        if not self.in_parts:
+            return self._ranges(partitions)
+        sizes = self.sizes[partitions]
+        starts = self._filled_places[partitions] + sizes * self._before_texts + self._partition_range[0]
+        return Ranges(starts, starts + sizes * self._footer.text_size)
+
+    def _verify_texts(self, partitions: NDArray[np.int64]) -> None:
+        """Require of partitions what tells the places of texts, and check it."""
+        if not self.in_parts:
+            self.verify_partitions(partitions)
+            return
+        ranges = self._text_ranges(partitions)
+        self._sections.view.require(*ranges)
+        self._verify_blocks(ranges)
+        self._texts_verified[partitions] = True
+
+    def _verify_blocks(self, ranges: Ranges) -> None:
+        """Check the blocks that hold some ranges, which are here, as far as they were not checked before."""
+        holding = ranges.ends > ranges.starts
+        numbers = np.unique(covering(ranges.starts[holding], ranges.ends[holding]))
+        (start, end), first = self._partition_range, self._partition_range[0] // BLOCK
+        for number in numbers[~np.frombuffer(self._block_verified, bool)[numbers]].tolist():
+            digest = self._sections.view.digest(max(number * BLOCK, start), min((number + 1) * BLOCK, end))
+            if digest != int(self._block_digests[number - first]):
+                raise CorruptObjectError(
+                    f"{self._key}: checksum of block {number} of the partitions does not match"
+                )
+            self._block_verified[number] = 1
+
+    @cached_property
+    def _block_digests(self) -> NDArray[np.uint64]:
+        """The xxh3 of each block of the object, as far as it holds partitions."""
+        start, end = self._partition_range
+        count = -(-end // BLOCK) - start // BLOCK
+        return self._sections.array(PARTITION_BLOCKS, np.dtype("<u8"), count).view(np.uint64)
+
+    @cached_property
+    def _block_verified(self) -> bytearray:
+        """Of each block of the object up to the end of the partitions, whether it was verified."""
+        return bytearray(-(-self._partition_range[1] // BLOCK))
+
+    def verify_checksums(self) -> None:
+        """Check that the checksums of partitions and those of blocks are of the same bytes, which are all read.
+
+        Raises MissingBytesError, CorruptObjectError.
+        """
+        self._sections.view.require(*self._partition_range)
+        every = np.arange(len(self.ends))
+        self._check_partitions(every)
+        if PARTITION_BLOCKS in self._footer.sections:
+            self._verify_blocks(self._ranges(every))
+
     def _distrust(self, arrived: NDArray[np.int64]) -> None:
-        """Have the partitions that lie in these blocks checked, perhaps again."""
-        if "_partition_verified" not in self.__dict__:
+        """Have these blocks, and the partitions that lie in them, checked, perhaps again."""
+        if "_block_verified" in self.__dict__:
+            np.frombuffer(self._block_verified, np.uint8)[arrived[arrived < len(self._block_verified)]] = 0
+        names = ("_partition_verified", "_codes_verified", "_texts_verified")
+        verified = [self.__dict__[name] for name in names if name in self.__dict__]
+        if not verified:
             return  # none was yet
         places = self._bounds
         firsts = np.searchsorted(places, arrived * BLOCK, "right") - 1
         ends = np.searchsorted(places, (arrived + 1) * BLOCK, "left")
         for first, end in zip(np.maximum(firsts, 0).tolist(), ends.tolist(), strict=True):
-            self._partition_verified[first:end] = False
+            for marks in verified:
+                marks[first:end] = False
 
     def contents(self, partition: int) -> PartitionContents:
         """A partition that was verified, in a segment that has codes."""
@@ -236,11 +380,11 @@ class SegmentCodes:
         """
         places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
         view = self._sections.view
-        if not self._pick_places(rows, self._partition_verified, places, view.notes):
+        if not self._pick_places(rows, self._texts_verified, places, view.notes):
             partitions = np.unique(np.searchsorted(self.ends, rows, "right"))
-            if not (fetch or view.has(self._bounds[partitions], self._bounds[partitions + 1])):
+            if not (fetch or view.has(*self._text_ranges(partitions))):
                 return None
-            self.verify_partitions(partitions)
+            self._verify_texts(partitions)
             if not self._pick_places(rows, np.ones(len(self.ends), bool), places, view.notes):
                 raise CorruptObjectError(f"{self._key}: a row outside the partitions")
         return places.T

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from quiver.format import text_sections
+from quiver.format import segment_index, text_sections
 from quiver.format.metadata_columns import decode_metadata
-from quiver.format.segment_index import ALIGNMENT
 from quiver.format.text_sections import BODY_ALIGNMENT, StoredField, TextFields
 from quiver.storage.spool import release
 from quiver.text.analysis import ANALYSIS_VERSION, analyzer
@@ -61,7 +60,7 @@ class TextsBuilder:
             stored.append(StoredField(field, bodies.size, len(body), head))
             bodies.write(body)
         texts = bodies.view()
-        blocks = text_sections.digests(texts, ALIGNMENT)
+        blocks = segment_index.block_digests(texts, segment_index.ALIGNMENT)
         release(texts)
         fields = text_sections.encode_fields(TextFields(ANALYSIS_VERSION, stored))
         return TextParts({"texts": texts}, {"text_fields": fields, "text_blocks": blocks})
