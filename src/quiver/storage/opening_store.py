@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from quiver.format.opening import Opening
     from quiver.model.runtime import Runtime
     from quiver.objectstore.store import Buffer, ObjectStore
+    from quiver.storage.cache.pace import Pace
 
 LARGEST = 16 << 20
 """Bytes of copies in an opening. An index of two million rows of 768 dimensions takes about 12 MB."""
@@ -52,10 +53,14 @@ class OpeningStore:
         heads: those that were read and not yet taken, by home and id of the segment; see format/opening.py.
     """
 
-    def __init__(self, store: ObjectStore, runtime: Runtime, root: str, owner: str) -> None:
+    def __init__(
+        self, store: ObjectStore, runtime: Runtime, root: str, owner: str, pace: Pace | None = None
+    ) -> None:
+        """An opening; `pace` learns from reading it."""
         self.heads: dict[tuple[str, str], Buffer] = {}
         self._store = store
         self._runtime = runtime
+        self._pace = pace
         self._root = root
         self._owner = owner
         self._key = paths.opening_key(root)
@@ -80,7 +85,7 @@ class OpeningStore:
         """What is there. Raises ObjectNotFoundError, DataError, StoreUnavailableError."""
         # All are asked for before it is known whether the object is so long; who is not needed is not waited for.
         further = [self._runtime.spawn(self._piece(number), "opening") for number in range(1, _PIECES)]
-        pieces = [await self._store.get(self._key, 0, _PIECE)]
+        pieces = [await self._get(0, _PIECE)]
         _, size = peek(Kind.OPENING, self._key, self._owner, pieces[0])
         for task in further if size > _PIECE else []:
             piece = await task
@@ -95,9 +100,13 @@ class OpeningStore:
         """Part of the object, the last one with all that is left; or why it cannot be had."""
         length = _PIECE if number < _PIECES - 1 else 2 * LARGEST
         try:
-            return await self._store.get(self._key, number * _PIECE, length)
+            return await self._get(number * _PIECE, length)
         except QuiverError as error:
             return error
+
+    async def _get(self, start: int, length: int) -> Buffer:
+        request = self._store.get(self._key, start, length)
+        return await (request if self._pace is None else self._pace.timed(request, length))
 
     def _parse(self, pieces: Sequence[Buffer]) -> Opening:
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -56,9 +56,14 @@ class Ranges(NamedTuple):
 
 
 class SegmentCodes:
-    """What a segment index holds beside keys and metadata."""
+    """What a segment index holds beside keys and metadata.
+
+    Attributes:
+        partial: whether partitions were last asked for in parts. A hint: searches then begin with codes alone.
+    """
 
     def __init__(self, sections: IndexSections) -> None:
+        self.partial = False
         self._sections = sections
         self._key = sections.key
         self._footer = sections.footer
@@ -208,7 +213,7 @@ class SegmentCodes:
             return rows
         unverified = partitions[~self._partition_verified[partitions]]
         if self.in_parts:
-            self._verify_blocks(self._ranges(unverified))
+            self._verify_blocks(self.ranges(unverified))
         else:
             self._check_partitions(unverified)
         for verified in (self._partition_verified, self._codes_verified, self._texts_verified):
@@ -226,7 +231,7 @@ class SegmentCodes:
         """Where in the object each partition starts, and where the last one ends."""
         return self._partition_places + self._partition_range[0]
 
-    def _ranges(self, partitions: NDArray[np.int64]) -> Ranges:
+    def ranges(self, partitions: NDArray[np.int64]) -> Ranges:
         """Where some partitions are in the object."""
         return Ranges(self._bounds[partitions], self._bounds[partitions + 1])
 
@@ -244,30 +249,32 @@ class SegmentCodes:
 
         Raises MissingBytesError, CorruptObjectError.
         """
-        codes = self.code_ranges(partitions)
-        self._sections.view.require(*codes)
+        self._sections.view.require_parts(self._code_bounds, 2 * partitions)
         rows = all_marked(self._codes_verified, self.sizes, partitions)
         if rows >= 0:
             return rows
-        self._verify_blocks(codes)
+        self._verify_blocks(self.code_ranges(partitions))
         self._codes_verified[partitions] = True
         return int(self.sizes[partitions].sum())
 
     def code_ranges(self, partitions: NDArray[np.int64]) -> Ranges:
         """Where the codes and row numbers of some partitions are in the object."""
-        width = sum(self._footer.widths[:2])
-        ends = self._filled_places[partitions] + self.sizes[partitions] * width
-        return Ranges(self._bounds[partitions], ends + self._partition_range[0])
+        return Ranges(self._code_bounds[2 * partitions], self._code_bounds[2 * partitions + 1])
 
-    def require_candidates(self, rows: NDArray[np.int64], *, int8: bool) -> None:
-        """Have what partitions hold of some rows beside codes come in one wave: texts' places, perhaps int8 rows.
+    @cached_property
+    def _code_bounds(self) -> NDArray[np.int64]:
+        """Where in the object the codes and row numbers of each partition start, and where they end, in turns."""
+        ends = self._filled_places + self.sizes * sum(self._footer.widths[:2]) + self._partition_range[0]
+        return np.stack([self._bounds[:-1], ends], axis=1).reshape(-1)
+
+    def require_candidates(self, rows: NDArray[np.int64]) -> None:
+        """Have what partitions hold of some rows beside codes come in one wave: int8 rows and places of texts.
 
         Raises MissingBytesError, CorruptObjectError.
         """
         missing = Missing()
         with missing:
-            if int8:
-                self._verify_int8(rows)
+            self._verify_int8(rows)
         with missing:
             if self._footer.text_size:
                 self.text_places(rows)
@@ -284,7 +291,7 @@ class SegmentCodes:
     def _text_ranges(self, partitions: NDArray[np.int64]) -> Ranges:
         """Where what tells the places of the texts of some partitions is in the object, as it can be had."""
         if not self.in_parts:
-            return self._ranges(partitions)
+            return self.ranges(partitions)
         sizes = self.sizes[partitions]
         starts = self._filled_places[partitions] + sizes * self._before_texts + self._partition_range[0]
         return Ranges(starts, starts + sizes * self._footer.text_size)
@@ -333,7 +340,7 @@ class SegmentCodes:
         every = np.arange(len(self.ends))
         self._check_partitions(every)
         if PARTITION_BLOCKS in self._footer.sections:
-            self._verify_blocks(self._ranges(every))
+            self._verify_blocks(self.ranges(every))
 
     def _distrust(self, arrived: NDArray[np.int64]) -> None:
         """Have these blocks, and the partitions that lie in them, checked, perhaps again."""

@@ -81,7 +81,7 @@ class NativeIndex(Index):
         self.settings = settings
         self.root = paths.index_root(index_id)
         self.state = IndexState(spec)
-        self.opening = OpeningStore(store, runtime, self.root, index_id)
+        self.opening = OpeningStore(store, runtime, self.root, index_id, pool.pace)
         self.log = CommitLog(
             store,
             runtime,

@@ -14,7 +14,9 @@ from quiver.ann.partitioners.lloyd import squared_distances
 from quiver.engine.native.candidates import Candidates
 from quiver.engine.native.exact_search import Found, gather, scan, work_of
 from quiver.engine.native.planner import Method
+from quiver.engine.native.sparing import spare_int8
 from quiver.model.types import DistanceMetric
+from quiver.storage.cache.view import MissingBytesError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +87,9 @@ class Probe:
         self._mask = mask
         self._matches = matches
         self._allowed = allowed
+        self._later = (
+            False  # some partitions are not here whole: what is needed beside codes is yet to be required
+        )
         self._done: list[NDArray[np.int64]] = []
         self._away: float | None = None  # from the nearest origin
         self._probed = 0
@@ -127,8 +132,27 @@ class Probe:
         return self._scan_codes(codes.scanner, partitions)
 
     def _scan_codes(self, scanner: Scanner, partitions: NDArray[np.int64]) -> Estimates:
-        self._scored += self._reader.codes.verify_partitions(partitions)
+        codes = self._reader.codes
+        partial = codes.partial  # other threads change it
+        try:
+            self._scored += codes.verify_codes(partitions) if partial else codes.verify_partitions(partitions)
+            self._later |= partial
+        except MissingBytesError:
+            self._scored += self._verify_parts(partitions)
         return scanner.scan(self._point, partitions, self._gathered, self._mask)
+
+    def _verify_parts(self, partitions: NDArray[np.int64]) -> int:
+        """Of partitions some of which are not here, as much as is worth a round; how many rows they have."""
+        codes = self._reader.codes
+        try:
+            return codes.verify_partitions(partitions)
+        except MissingBytesError as missing:
+            rounds = 1 if self._allowed is None else 2  # a filter has rows scored after its first wave, too
+            codes.partial = spare_int8(codes, partitions, missing, self._depth, rounds)
+            if not codes.partial:
+                raise
+        self._later = True
+        return codes.verify_codes(partitions)
 
     def _scan_rows(self, partitions: NDArray[np.int64]) -> Estimates:
         """The same where the rows themselves are the codes."""
@@ -179,6 +203,8 @@ class Probe:
         if keep is None or len(rows) <= keep or codes.refiner is None:
             scored = self._score(rows)
             return _Sifted(rows, scored.high, scored)
+        if self._later:
+            codes.require_candidates(rows)
         best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)
         if not self._reader.stable:  # each may be a request or two: none that is hardly among the nearest
             last = float(least_of(scores, self._wanted))

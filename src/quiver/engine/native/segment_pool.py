@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quiver.objectstore.store import Buffer, ObjectStore
     from quiver.storage.cache.block_cache import BlockCache
     from quiver.storage.cache.counts import CacheCounts
+    from quiver.storage.cache.pace import Pace
     from quiver.storage.spool import Spool
 
 T = TypeVar("T")
@@ -61,6 +62,11 @@ class SegmentPool:
     def cache_counts(self) -> CacheCounts | None:
         """What the cache did and holds; None without one."""
         return None if self._cache is None else self._cache.counts
+
+    @property
+    def pace(self) -> Pace | None:
+        """Of the store; None where nothing is fetched."""
+        return None if self._cache is None else self._cache.pace
 
     async def settle(self) -> None:
         """Wait until the cache has kept what it was to keep; see `BlockCache.settle`."""

@@ -25,6 +25,7 @@ from quiver.storage.cache.blocks import PROTECTED, Wave, joined, least_worth
 from quiver.storage.cache.cached_view import CachedView, Leases, Touched
 from quiver.storage.cache.counts import CacheCounts
 from quiver.storage.cache.gate import Gate, Urgency
+from quiver.storage.cache.pace import LINE, LONGEST, Pace
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
 
 if TYPE_CHECKING:
@@ -39,47 +40,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LONGEST = 64  # blocks of a request: more go faster over several connections
-_WIDEST_GAP = 16  # blocks that are fetched along to save a request
 _FIRST_WAVE = 11  # requests that a query may make in its first wave: of partitions
 _LATER_WAVE = 12  # and in each later one, besides those that waves before left over; with seven of an opening, 30
-_MOST_ALONG = 1024  # blocks that are fetched along in a wave to keep to its requests
-_ALONG_SECONDS = 0.1  # that they may take to come
 _SHARE_ALONG = 8  # of the budget they may take at most: one in so many
 _APART = 1 << 40  # numbers of blocks of several objects are so far apart that no gap between them is closed
-_LINE = 10  # times the rate of a connection: what several at once are sure of
 _DRAIN = 0.9  # of the budget is left when blocks are dropped
-_SMOOTHING = 0.2
 _FROM_DISK = 64  # blocks that are read from the disk before they are copied into place
 _TRUST = 600.0  # seconds after which blocks that are looked at on the disk are verified again
-
-
-class Pace:
-    """How long a request takes, and how fast bytes come; from the requests made so far.
-
-    It begins with what large public stores do: 30 ms, 85 MB/s a connection.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.03
-        self.rate = 85e6
-
-    @property
-    def gap(self) -> int:
-        """Blocks that take less time to fetch along than a request of their own."""
-        return min(_WIDEST_GAP, int(self.seconds * self.rate / BLOCK))
-
-    @property
-    def along(self) -> int:
-        """Blocks that may be fetched along to keep to a number of requests."""
-        return min(_MOST_ALONG, int(_ALONG_SECONDS * _LINE * self.rate / BLOCK))
-
-    def note(self, seconds: float, nbytes: int) -> None:
-        """Learn from a request."""
-        if nbytes <= 2 * BLOCK:
-            self.seconds += _SMOOTHING * (seconds - self.seconds)
-        elif seconds > 1.5 * self.seconds:
-            self.rate += _SMOOTHING * (nbytes / (seconds - self.seconds) - self.rate)
 
 
 class BlockCache:
@@ -95,7 +62,7 @@ class BlockCache:
     ) -> None:
         """A cache of `budget` bytes of memory that makes at most `width` requests at once."""
         self.nbytes = 0
-        self.pace = Pace()
+        self.pace = Pace(runtime.monotonic)
         self._store = store
         self._runtime = runtime
         self._budget = budget
@@ -126,6 +93,7 @@ class BlockCache:
             if self._disk is not None:
                 shelf = self._disk.attach(self._identity(key, size), size, self._leases)
             view = CachedView(key, size, self._leases, None if shelf is None else self._from_disk, shelf)
+            view.pace = self.pace
             self._alive[key, size] = view
         view.users += 1
         with self._lock:
@@ -186,31 +154,35 @@ class BlockCache:
                     result = needed.during(work) if run is None else await run(partial(needed.during, work))
                 except MissingBytesError as missing:
                     wanted = missing.wanted
-                if wanted or needed.supplied:
-                    missed = self._note(missed or Touched(), needed.supplied, wanted, urgency)
+                if wanted or needed.supplied or needed.spared:
+                    missed = self._note(missed or Touched(), needed, wanted, urgency)
                 if not wanted:
                     if urgency is Urgency.QUERY:
                         in_memory, on_disk = needed.count(missed)
                         self._counts["found_in_memory"] += in_memory
                         self._counts["found_on_disk"] += on_disk
                     return result
-                spare = max(0, spare - await self.fetch(wanted, urgency, spare)) + _LATER_WAVE
+                left = spare - await self.fetch(wanted, urgency, spare, sparing=bool(needed.spared))
+                spare = max(0, left) + _LATER_WAVE
         finally:
             self._leases.end(lease)
             self._keep_to_budget()
 
-    def _note(
-        self, missed: Touched, supplied: Sequence[Wanted], wanted: Sequence[Wanted], urgency: Urgency
-    ) -> Touched:
+    def _note(self, missed: Touched, needed: Touched, wanted: Sequence[Wanted], urgency: Urgency) -> Touched:
         """Add what was not here, and count what was read from the disk of it."""
-        for view, blocks in (*supplied, *wanted):
+        for view, blocks in (*needed.supplied, *needed.spared, *wanted):
             missed.of(view)[blocks] = True
         if urgency is Urgency.QUERY:
-            self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in supplied)
+            self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in needed.supplied)
         return missed
 
     async def fetch(
-        self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY, most: int = _FIRST_WAVE
+        self,
+        wanted: Sequence[Wanted],
+        urgency: Urgency = Urgency.QUERY,
+        most: int = _FIRST_WAVE,
+        *,
+        sparing: bool = False,
     ) -> int:
         """Have these blocks come, unless they are coming already; by how many requests.
 
@@ -218,6 +190,7 @@ class BlockCache:
             wanted: blocks.
             urgency: of the requests.
             most: requests to keep to, for a query and if that is worth it; see `joined`.
+            sparing: whether blocks were left out because bytes cost more than rounds.
         """
         wanted = _by_view(wanted)
         coming = {
@@ -229,7 +202,7 @@ class BlockCache:
         ]
         if urgency is Urgency.QUERY:
             self._counts["missed"] += sum(len(blocks) for _, blocks in mine)
-        ranges = self._ranges(mine, most if urgency is Urgency.QUERY else None)
+        ranges = self._ranges(mine, most if urgency is Urgency.QUERY else None, sparing=sparing)
         with _flying(mine):
             await _all(*(self._from_store(*each, urgency) for each in ranges))
         if coming:
@@ -237,13 +210,17 @@ class BlockCache:
         self._keep_to_budget()
         return len(ranges)
 
-    def _ranges(self, wanted: Sequence[Wanted], most: int | None) -> list[tuple[CachedView, int, int]]:
+    def _ranges(
+        self, wanted: Sequence[Wanted], most: int | None, *, sparing: bool
+    ) -> list[tuple[CachedView, int, int]]:
         """The requests that bring some blocks, of each object a range [first, last); see `joined`."""
         numbers = np.concatenate(
             [np.zeros(0, np.int64), *(n * _APART + each.blocks for n, each in enumerate(wanted))]
         )
-        along = min(self.pace.along, self._budget // _SHARE_ALONG // BLOCK)
-        wave = Wave(len(numbers) if most is None else most, self.pace.gap, _LONGEST, along, _LINE)
+        pace = self.pace
+        gap, along = (pace.narrow_gap, pace.few_along) if sparing else (pace.gap, pace.along)
+        along = min(along, self._budget // _SHARE_ALONG // BLOCK)
+        wave = Wave(len(numbers) if most is None else most, gap, LONGEST, along, LINE)
         return [
             (wanted[first // _APART].view, first % _APART, first % _APART + last - first)
             for first, last in joined(numbers, wave)
@@ -263,9 +240,8 @@ class BlockCache:
     async def _from_store(self, view: CachedView, first: int, last: int, urgency: Urgency) -> None:
         start, end = first * BLOCK, min(last * BLOCK, view.size)
         async with self._gate.entered(urgency):
-            began = self._runtime.monotonic()
-            data = memoryview(await self._store.get(view.key, start, end - start))
-            self.pace.note(self._runtime.monotonic() - began, end - start)
+            request = self._store.get(view.key, start, end - start)
+            data = memoryview(await self.pace.timed(request, end - start))
         if len(data) != end - start:
             raise CorruptObjectError(f"{view.key}: ends at {start + len(data)}, not at {view.size}")
         self._counts["requests"] += 1

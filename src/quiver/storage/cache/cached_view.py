@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quiver.ann._kernels import Notes
     from quiver.storage.cache.disk_tier import Shelf
     from quiver.storage.cache.object_file import ObjectFile
+    from quiver.storage.cache.pace import Pace
     from quiver.storage.cache.view import Places
 
     Supply = Callable[["CachedView", NDArray[np.int64]], NDArray[np.int64]]
@@ -70,11 +71,13 @@ class Touched:
 
     Attributes:
         supplied: those that were missing, and came while the work went on.
+        spared: those that were missing, and the work found a way without.
         noted: what is noted of each view, for kernels.
     """
 
     def __init__(self) -> None:
         self.supplied: list[Wanted] = []
+        self.spared: list[Wanted] = []
         self.noted: dict[CachedView, Notes] = {}
         self._marks: dict[CachedView, NDArray[np.bool_]] = {}
 
@@ -122,6 +125,7 @@ class CachedView(ObjectView):
         flying: blocks that are being fetched.
         damaged: its bytes proved wrong; whoever holds it should not keep them.
         users: how many opened it and did not close it.
+        pace: of the store that it is fetched from; None if it is not fetched.
         file: of the object in the disk tier; None without one.
         in_place: whether blocks in the file are looked at where they are.
         kept: of each block, whether it is seen in the file.
@@ -146,6 +150,7 @@ class CachedView(ObjectView):
         self.key = key
         self.size = size
         self.users = 0
+        self.pace: Pace | None = None
         self._leases = leases
         self._supply = supply
         count = -(-size // BLOCK)
@@ -205,6 +210,11 @@ class CachedView(ObjectView):
             missing = missing[~self.present[missing]]
         if len(missing):
             raise MissingBytesError([Wanted(self, missing)])
+
+    def spare(self, blocks: NDArray[np.int64]) -> None:
+        """Have absent blocks that were required not be fetched nor counted: the work goes on without them."""
+        if (looking := _LOOKING.get()) is not None:
+            looking.spared.append(Wanted(self, blocks))
 
     def digest(self, start: int, end: int) -> int:
         """See ObjectView. Of a block that was verified when it came from the disk it is known already."""
