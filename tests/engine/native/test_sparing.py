@@ -129,9 +129,9 @@ class Node(Remote):
         self.waves = 0
         fetch = self.cache.fetch
 
-        async def counted(*args: object, **named: object) -> None:
+        async def counted(*args: object, **named: object) -> int:
             self.waves += 1
-            await fetch(*args, **named)
+            return await fetch(*args, **named)
 
         self.cache.fetch = counted
 
