@@ -81,7 +81,7 @@ def run(data: bytes) -> None:
         reader.check_spec(spec)
     except DataError:
         return
-    for use in (_find, _search, _keys):
+    for use in (_find, _search, _keys, _checksums):
         try:
             with np.errstate(all="ignore"):  # numbers of anybody's making may overflow
                 use(reader, spec)
@@ -102,6 +102,10 @@ def _search(reader: SegmentReader, spec: IndexSpec) -> None:
             found = search_segment(OpenSegment(reader, BitMap([1, 2])), target)
             rows = found.candidates.rows
             assert not len(rows) or 0 <= rows.min() <= rows.max() < reader.rows
+
+
+def _checksums(reader: SegmentReader, spec: IndexSpec) -> None:
+    reader.codes.verify_checksums()
 
 
 def _keys(reader: SegmentReader, spec: IndexSpec) -> None:

@@ -64,16 +64,24 @@ def test_latency_is_that_of_small_requests(latency):
     assert line.pace.seconds == pytest.approx(latency)
 
 
-@pytest.mark.parametrize("alone", [20e6, 200e6])
-def test_connections_that_do_not_share_have_their_own_rate_each(alone):
+@pytest.mark.parametrize(("alone", "total"), [(20e6, 200e6), (85e6, 1e9), (200e6, 2e9)])
+def test_connections_that_do_not_share_have_their_own_rate_each(alone, total):
+    """Slow ones tell no more than what they get together; fast ones never speak against the line."""
     line = Line(0.03, alone=alone)
     for _ in range(4):
         line.wave(4 * MIB)
         line.wave(*[4 * MIB] * 10)
     assert line.pace.rate == pytest.approx(alone)
     assert line.pace.alone == pytest.approx(alone)
-    assert line.pace.total == pytest.approx(10 * alone, rel=0.1)
+    assert line.pace.total == pytest.approx(total, rel=0.1)
     assert line.pace.bandwidth(5) == pytest.approx(5 * alone)
+
+
+def test_two_connections_at_their_best_say_nothing_against_the_line():
+    line = Line(0.03, alone=85e6)
+    for _ in range(10):
+        line.wave(4 * MIB, 3 * MIB)
+    assert line.pace.total == 1e9
 
 
 @pytest.mark.parametrize("total", [20e6, 100e6, 400e6])

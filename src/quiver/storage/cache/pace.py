@@ -26,6 +26,8 @@ _WIDTH = 32  # requests in flight at most
 _SMALL = 2 * BLOCK  # bytes of a request that says how long one takes, whatever its size
 _TELLING = 16 * BLOCK  # bytes in flight from which on their time says something about the line
 _ALONE = 2.5  # requests in flight, on average, up to which the line has room for each
+_SHARED = 1.5  # requests in flight, on average, from which on they may be in each other's way
+_FREE = 0.6 * 85e6  # bytes per second from which on a request gets what a connection gives: none is in its way
 _SHARPEST = 1 / 8  # of a request's latency: transfers are not told apart from latency below
 _REMEMBERED = 15  # measurements: half of them have to be wrong before the median is
 
@@ -52,7 +54,8 @@ class Pace:
         seconds: of a request of next to no bytes.
         rate: bytes per second that a request gets, among as many as there usually are.
         alone: the same of one with next to no others in flight.
-        total: bytes per second of all that are in flight together.
+        total: bytes per second of all that are in flight together. Requests that are in nobody's way only tell
+            that it is no less than what they get.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -119,5 +122,6 @@ class Pace:
         self.rate = rate.add(got)
         if abreast <= _ALONE:
             self.alone = alone.add(got)
-        if abreast * nbytes >= _TELLING:
-            self.total = total.add(max(abreast, 1.0) * got)
+        if abreast >= _SHARED and abreast * nbytes >= _TELLING:
+            together = abreast * got
+            self.total = total.add(together if got < _FREE else max(together, self.total))
