@@ -17,7 +17,7 @@ from quiver.engine.native.settings import NativeSettings
 from quiver.format import paths
 from quiver.model.types import DistanceMetric, IndexSpec, TextField
 from quiver.storage import segment_writer
-from quiver.storage.cache import block_cache
+from quiver.storage.cache import block_cache, pace
 from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.opening_store import _PIECES as PIECES
 from simulation.eager import probing
@@ -228,7 +228,7 @@ def test_a_fresh_node_searches_partitions_in_three_rounds(entries, monkeypatch):
 def test_a_fresh_node_answers_a_query_between_clusters_with_thirty_requests_in_three_rounds(monkeypatch):
     """Its partitions and rows lie all over the segment. Without a bound more are made, for the same answer."""
     monkeypatch.setattr(segment_writer, "_READ_WHOLE", 0)
-    monkeypatch.setattr(block_cache, "_WIDEST_GAP", 0)  # as if there were many rows in a partition
+    monkeypatch.setattr(pace, "_WIDEST_GAP", 0)  # as if there were many rows in a partition
     spec = IndexSpec(1024, DistanceMetric.EUCLIDEAN)
     rows = np.random.default_rng(11).normal(size=(8_000, 1024)).astype(np.float32)
     queries = np.random.default_rng(12).normal(size=(4, 1024)).astype(np.float32) / 4
