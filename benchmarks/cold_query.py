@@ -16,6 +16,8 @@ Most queries lie in a cluster and probe a few partitions. One in six lies betwee
 hundred and more: what those take shows in "at most" and in the 99th percentile. The order of partitions in the
 file decides how many requests and bytes that is, so remove an index that an older Quiver has built.
 
+With `--line MB` there is a fourth stage: as the third, with so many megabytes a second over all connections.
+
 LanceDB reads so many partitions at once as it has threads for computing, by default one for each core. So that it
 does not wait because this machine is small, it is asked with 16 of them too (LANCE_CPU_THREADS); Quiver's requests
 do not depend on the number of cores. "Store late" is how much later than simulated the latest of a query's answers
@@ -101,6 +103,11 @@ def _cost(records: list[Record], begun: float, ended: float, prices: StorePrices
     }
 
 
+def stages(line: float) -> dict[str, Latency]:
+    """All of them; one more where all connections share a line of so many MB a second."""
+    return STAGES | ({f"simulated, {line:g} MB/s in all": CLOUD._replace(line=line * 1e6)} if line else {})
+
+
 def compare(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
     """All stages on one data set; what each query cost, by stage and contender. Raises ContenderError."""
     built_indexes.build_all(dataset, options.contenders)
@@ -108,8 +115,8 @@ def compare(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
     with ObjectStore(built_indexes.store_folder()) as store:
         if QUIVER in options.contenders:
             built_indexes.put_opening(store, dataset)
-        for stage, latency in STAGES.items():
-            queries = options.queries if latency == CLOUD else min(FEWER, options.queries)
+        for stage, latency in stages(options.line).items():
+            queries = options.queries if latency.rate else min(FEWER, options.queries)
             variants = [variant for name in options.contenders for variant in VARIANTS[name]]
             runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
             for place in range(queries):
@@ -165,6 +172,9 @@ def _median(runs: list[dict[str, Any]]) -> float:
 def main() -> None:
     """Every data set in turn."""
     parser = side_by_side.arguments(__doc__, data=("clustered-1000000x768",), names=(QUIVER, LANCE))
+    parser.add_argument(
+        "--line", type=float, default=0, help="MB a second that all connections share, for a stage more"
+    )
     parser.set_defaults(queries=100)
     options = side_by_side.parse(parser)
     if options.small:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class Latency(NamedTuple):
-    """What the store simulates: seconds to the first byte (log-normal) and bytes a second of each connection.
+    """What the store simulates: seconds to the first byte (log-normal), and bytes a second of each connection and
+    of the line that all share.
 
     Without values nothing is simulated; with `p99` equal to `median` all requests take the same.
     """
@@ -21,6 +22,7 @@ class Latency(NamedTuple):
     p99: float = 0.0
     rate: float = 0.0
     seed: int = 0
+    line: float = 0.0
 
 
 NONE = Latency()

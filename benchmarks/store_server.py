@@ -88,6 +88,7 @@ class Delays:
 
     def __init__(self, latency: Latency) -> None:
         self.rate = latency.rate
+        self._line, self._passed = latency.line, 0.0
         self._median, self._p99 = latency.median, latency.p99
         self._random = random.Random(latency.seed)
 
@@ -96,6 +97,13 @@ class Delays:
         if self._median in (0, self._p99):
             return self._median
         return self._random.lognormvariate(log(self._median), log(self._p99 / self._median) / NINETY_NINTH)
+
+    def passed(self, due: float, nbytes: int) -> float:
+        """When bytes that are due have passed the line that all connections share."""
+        if not self._line:
+            return due
+        self._passed = max(due, self._passed) + nbytes / self._line
+        return self._passed
 
 
 class Server:
@@ -124,7 +132,7 @@ class Server:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if request.bucket.startswith("_"):
             answer = self._control(request, await reader.readexactly(request.body))
-            await _send(writer, answer, start, 0, None)
+            await _send(writer, answer, start, Delays(Latency()), None)
             return
         left = Upload(reader, request.body)
         try:
@@ -135,7 +143,7 @@ class Server:
         due = (time.monotonic() if request.body else start) + self._delays.draw()
         if self._delays.rate:
             due += request.body / self._delays.rate
-        ended, late = await _send(writer, answer, due, self._delays.rate, request.method)
+        ended, late = await _send(writer, answer, due, self._delays, request.method)
         sent = 0 if request.method == "HEAD" else len(answer.body) + answer.length
         self._log.append(
             Record(
@@ -326,9 +334,9 @@ def _xml(name: str, inner: str) -> Answer:
 
 
 async def _send(
-    writer: asyncio.StreamWriter, answer: Answer, due: float, rate: float, method: str | None
+    writer: asyncio.StreamWriter, answer: Answer, due: float, delays: Delays, method: str | None
 ) -> tuple[float, float]:
-    """Send the first byte when it is due, the others at `rate` bytes a second (0: as fast as they go).
+    """Send the first byte when it is due, the others as fast as the simulation has them go.
 
     Returns: when the last byte was handed over, and how many seconds late that was.
     """
@@ -348,8 +356,8 @@ async def _send(
             else:
                 piece = os.pread(descriptor, min(PIECE, length - sent), answer.offset + sent)
             sent += len(piece)
-            if rate:
-                await _until(due + sent / rate)
+            wanted = delays.passed(due + (sent / delays.rate if delays.rate else 0.0), len(piece))
+            await _until(wanted)
             ended = time.monotonic()
             writer.write(waiting + piece)
             waiting = b""
@@ -360,7 +368,7 @@ async def _send(
         if descriptor is not None:
             os.close(descriptor)
     await writer.drain()
-    return ended, max(0.0, ended - due - (sent / rate if rate else 0.0))
+    return ended, max(0.0, ended - wanted)
 
 
 async def _until(moment: float) -> None:

@@ -90,6 +90,13 @@ def test_a_connection_has_no_more_than_the_simulated_bandwidth(store, client):
     assert read.end - read.start >= len(BODY) / CLOUD.rate
 
 
+def test_all_connections_have_no_more_than_the_simulated_line():
+    delays = Delays(CLOUD._replace(line=100e6))
+    assert [delays.passed(5.0, 10_000_000) for _ in range(3)] == pytest.approx([5.1, 5.2, 5.3])
+    assert delays.passed(7.0, 10_000_000) == pytest.approx(7.1)
+    assert Delays(CLOUD).passed(5.0, 10_000_000) == 5.0
+
+
 def test_simulated_latency_has_its_median_and_its_tail_and_repeats_by_seed():
     delays = Delays(CLOUD)
     drawn = sorted(delays.draw() for _ in range(20_000))
