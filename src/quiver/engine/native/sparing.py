@@ -50,7 +50,7 @@ def spare_int8(
     held = covering(*codes.ranges(partitions))
     if not codes.in_parts or view.pace is None or not np.isin(absent, held).all():
         return False
-    beside = np.setdiff1d(absent, covering(*codes.code_ranges(partitions)), assume_unique=False)
+    beside = np.setdiff1d(absent, covering(*codes.code_ranges(partitions)))
     if len(beside) < len(absent):
         pace = view.pace
         bandwidth = pace.bandwidth(len(runs(absent, pace.gap, LONGEST)))
