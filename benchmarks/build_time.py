@@ -5,14 +5,14 @@ The figures of the report: python -m benchmarks build_time --data debian mnist c
 (about 5, 20 and 150 minutes on 2 cores), and for Quiver alone
 python -m benchmarks build_time --data clustered-1000000x768 --contenders quiver --repeats 1 (about 10 minutes).
 
-A build counts from empty to everything indexed, all cores, no metadata; the start of the process and its imports do
-not count. Contenders take turns, each second time in the opposite order. Before each of them everything that others
-have left to be written is forced to disk, and the rows are read into the page cache, so that nobody pays for what
-another has done. `left to write` is how long it took to force to disk what the build itself had left, which does not
-count either: a contender that has synced its files has next to nothing.
+A build counts from empty to everything indexed, all cores, no metadata; the start of the process and its imports
+do not count. Contenders take turns, each second time in the opposite order. Before each of them everything that
+others have left to be written is forced to disk, and the rows are read into the page cache, so that nobody pays
+for what another has done. `left to write` is how long it took to force to disk what the build itself had left,
+which does not count either: a contender that has synced its files has next to nothing.
 
-Peak is the building process's resident memory, memory-mapped input included; `of it anonymous` is what it allocated;
-`of its children` is the resident memory of the greatest process it started.
+Peak is the building process's resident memory, memory-mapped input included; `of it anonymous` is what it
+allocated; `of its children` is the resident memory of the greatest process it started.
 """
 
 from __future__ import annotations

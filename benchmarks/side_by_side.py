@@ -219,7 +219,7 @@ def build(
 
 
 def level(data: Dataset) -> None:
-    """Begin as every other contender does: nothing of what ran before is left to be written, the rows are cached."""
+    """Begin as every contender does: nothing of what ran before is left to be written, and the rows are cached."""
     os.sync()
     with (data.folder / "rows.npy").open("rb") as rows:
         while rows.read(READ_BYTES):

@@ -113,7 +113,7 @@ def fill(
         bucket = connection.create_bucket(BUCKET)
         for name, recall in recalls.items():
             index = bucket.create_index(name, dimension=rows.shape[1], metric=metric, recall=recall, **structure)
-            index.put_many(stream(rows, columns))
+            index.put_many(stream(rows, columns) if columns else (list(map(str, range(len(rows)))), rows))
     compact(root)
 
 

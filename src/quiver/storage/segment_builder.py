@@ -21,10 +21,11 @@ from quiver.ann.neighbours import find_neighbours
 from quiver.ann.refiner import Refiner
 from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index
+from quiver.model.mapped import STEP, Behind, release
 from quiver.model.progress import Progress, no_progress
 from quiver.model.threads import every_core, on_every_core, one_blas_thread
 from quiver.storage.segment_emitter import BLOCK_BYTES, Emitter, SegmentParts, blocks
-from quiver.storage.spool import Spool, release
+from quiver.storage.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -125,8 +126,7 @@ class BegunSegment:
 
     def _finish(self) -> BuiltSegment:
         parts, emitted, options = self._parts, self._emitted, self._builder.options
-        digests = segment_index.block_digests(self.rows_file)
-        release(self.rows_file)
+        digests = _block_digests(self.rows_file)
         texts = emitted.texts.finish()
         sections = {
             **texts.large,
@@ -332,5 +332,19 @@ def _count(rows: int) -> int:
 
 def _digests(buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The xxh3 of each partition."""
-    digests = (xxhash.xxh3_64_intdigest(buffer[start:end].data) for start, end in pairwise(offsets.tolist()))
-    return np.fromiter(digests, np.uint64, len(offsets) - 1)
+    digests, behind = np.empty(len(offsets) - 1, np.uint64), Behind(buffer)
+    for number, (start, end) in enumerate(pairwise(offsets.tolist())):
+        digests[number] = xxhash.xxh3_64_intdigest(buffer[start:end].data)
+        behind.passed(end)
+    behind.ended()
+    return digests
+
+
+def _block_digests(rows_file: memoryview) -> NDArray[np.uint64]:
+    """The xxh3 of each block of rows.parquet."""
+    step = STEP - STEP % segment_index.BLOCK_BYTES
+    digests = [np.zeros(0, np.uint64)]
+    for start in range(0, len(rows_file), step):
+        digests.append(segment_index.block_digests(rows_file[start : start + step]))
+        release(rows_file, start, start + step)
+    return np.concatenate(digests)

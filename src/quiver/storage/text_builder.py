@@ -8,7 +8,7 @@ from quiver.format import text_sections
 from quiver.format.metadata_columns import decode_metadata
 from quiver.format.segment_index import ALIGNMENT
 from quiver.format.text_sections import BODY_ALIGNMENT, StoredField, TextFields
-from quiver.storage.spool import release
+from quiver.model.mapped import release
 from quiver.text.analysis import ANALYSIS_VERSION, analyzer
 from quiver.text.documents import field_terms
 from quiver.text.postings_builder import PostingsBuilder
