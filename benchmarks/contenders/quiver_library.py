@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import threadpoolctl  # noqa: F401 - as below
 
 import quiver
+import quiver.library.connection
 from benchmarks.contenders.contract import Contender, Knob, Search
 from quiver.assemble import open_service
 from quiver.model.runtime import SystemRuntime
