@@ -5,9 +5,14 @@ The figures of the report: python -m benchmarks build_time --data debian mnist c
 (about 5, 20 and 150 minutes on 2 cores), and for Quiver alone
 python -m benchmarks build_time --data clustered-1000000x768 --contenders quiver --repeats 1 (about 10 minutes).
 
-A build counts from empty to everything indexed and on disk, all cores, no metadata; contenders take turns. Peak is
-the building process's resident memory, memory-mapped input included; `of it anonymous` is what it allocated;
-`of its children` is the resident memory of the greatest process it started.
+A build counts from empty to everything indexed, all cores, no metadata; the start of the process and its imports
+do not count. Contenders take turns, each second time in the opposite order. Before each of them everything that
+others have left to be written is forced to disk, and the rows are read into the page cache, so that nobody pays
+for what another has done. `left to write` is how long it took to force to disk what the build itself had left,
+which does not count either: a contender that has synced its files has next to nothing.
+
+Peak is the building process's resident memory, memory-mapped input included; `of it anonymous` is what it
+allocated; `of its children` is the resident memory of the greatest process it started.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ def compare(dataset: str, options: argparse.Namespace) -> dict[str, Any]:
     names, left_out = side_by_side.available(options.contenders)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for repeat in range(options.repeats):
-        for name in names:
+        for name in names[:: -1 if repeat % 2 else 1]:
             if name in left_out:
                 continue
             with side_by_side.index_folder(dataset, reuse=False) as folder:
@@ -54,6 +59,7 @@ def row(name: str, made: list[dict[str, Any]], quiver: list[dict[str, Any]] | No
         "contender": name,
         "seconds": spread(seconds),
         "times Quiver's": spread(ratios) if ratios else "",
+        "left to write": spread([run["left to write"] for run in made]),
         "peak MiB": f"{statistics.median(run['peak MiB'] for run in made):.0f}",
         "of it anonymous": f"{statistics.median(run['peak anonymous MiB'] for run in made):.0f}",
         "of its children": f"{statistics.median(run['children MiB'] for run in made):.0f}",

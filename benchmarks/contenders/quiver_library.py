@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import threadpoolctl  # noqa: F401 - as below
 
 import quiver
+import quiver.library.connection
 from benchmarks.contenders.contract import Contender, Knob, Search
 from quiver.assemble import open_service
 from quiver.model.runtime import SystemRuntime
@@ -113,7 +115,7 @@ def fill(
         bucket = connection.create_bucket(BUCKET)
         for name, recall in recalls.items():
             index = bucket.create_index(name, dimension=rows.shape[1], metric=metric, recall=recall, **structure)
-            index.put_many(stream(rows, columns))
+            index.put_many(stream(rows, columns) if columns else (list(map(str, range(len(rows)))), rows))
     compact(root)
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulk.reading import refusal, rows
+from mappings import resident
 from quiver.bulk.columns import Columns
 from quiver.bulk.sources import open_source
 
@@ -97,3 +98,32 @@ def test_names_that_say_nothing_are_refused(tmp_path: Path) -> None:
 def test_values_that_cannot_hold_rows(value: Any) -> None:
     with pytest.raises(TypeError, match="rows come from"):
         open_source(value, Columns())
+
+
+@pytest.mark.parametrize("mode", ["r", "c"])
+def test_a_mapped_matrix_that_was_read_counts_no_more_for_memory(tmp_path: Path, mode: Any) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, np.arange(1 << 22, dtype=np.float32).reshape(-1, 64))  # 16 MiB
+    matrix = np.load(path, mmap_mode=mode)
+    if mode == "c":
+        matrix[:] += 1  # which only this process sees
+    expected = np.load(path) + (mode == "c")
+    source = open_source((list(map(str, range(len(matrix)))), matrix), Columns())
+    most = 0
+    for batch in source.batches(8192):  # each of 2 MiB, and the last two may still be mapped
+        assert np.array_equal(batch.vectors, expected[batch.first : batch.first + len(batch.keys)])
+        most = max(most, resident(matrix))
+    assert most <= 8 << 20 or mode == "c"
+    assert np.array_equal(matrix, expected)
+
+
+def test_a_numpy_file_that_was_read_counts_no_more_for_memory(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    expected = np.arange(1 << 22, dtype=np.float32).reshape(-1, 64)
+    np.save(path, expected)
+    most = 0
+    for batch in open_source(path, Columns()).batches(8192):
+        assert np.array_equal(batch.vectors, expected[batch.first : batch.first + len(batch.keys)])
+        assert batch.keys == [str(batch.first + number) for number in range(len(batch.keys))]
+        most = max(most, resident(np.asarray(batch.vectors)))
+    assert 0 < most <= 8 << 20

@@ -16,6 +16,7 @@ import threadpoolctl
 from cli.running import environment
 from quiver.model.runtime import SystemRuntime
 from quiver.model.threads import (
+    beside,
     every_core,
     loading_for_one_thread,
     on_every_core,
@@ -166,3 +167,37 @@ def test_blas_has_its_threads_again_after_a_failure() -> None:
         with pytest.raises(ZeroDivisionError), one_blas_thread():
             _ = 1 / len(blas_threads() - {1})
         assert blas_threads() == {3}
+
+
+def test_work_beside_runs_while_the_block_does_and_in_one_thread() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def aside() -> tuple[int, int, list[int]]:
+        begun.set()
+        assert go_on.wait(10)
+        used = set(on_every_core(lambda _: threading.get_ident(), range(8)))
+        return threading.get_ident(), faiss.omp_get_max_threads(), list(used)
+
+    with beside(aside) as result:
+        assert begun.wait(10)
+        go_on.set()
+    own, limit, used = result()
+    assert own != threading.get_ident()
+    assert (limit, used) == (1, [own])
+
+
+def test_the_end_of_the_block_waits_for_work_beside_and_the_result_raises_what_it_raised() -> None:
+    done = threading.Event()
+
+    def aside() -> None:
+        threading.Event().wait(0.05)
+        done.set()
+        raise ValueError("beside")
+
+    with pytest.raises(KeyError), beside(aside):
+        raise KeyError
+    assert done.is_set()
+    with beside(aside) as result:
+        pass
+    with pytest.raises(ValueError, match="beside"):
+        result()

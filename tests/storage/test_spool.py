@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiver.storage.spool import Spool, release
+from quiver.model.mapped import release
+from quiver.storage.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,3 +105,21 @@ def test_what_outgrows_memory_moves_to_the_directory(tmp_path: Path):
     file.write(b"yz")
     assert (type(file.view().obj), bytes(file.view()), file.tell()) == (mmap.mmap, b"0123456789xyz", 13)
     assert bytes(early) == b"0123456789"
+
+
+@PLACES
+def test_rows_are_taken_in_any_order(memory_bytes):
+    rows = np.arange(600, dtype="<f4").reshape(100, 6)
+    file = Spool(memory_bytes=memory_bytes).open(100)
+    file.write(rows[:70].tobytes())
+    file.write(rows[70:].tobytes())
+    numbers = np.array([99, 0, 70, 69, 0])
+    assert np.array_equal(file.take(numbers, 24).view("<f4"), rows[numbers])
+    assert file.take(numbers[:0], 24).shape == (0, 24)
+
+
+def test_rows_that_are_not_there_are_an_error():
+    file = Spool(memory_bytes=0).open(100)
+    file.write(bytes(24))
+    with pytest.raises(OSError, match="ended early"):
+        file.take(np.array([1]), 24)

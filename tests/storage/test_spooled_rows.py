@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,3 +105,21 @@ def test_vectors_are_kept_whatever_their_layout_in_memory():
     taken = SpooledRows(Spool(), 3)
     taken.append(VectorBatch(["a", "b", "c", "d"], vectors[:, ::2], [b"{}"] * 4))
     assert (taken.source().vectors(np.arange(4)) == vectors[:, ::2]).all()
+
+
+def test_rows_taken_here_and_there_leave_no_pages_of_a_file_mapped(tmp_path):
+    rows, dimension = 8192, 512
+    spooled = SpooledRows(Spool(str(tmp_path), 0), dimension)
+    vectors = np.arange(rows * dimension, dtype=np.float32).reshape(rows, dimension)
+    spooled.append(VectorBatch(list(map(str, range(rows))), vectors, [b""] * rows))
+    source = spooled.source()
+    before = _mapped_kib()
+    order = np.random.default_rng(7).permutation(rows)
+    for part in np.array_split(order, 16):
+        assert np.array_equal(source.vectors(part), vectors[part])
+    assert _mapped_kib() - before < vectors.nbytes / 1024 / 4
+
+
+def _mapped_kib() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from quiver.bulk.documents import plain
 from quiver.model.errors import ValidationError
+from quiver.model.mapped import is_shared, release
 from quiver.service.bulk_rows import RowBatch
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ArraySource:
         self, keys: Sequence[str], vectors: ArrayLike, metadata: Sequence[Mapping[str, Any] | None] | None = None
     ) -> None:
         self._keys = keys.tolist() if isinstance(keys, np.ndarray) else keys
-        self._matrix: NDArray[Any] = np.asarray(vectors)
+        self._matrix: NDArray[Any] = vectors if isinstance(vectors, np.memmap) else np.asarray(vectors)
         self._metadata = metadata
         self.rows = len(keys)
         if self._matrix.ndim != 2 or len(self._matrix) != self.rows:
@@ -54,10 +55,9 @@ class ArraySource:
 
     def batches(self, rows: int) -> Iterator[RowBatch]:
         """See Source."""
-        for start in range(0, self.rows, rows):
-            part = slice(start, start + rows)
+        for part in _parts(self._matrix, rows):
             metadata = None if self._metadata is None else [plain(document) for document in self._metadata[part]]
-            yield RowBatch(self._keys[part], self._matrix[part], metadata, start)
+            yield RowBatch(self._keys[part], np.asarray(self._matrix[part]), metadata, part.start)
 
 
 class NumberedSource:
@@ -80,9 +80,18 @@ class NumberedSource:
 
     def batches(self, rows: int) -> Iterator[RowBatch]:
         """See Source."""
-        for start in range(0, self.rows, rows):
-            part = self._matrix[start : start + rows]
-            yield RowBatch([str(start + n) for n in range(len(part))], part, None, start, self._origin)
+        for part in _parts(self._matrix, rows):
+            keys = list(map(str, range(self.rows)[part]))
+            yield RowBatch(keys, np.asarray(self._matrix[part]), None, part.start, self._origin)
+
+
+def _parts(matrix: NDArray[Any], rows: int) -> Iterator[slice]:
+    """Parts of so many rows. What a mapped matrix has of those that were taken in is let go of."""
+    width = matrix.itemsize * matrix.shape[1]
+    for start in range(0, len(matrix), rows):
+        yield slice(start, start + rows)
+        if is_shared(matrix):  # not yet the last part, which may be on its way
+            release(matrix, max(0, start - rows) * width, start * width)
 
 
 class Concatenated:

@@ -50,6 +50,16 @@ def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]
         yield from pool.map(function, parts)
 
 
+@contextmanager
+def beside(function: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """For building: do something in one thread more while the block runs, which then leaves no core idle.
+
+    What is yielded waits for the result; so does the end of the block. What the function raises, the result does.
+    """
+    with ThreadPoolExecutor(1, "quiver-build", _begin_part) as pool:
+        yield pool.submit(function).result
+
+
 def _begin_part() -> None:
     _WORKS_ON_A_PART.set(True)
     one_thread()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from quiver.model.errors import StoreUnavailableError
+from quiver.model.mapped import STEP, release
 from quiver.objectstore.directories import Directories, Directory
 from quiver.objectstore.filesystem import Filesystem
 from quiver.objectstore.keys import SEGMENT, check_key, check_keys, check_prefix, check_range, range_end
@@ -187,9 +188,9 @@ class LocalStore(ObjectStore):
             together = 1 if isinstance(parts, MadeParts) else _BUFFERS_PER_WRITE
             rest = iter(parts)
             while taken := list(islice(rest, together)):
-                views = [view.cast("B") for part in taken if (view := memoryview(part)).nbytes]
-                while views:
-                    _drop(views, self._filesystem.write(fd, views))
+                for views in _portions(taken):
+                    while views:
+                        _drop(views, self._filesystem.write(fd, views))
             self._filesystem.sync(fd)
         except BaseException:
             with suppress(OSError):
@@ -328,6 +329,18 @@ class LocalStore(ObjectStore):
 def _path_of(root: str, key: str) -> str:
     """Where an object is. Raises: ValueError, when the key is malformed."""
     return f"{root}/{check_key(key)}"
+
+
+def _portions(parts: Sequence[Buffer]) -> Iterator[list[memoryview]]:
+    """The parts, those of mapped files piece by piece, each let go of when it has been written."""
+    views = [view.cast("B") for part in parts if (view := memoryview(part)).nbytes]
+    if sum(view.nbytes for view in views) <= STEP:
+        yield views
+        return
+    for view in views:
+        for start in range(0, view.nbytes, STEP):
+            yield [view[start : start + STEP]]
+            release(view, start, start + STEP)
 
 
 def _drop(views: list[memoryview], count: int) -> None:

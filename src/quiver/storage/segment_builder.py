@@ -1,13 +1,15 @@
 """Builds a segment from any number of rows in bounded memory: partition, encode, lay out, calibrate.
 
 The rows are read three times: for a sample and the norms, for their partitions, and in partition order for
-writing; a fourth time for the true neighbours that calibration needs. What is as large as that goes to a spool.
+writing; a fourth time, beside the training, for the true neighbours that calibration needs. What is as large as
+that goes to a spool.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,16 +23,18 @@ from quiver.ann.neighbours import find_neighbours
 from quiver.ann.refiner import Refiner
 from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index
+from quiver.model.mapped import STEP, Behind, release
 from quiver.model.progress import Progress, no_progress
-from quiver.model.threads import every_core, on_every_core, one_blas_thread
+from quiver.model.threads import beside, every_core, on_every_core, one_blas_thread
 from quiver.storage.segment_emitter import BLOCK_BYTES, Emitter, SegmentParts, blocks
-from quiver.storage.spool import Spool, release
+from quiver.storage.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from quiver.ann.neighbours import Neighbours
     from quiver.ann.partitioner import Partitioner
     from quiver.model.types import Float32Matrix, IndexSpec, TextField
     from quiver.storage.row_source import RowSource
@@ -46,6 +50,7 @@ _BALANCE = 4  # no partition holds more than this many times the mean
 _DIVIDE_SAMPLE = 16_384
 _LOOK_ROWS = 65_536  # with their distances to every query 32 MiB
 _PART_BYTES = 2 << 20
+_EXACT = "single", "flat"  # partitioner and codec
 _LEAST_ROWS = 2  # a row alone has no neighbour to calibrate with
 
 
@@ -66,6 +71,14 @@ class BuildOptions:
     start: Float32Matrix | None = None
     progress: Progress = no_progress
     texts: tuple[TextField, ...] = ()
+
+
+class Asked(NamedTuple):
+    """Rows of the source, by number, that calibration asks for: as queries, and their true neighbours."""
+
+    rows: NDArray[np.int64]
+    queries: Float32Matrix
+    near: Neighbours
 
 
 class BuiltSegment(NamedTuple):
@@ -110,12 +123,12 @@ class BegunSegment:
         builder: _Builder,
         parts: SegmentParts,
         emitted: Emitter,
-        chosen: NDArray[np.int64],
+        asked: Asked | None,
         order: NDArray[np.int64],
     ) -> None:
         self.rows_file = emitted.rows_file.view()
         self._builder, self._parts, self._emitted = builder, parts, emitted
-        self._chosen, self._order = chosen, order
+        self._asked, self._order = asked, order
 
     def finish(self) -> BuiltSegment:
         """Calibrate, and put the index together. CPU and page-ins only."""
@@ -125,8 +138,7 @@ class BegunSegment:
 
     def _finish(self) -> BuiltSegment:
         parts, emitted, options = self._parts, self._emitted, self._builder.options
-        digests = segment_index.block_digests(self.rows_file)
-        release(self.rows_file)
+        digests = _block_digests(self.rows_file)
         texts = emitted.texts.finish()
         large = {**texts.large, **emitted.sections(self._builder.norms[self._order])}
         sections = {
@@ -137,7 +149,7 @@ class BegunSegment:
             "digests": _digests(parts.lists.buffer, parts.offsets) if parts.codec else np.zeros(0, np.uint64),
             **(_partition_blocks(large) if parts.codec else {}),
             "radii": emitted.radii,
-            "calibration": self._builder.calibrate(self._chosen, self._order, parts, emitted.radii),
+            "calibration": self._builder.calibrate(self._asked, self._order, parts, emitted.radii),
             **parts.encode(),
         }
         footer = self._footer()
@@ -178,15 +190,17 @@ class _Builder:
 
     def begin(self) -> BegunSegment:
         chosen = self._sample_rows()
-        parts, assigned = self._learn(chosen)
+        sample = self._read_sample(chosen)
+        with beside(partial(self._ask, chosen)) as found:
+            parts, assigned = self._learn(chosen, sample)
+        del sample
         order = np.argsort(assigned, kind="stable").astype(np.int64)
         emitted = Emitter(self._source, self.spec, self.options, self.norms, parts, assigned[order])
         emitted.run(order)
-        return BegunSegment(self, parts, emitted, chosen, order)
+        return BegunSegment(self, parts, emitted, found(), order)
 
-    def _learn(self, chosen: NDArray[np.int64]) -> tuple[SegmentParts, NDArray[np.int32]]:
-        """How rows are partitioned and encoded, and the partition of each. The sample is let go of afterwards."""
-        sample = self._read_sample(chosen)
+    def _learn(self, chosen: NDArray[np.int64], sample: Float32Matrix) -> tuple[SegmentParts, NDArray[np.int32]]:
+        """How rows are partitioned and encoded, and the partition of each."""
         names = self._structure()
         partitioner = self._train(registry.partitioner(names[0]), sample)
         partitioner, assigned = self._assign(partitioner)
@@ -233,7 +247,7 @@ class _Builder:
         spec = self.spec
         small = self._source.rows < _LEAST_ROWS or self._source.rows * spec.dimension < self.options.exact_floats
         if small or spec.recall >= 1 or not is_tame(self.norms):
-            return "single", "flat"
+            return _EXACT
         return spec.partitioner, spec.codec
 
     # ---------------------------------------------------------------- partitions
@@ -303,27 +317,33 @@ class _Builder:
         among = np.flatnonzero(unseen) if unseen.sum() >= QUERIES else chosen
         return np.random.default_rng(_SEED).choice(among, min(QUERIES, len(among)), replace=False)
 
+    def _ask(self, chosen: NDArray[np.int64]) -> Asked | None:
+        """Queries to calibrate with, and their true neighbours; None for a segment that is searched exactly."""
+        if self._structure() == _EXACT:
+            return None
+        rows = self._held_out(chosen)
+        queries = np.ascontiguousarray(self._space(rows))
+        rank = min(RANKS[-1], self._source.rows - 1)
+        return Asked(rows, queries, find_neighbours(queries, rows, self._parts(), rank, self._place))
+
     def calibrate(
         self,
-        chosen: NDArray[np.int64],
+        asked: Asked | None,
         order: NDArray[np.int64],
         parts: SegmentParts,
         radii: NDArray[np.float32],
     ) -> bytes:
         """b"" for a segment that is searched exactly."""
         partitioner, codec = parts.partitioner, parts.codec
-        if codec is None and partitioner.count == 1:
+        if asked is None or (codec is None and partitioner.count == 1):
             return b""
-        asked = self._held_out(chosen)
-        queries = np.ascontiguousarray(self._space(asked))
-        rank = min(RANKS[-1], self._source.rows - 1)
-        found = find_neighbours(queries, asked, self._parts(), rank, self._place)
         became = np.empty(len(order), np.int64)
         became[order] = np.arange(len(order))
         scanner = None if codec is None else codec.scanner(parts.lists, partitioner.origins)
         self.options.progress("calibrate", self._source.rows, self._source.rows)
-        found = found._replace(rows=became[found.rows])
-        return calibrate(queries, became[asked], found, partitioner, parts.lists.ends, radii, scanner).encode()
+        near = asked.near._replace(rows=became[asked.near.rows])
+        own, ends = became[asked.rows], parts.lists.ends
+        return calibrate(asked.queries, own, near, partitioner, ends, radii, scanner).encode()
 
 
 def _count(rows: int) -> int:
@@ -340,5 +360,19 @@ def _partition_blocks(sections: Sections) -> Sections:
 
 def _digests(buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The xxh3 of each partition."""
-    digests = (xxhash.xxh3_64_intdigest(buffer[start:end].data) for start, end in pairwise(offsets.tolist()))
-    return np.fromiter(digests, np.uint64, len(offsets) - 1)
+    digests, behind = np.empty(len(offsets) - 1, np.uint64), Behind(buffer)
+    for number, (start, end) in enumerate(pairwise(offsets.tolist())):
+        digests[number] = xxhash.xxh3_64_intdigest(buffer[start:end].data)
+        behind.passed(end)
+    behind.ended()
+    return digests
+
+
+def _block_digests(rows_file: memoryview) -> NDArray[np.uint64]:
+    """The xxh3 of each block of rows.parquet."""
+    step = STEP - STEP % segment_index.BLOCK_BYTES
+    digests = [np.zeros(0, np.uint64)]
+    for start in range(0, len(rows_file), step):
+        digests.append(segment_index.block_digests(rows_file[start : start + step]))
+        release(rows_file, start, start + step)
+    return np.concatenate(digests)

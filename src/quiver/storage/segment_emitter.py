@@ -11,6 +11,7 @@ from quiver.ann.space import to_space
 from quiver.format import segment_index
 from quiver.format.metadata_columns import MetadataColumnsBuilder
 from quiver.format.rows_parquet import RowsWriter, rows_per_group
+from quiver.model.mapped import Behind, release
 from quiver.model.threads import on_every_core
 from quiver.storage.text_builder import TextsBuilder
 
@@ -117,7 +118,7 @@ class Emitter:
 
     def run(self, order: NDArray[np.int64]) -> None:
         """Write everything; `order` is the row of the source for each row of the segment."""
-        step = rows_per_group(self._spec.dimension)
+        step, codes = rows_per_group(self._spec.dimension), Behind(self.lists.buffer)
         for start in range(0, len(order), step):
             rows = order[start : start + step]
             keys, metadata = self._source.texts(rows)
@@ -125,15 +126,19 @@ class Emitter:
             self.columns.add(metadata)
             self.texts.add(metadata)
             self.hashes[start : start + len(rows)] = self._source.hashes(rows, keys)
+            codes.passed(int(self.lists.offsets[self._partitions[start + len(rows) - 1]]))
             self._progress("write", start + len(rows), len(order))
         self.layout = self._writer.finish()
         if self.codec is not None:
             self._lay_out(self.codec)
             self._place_texts(self.codec.code_size + segment_index.ROW_NUMBER)
+            release(self.lists.buffer)
 
     def _lay_out(self, codec: Codec) -> None:
         """Put the codes of every partition, which stand row by row, as they are to lie."""
+        behind = Behind(self.lists.buffer)
         for size, offset in zip(self._sizes.tolist(), self.lists.offsets.tolist(), strict=True):
+            behind.passed(offset)
             codes = self.lists.buffer[offset : offset + size * codec.code_size].reshape(size, -1)
             laid_out = codec.lay_out(codes)
             self.lists.buffer[offset : offset + len(laid_out)] = laid_out

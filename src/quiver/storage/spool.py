@@ -5,7 +5,9 @@ The file is unlinked as soon as it is opened, so that nothing is left behind whe
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import tempfile
 from typing import IO, TYPE_CHECKING
 
@@ -21,12 +23,6 @@ MEMORY_BYTES = 256 << 20
 _SLACK = 16  # of what is expected, a part of room beside it
 _GROWTH = 4  # times what is needed, when memory has to be moved
 _MUCH = 1 << 20  # bytes: who writes so many gets all the room there is, and nothing is moved again
-
-
-def release(view: memoryview) -> None:
-    """Let go of the pages of a mapped view, which stay in the page cache; nothing for a view of memory."""
-    if isinstance(view.obj, mmap.mmap):
-        view.obj.madvise(mmap.MADV_DONTNEED)
 
 
 class Spool:
@@ -106,3 +102,18 @@ class SpooledFile:
         if not self.size:
             return memoryview(b"")
         return memoryview(mmap.mmap(self._file.fileno(), self.size, prot=mmap.PROT_READ))
+
+    def take(self, numbers: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+        """Some of the rows of `width` bytes, which are all that was written; shape (len(numbers), width).
+
+        Of a file they are read: through a mapping, rows here and there would make much of the file resident.
+        """
+        if self._file is None:
+            return self._memory[: self.size].reshape(-1, width)[numbers]
+        self._file.flush()
+        taken, file = np.empty((len(numbers), width), np.uint8), self._file.fileno()
+        body = taken.reshape(-1).data
+        for number, start in enumerate((numbers * width).tolist()):
+            if os.preadv(file, [body[number * width : (number + 1) * width]], start) != width:
+                raise OSError(errno.EIO, "a spooled file ended early")
+        return taken

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quiver.format.keys import key_hashes
+from quiver.model.mapped import release
 from quiver.storage.row_source import RowSource
-from quiver.storage.spool import release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from quiver.model.types import Float32Matrix, VectorBatch
-    from quiver.storage.spool import Spool
+    from quiver.storage.spool import Spool, SpooledFile
 
 
 class SpooledRows:
@@ -58,7 +58,7 @@ class SpooledRows:
         """The rows with distinct keys: of those that repeat, the last. Nothing can be taken in afterwards."""
         ends = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._sizes]))
         hashes = np.concatenate([np.zeros(0, np.uint64), *self._hashes])
-        source = _Source(self._vectors.view(), self._dimension, self._texts.view(), ends, hashes)
+        source = _Source(self._vectors, self._dimension, self._texts.view(), ends, hashes)
         chosen = source.last_of_each_key()
         return source if len(chosen) == source.rows else _Chosen(source, chosen)
 
@@ -66,26 +66,24 @@ class SpooledRows:
 class _Source(RowSource):
     def __init__(
         self,
-        vectors: memoryview,
+        vectors: SpooledFile,
         dimension: int,
         texts: memoryview,
         ends: NDArray[np.int64],
         hashes: NDArray[np.uint64],
     ) -> None:
-        self._mapped = vectors
-        self._vectors = np.frombuffer(vectors, "<f4").reshape(-1, dimension)
+        self._file = vectors
+        self._vectors = np.frombuffer(vectors.view(), "<f4").reshape(-1, dimension)
         self.rows, self.dimension = self._vectors.shape
         self._texts = texts
         self._hashes = hashes
         self._ends = ends  # of key and metadata in turn, with a zero before
 
     def vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
-        taken = self._vectors[rows]
-        release(self._mapped)
-        return taken
+        return self._file.take(rows, 4 * self.dimension).view("<f4")
 
     def consecutive(self, start: int, end: int) -> Float32Matrix:
-        release(self._mapped)  # what was read before
+        release(self._vectors)  # what was read before
         return self._vectors[start:end]
 
     def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from quiver.format import segment_index, text_sections
 from quiver.format.metadata_columns import decode_metadata
 from quiver.format.text_sections import BODY_ALIGNMENT, StoredField, TextFields
-from quiver.storage.spool import release
+from quiver.model.mapped import release
 from quiver.text.analysis import ANALYSIS_VERSION, analyzer
 from quiver.text.documents import field_terms
 from quiver.text.postings_builder import PostingsBuilder
