@@ -58,7 +58,7 @@ typedef struct {
 
 static Asked ask(const float *query, size_t dimension, size_t width, int16_t *levels) {
     Asked asked = {levels, {0, 0, 0}};
-    size_t room = INT32_MAX / MOST_LEVEL / width;
+    size_t room = INT32_MAX / (MOST_LEVEL + 1) / width; /* whatever the bytes are */
     float most = room < INT16_MAX ? (float)room : (float)INT16_MAX, peak = peak_of(query, dimension);
     float per = peak > LEAST_COMPONENT ? (most - 1) / peak : 0; /* rounding up does not reach the most */
     double step = (double)peak / (most - 1), gaps = 0, square = 0;
