@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import resource
 import sys
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 WARM_UP, WARM_UP_SECONDS = 10, 1.0
 """Queries that do not count, and seconds after which no more of them are asked."""
+STANDS, STANDS_SECONDS = 0.05, 10.0
+"""A process is warm when a pass over its queries was no more than this share quicker than the one before, or after
+so many seconds of passes."""
 
 
 class Session:
@@ -41,6 +45,7 @@ class Session:
         self._contender = contender
         self._opened = False
         self._cases: dict[int, list[Case]] = {}
+        self._warmed: set[str] = set()
 
     def build(self) -> dict[str, Any]:
         """Build; seconds, and those to sync what it left unwritten, peak memory in MiB of this process and of the
@@ -78,6 +83,30 @@ class Session:
     def use(self, knob: Knob) -> None:
         """Search with this setting from now on."""
         self._contender.use(knob)
+
+    def warm(
+        self, knob: Knob, k: int, threads: int, queries: int, share: tuple[int, int] | None = None, **_: Any
+    ) -> None:
+        """Ask what `measure` will ask with these arguments, pass after pass, until their times stand.
+
+        Once for each: what a process has to do at first use is done then.
+        """
+        asked = json.dumps([knob, k, threads, queries, share])
+        if asked in self._warmed:
+            return
+        self._warmed.add(asked)
+        self._contender.use(knob)
+        number, count = share or (0, 1)
+        use_cores(threads, number, self._contender.pids())
+        wanted = self._contender.data.queries[:queries]
+        lanes = [range(number + count * lane, len(wanted), count * threads) for lane in range(threads)]
+        limit, before, spent = time.perf_counter() + STANDS_SECONDS, math.inf, 0.0
+        while spent < before * (1 - STANDS):
+            run = _Run(self._contender, wanted, [None] * len(wanted), k, STANDS_SECONDS, 0.0, 0.0)
+            run.search(lanes)
+            before, spent = spent or math.inf, run.ended - run.begun
+            if time.perf_counter() > limit:
+                break
 
     def measure(
         self,

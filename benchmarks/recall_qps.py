@@ -7,9 +7,18 @@ The figures of the report: python -m benchmarks recall_qps --data debian mnist c
 Every contender is built, then opened in two processes of its own; then all take turns: in each repeat every one
 runs all its settings with one thread on one core, with two threads of one process on two, and with two processes
 that each have one thread and one core and share the queries. Two processes open one index, if the contender can:
-Quiver maps it, so they share its pages; memory is what both have together. Servers and their client share both
-cores, and have no two processes here. Queries are asked over and over for at least --least seconds. Speed at a
-recall is read between the best points of a repeat; ratios are of the same repeat.
+Quiver maps it, so they share its pages. Servers and their client share both cores, and have no two processes here.
+
+Every process is warm: before a setting is first timed, the same queries are asked in passes that do not count, by
+as many threads, until a pass is hardly quicker than the one before it (or for ten seconds). So nothing is timed
+that is done once: Quiver verifies blocks at first use, others load lazily. Then queries are asked over and over
+for at least --least seconds. Speed at a recall is read between the best points of a repeat; ratios are of the same
+repeat.
+
+Memory is that of all serving processes together, from /proc/PID/smaps_rollup, after the last repeat. `anonymous`
+is what they allocated, Python and libraries included; `of the index` is what of it came after the imports, since
+just before the index was opened (servers: all of it). `pages of files` is what they touched of mapped files,
+libraries included: page cache, which the kernel shares between processes and takes back when it needs it.
 """
 
 from __future__ import annotations
@@ -27,7 +36,7 @@ from benchmarks.side_by_side import ContenderError, Process, say, title
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 K = 10
@@ -48,10 +57,11 @@ MODES = (Mode("1 thread", 1, 1), Mode("2 threads", 2, 1), Mode("2 processes", 1,
 
 
 class Opened(NamedTuple):
-    """A contender's processes, at least one, and the settings of its curve."""
+    """A contender's processes, at least one; the settings of its curve; MiB of each process before it opened."""
 
     processes: list[Process]
     knobs: list[dict[str, Any]]
+    before: list[float]
 
 
 def compare(dataset: str, options: argparse.Namespace) -> None:
@@ -81,17 +91,18 @@ def compare(dataset: str, options: argparse.Namespace) -> None:
 def start(name: str, dataset: str, folder: Path, options: argparse.Namespace, stack: ExitStack) -> Opened:
     """A contender, opened twice where it can be, with the settings of its curve. Raises ContenderError."""
     first = stack.enter_context(Process(name, dataset, folder / name))
-    first.call("open")
+    before = [first.call("open")["before"]["anonymous"]]
     knobs = first.call("knobs", k=K)["curve"]
     processes = [first]
     if name not in contenders.SERVERS:
         second = stack.enter_context(Process(name, dataset, folder / name))
         try:
-            second.call("open")
+            before.append(second.call("open")["before"]["anonymous"])
             processes.append(second)
         except ContenderError as error:
             say(f"{name}: no two processes, {error}")
-    return Opened(processes, ends(knobs) if options.small else knobs)
+    before = [0.0] if name in contenders.SERVERS else before  # what `open` saw is their client
+    return Opened(processes, ends(knobs) if options.small else knobs, before)
 
 
 def ends(knobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -118,7 +129,10 @@ def measure(
                     say(f"{name}: stopped, {error}")
             say(f"repeat {repeat + 1} of {options.repeats}, {mode.name}: done")
     memory = {
-        name: [process.call("memory") for process in contender.processes]
+        name: [
+            process.call("memory") | {"before": before}
+            for process, before in zip(contender.processes, contender.before, strict=True)
+        ]
         for name, contender in opened.items()
         if name not in left_out
     }
@@ -132,8 +146,10 @@ def search(
     asked = {"knob": knob, "k": K, "threads": mode.threads, "queries": options.queries}
     asked |= {"seconds": options.seconds, "least": options.least}
     if mode.processes == 1:
+        processes[0].call("warm", **asked)
         return processes[0].call("measure", **asked)
-    for process in processes:
+    for number, process in enumerate(processes):
+        process.call("warm", **asked, share=[number, len(processes)])
         process.call("use", knob=knob)  # which may take long
     begin = time.perf_counter() + AHEAD_SECONDS
     for number, process in enumerate(processes):
@@ -207,10 +223,22 @@ def target_rows(
             own, quiver = speeds[name, target], speeds.get((ours, target), [])
             row[f"queries/s at {target}"] = _spread(own)
             row[f"Quiver's multiple at {target}"] = _spread(multiples(quiver, own), digits=2)
-        serving = memory.get(name, [])[: mode.processes]
-        row["anonymous MiB"] = f"{sum(each['anonymous'] for each in serving):.0f}" if serving else ""
-        rows.append(row)
+        rows.append(row | memory_columns(memory.get(name, [])[: mode.processes]))
     return rows
+
+
+def memory_columns(serving: Sequence[dict[str, float]]) -> dict[str, str]:
+    """What processes hold together: all, what came with the index, and pages of files apart."""
+    return {
+        "anonymous MiB": _total(each["anonymous"] for each in serving),
+        "of the index": _total(each["anonymous"] - each["before"] for each in serving),
+        "pages of files MiB": _total(each["rss"] - each["anonymous"] for each in serving),
+    }
+
+
+def _total(values: Iterable[float]) -> str:
+    known = list(values)
+    return f"{sum(known):.0f}" if known else ""
 
 
 def speeds_at(runs: list[dict[str, Any]], name: str, mode: Mode, target: float) -> list[float | None]:

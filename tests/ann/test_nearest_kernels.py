@@ -51,7 +51,7 @@ def test_the_nearest_points_are_those_with_the_nearest_squares(count, dimension,
     ranks, due, found = np.empty(count, np.float32), np.empty(limit, np.int64), np.full(limit, -7, np.int64)
     _kernels.squares(query, points, ranks)
     near, least = _kernels.nearest(ranks, margin, due), ranks.min(initial=np.inf)
-    assert _kernels.nearest_points(query, points, margin, 0.0, found) == (near, least)
+    assert _kernels.nearest_points(query, points, margin, 0.0, found, None, None) == (near, least)
     assert found[:near].tolist() == due[:near].tolist()
     within = np.flatnonzero(ranks <= least + np.float32(margin))
     assert due[:near].tolist() == within[np.argsort(ranks[within], kind="stable")][:limit].tolist()
@@ -63,13 +63,103 @@ def test_the_nearest_points_are_those_with_the_nearest_squares(count, dimension,
 def test_the_margin_grows_with_the_distance_from_the_usual_one_on(margin, times, seed):
     points, query, found = gaussian(200, 8, seed), 3 * gaussian(1, 8, seed + 1)[0], np.empty(200, np.int64)
     count, least = _kernels.nearest_points(
-        query, points, margin, math.sqrt(least_square(query, points)) / times, found
+        query, points, margin, math.sqrt(least_square(query, points)) / times, found, None, None
     )
     same = np.empty(200, np.int64)
-    near, _ = _kernels.nearest_points(query, points, margin * max(times, 1.0), 0.0, same)
+    near, _ = _kernels.nearest_points(query, points, margin * max(times, 1.0), 0.0, same, None, None)
     assert least == least_square(query, points)
     assert abs(count - near) <= 1  # the product is rounded
     assert found[: min(count, near)].tolist() == same[: min(count, near)].tolist()
+
+
+@pytest.fixture(autouse=True)
+def _usual_variant():
+    yield
+    _kernels.use_variant(_kernels.VARIANTS[-1])
+
+
+def sketch_of(points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Levels of points and what is known of them; None where there is no sketch."""
+    levels = np.full((len(points), -(-points.shape[1] // 16) * 16), 7, np.uint8)
+    known = np.full((len(points), 3), np.nan)
+    return (levels, known) if _kernels.sketch_points(points, levels, known) else None
+
+
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 70)),
+    scale=st.sampled_from([1e-30, 1e-18, 1e-6, 1.0, 1e6, 1e14]),
+    skew=st.sampled_from([0.0, 3.0]),
+    near=st.sampled_from([0.0, 1e-5, 1e-2, 1.0, 30.0]),
+    share=st.sampled_from([0.0, 1e-7, 0.01, 0.3, 1.0]),
+    times=st.sampled_from([0.0, 0.5, 2.0]),
+    seed=SEEDS,
+)
+@settings(max_examples=120, deadline=None)
+def test_a_sketch_changes_neither_the_nearest_points_nor_the_least_square(
+    shape, scale, skew, near, share, times, seed
+):
+    """Points of unlike coordinates, and twins; queries on a point, beside it, and far away."""
+    spread = np.exp(skew * gaussian(1, shape[1], seed + 2)[0])
+    points = (gaussian(*shape, seed) * spread * scale).astype(np.float32)
+    points[len(points) // 2] = points[0]
+    query = (points[0] + near * scale * gaussian(1, shape[1], seed + 1)[0]).astype(np.float32)
+    squares = np.empty(len(points), np.float32)
+    _kernels.squares(query, points, squares)
+    margin, usual = share * float(np.median(squares)), times * math.sqrt(squares.min())
+    sketch = sketch_of(points)
+    assert sketch is not None or np.abs(points).max() > 1e15
+    for room in (len(points), 3):
+        due, found = np.full(room, -7, np.int64), np.full(room, -7, np.int64)
+        expected = _kernels.nearest_points(query, points, margin, usual, due, None, None)
+        for variant in _kernels.VARIANTS:
+            _kernels.use_variant(variant)
+            found[:] = -7
+            assert (
+                _kernels.nearest_points(query, points, margin, usual, found, *(sketch or (None, None))) == expected
+            )
+            assert found.tolist() == due.tolist()
+
+
+def test_what_a_sketch_knows_of_points_is_true():
+    points = np.concatenate([gaussian(50, 37), 1e-20 * gaussian(5, 37), np.zeros((2, 37), np.float32)])
+    levels, known = sketch_of(points)
+    step, square, error = known.T
+    stands = step[:, None] * levels.view(np.int8)[:, :37]
+    assert not levels[:, 37:].any()
+    assert np.allclose(np.square(stands).sum(axis=1), square, rtol=1e-12)
+    assert (np.linalg.norm(points.astype(float) - stands, axis=1) <= error).all()
+    assert (error[:50] < 0.01 * np.linalg.norm(points[:50], axis=1)).all()  # so that it tells something
+
+
+@pytest.mark.parametrize("wild", [np.nan, np.inf, -np.inf, 2e15])
+def test_wild_points_have_no_sketch_and_wild_queries_find_what_they_find_without(wild):
+    points, found, due = gaussian(40, 20), np.zeros(40, np.int64), np.zeros(40, np.int64)
+    levels, known = sketch_of(points)
+    query = points[3].copy()
+    query[-1] = wild
+    expected = _kernels.nearest_points(query, points, 1.0, 0.0, due, None, None)
+    assert _kernels.nearest_points(query, points, 1.0, 0.0, found, levels, known) == expected
+    assert found.tolist() == due.tolist()
+    points[7, 5] = wild
+    assert sketch_of(points) is None
+
+
+def test_a_sketch_that_is_not_of_the_points_is_refused():
+    points, numbers = gaussian(3, 20), np.zeros(3, np.int64)
+    levels, known = sketch_of(points)
+    cases = (
+        (levels[:2], known),
+        (levels, known[:2]),
+        (levels[:, :16].copy(), known),
+        (levels, known[:, :2].copy()),
+    )
+    for some_levels, some_known in cases:
+        with pytest.raises(ValueError, match="fit"):
+            _kernels.nearest_points(points[0], points, 1.0, 0.0, numbers, some_levels, some_known)
+        with pytest.raises(ValueError, match="fit"):
+            _kernels.sketch_points(points, some_levels, some_known)
+    with pytest.raises(TypeError):
+        _kernels.nearest_points(points[0], points, 1.0, 0.0, numbers, levels, None)
 
 
 def least_square(query: np.ndarray, points: np.ndarray) -> float:
@@ -85,19 +175,20 @@ def test_choosing_refuses_what_does_not_fit():
         _kernels.least,
         _kernels.least_of,
         _kernels.nearest_points,
+        _kernels.sketch_points,
         _kernels.all_marked,
         _kernels.run_places,
     ):
         with pytest.raises(TypeError, match="arguments"):
             function()
     with pytest.raises(ValueError, match="fit"):
-        _kernels.nearest_points(query[:3], points, 1.0, 0.0, numbers)
+        _kernels.nearest_points(query[:3], points, 1.0, 0.0, numbers, None, None)
     with pytest.raises(ValueError, match="dimensions"):
-        _kernels.nearest_points(query, points[0], 1.0, 0.0, numbers)
+        _kernels.nearest_points(query, points[0], 1.0, 0.0, numbers, None, None)
     with pytest.raises(TypeError):
-        _kernels.nearest_points(query, points, "far", 0.0, numbers)
+        _kernels.nearest_points(query, points, "far", 0.0, numbers, None, None)
     with pytest.raises(TypeError):
-        _kernels.nearest_points(query, points, 1.0, "far", numbers)
+        _kernels.nearest_points(query, points, 1.0, "far", numbers, None, None)
     for number in (-1, 0, 5):
         with pytest.raises(ValueError, match="so many"):
             _kernels.least_of(query, number)

@@ -58,6 +58,8 @@ def nearest_points(
     margin: float,
     usual: float,
     numbers: NDArray[np.int64],
+    levels: NDArray[np.uint8] | None,
+    known: NDArray[np.float64] | None,
 ) -> tuple[int, float]:
     """The same for the squared distances of a query to points of shape (count, dimension), as of `squares`.
 
@@ -65,6 +67,16 @@ def nearest_points(
 
     Args:
         usual: from this distance of the nearest point on, the margin grows in proportion to it; 0: it does not.
+        levels, known: what `sketch_points` made of the points: the same comes out, sooner; or None.
+    """
+
+def sketch_points(points: NDArray[np.float32], levels: NDArray[np.uint8], known: NDArray[np.float64]) -> bool:
+    """Sketch points of shape (count, dimension); false when one has components beyond 1e15 or no numbers.
+
+    Args:
+        levels: of shape (count, width), the dimension rounded up to a multiple of 16; filled with signed bytes.
+        known: of shape (count, 3); filled with what a level stands for, the squared length of the levels, and a
+            bound of the point's distance from them.
     """
 
 def least(values: NDArray[np.float32], floor: float, wanted: int, numbers: NDArray[np.int64]) -> int:

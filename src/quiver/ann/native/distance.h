@@ -8,6 +8,7 @@ depends on nothing but the row and the query. */
 #include <float.h>
 #include <math.h>
 
+#include "sketch.h"
 #include "vectors.h"
 
 #define AHEAD 2               /* rows whose bytes are asked for before they are needed */
@@ -295,6 +296,27 @@ BODY void squares_body(const float *query, const float *rows, size_t count, size
             sums[0] += from * from;
         }
         *out++ = total_of(sums);
+    }
+}
+
+/* Four rows at a time share what is loaded of the query. Integers: sums in any order are the same. */
+BODY void products_body(const int16_t *query, const int8_t *rows, size_t count, size_t width, int32_t *out) {
+    size_t steps = width / SKETCH_WIDTH * SKETCH_WIDTH, number = 0;
+    for (; number + 4 <= count; number += 4, rows += 4 * width) {
+        int32_t sums[4] = {0};
+        for (size_t i = 0; i < steps; i++) {
+            sums[0] += (int16_t)rows[i] * (int32_t)query[i];
+            sums[1] += (int16_t)rows[width + i] * (int32_t)query[i];
+            sums[2] += (int16_t)rows[2 * width + i] * (int32_t)query[i];
+            sums[3] += (int16_t)rows[3 * width + i] * (int32_t)query[i];
+        }
+        memcpy(out + number, sums, sizeof sums);
+    }
+    for (; number < count; number++, rows += width) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < steps; i++)
+            sum += (int16_t)rows[i] * (int32_t)query[i];
+        out[number] = sum;
     }
 }
 

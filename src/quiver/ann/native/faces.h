@@ -12,6 +12,7 @@ PyObject *rabitq_scan(PyObject *module, PyObject *const *args, Py_ssize_t given)
 PyObject *rotate(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest_points(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *sketch_points(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *least(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *least_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *distances_at(PyObject *module, PyObject *const *args, Py_ssize_t given);

@@ -70,6 +70,8 @@ typedef struct {
                             float *high);
     /* Squared distances in float32, for ranking: of rows that lie one behind the other. */
     void (*squares)(const float *query, const float *rows, size_t count, size_t dimension, float *out);
+    /* Sums of products of a query with rows of bytes, which fit 32 bits; `width` is a multiple of SKETCH_WIDTH. */
+    void (*products)(const int16_t *query, const int8_t *rows, size_t count, size_t width, int32_t *out);
 } Kernels;
 
 /* Those that this processor can run, the fastest last. */

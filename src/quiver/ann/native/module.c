@@ -22,6 +22,7 @@ static PyMethodDef methods[] = {
     {"rotate", _PyCFunction_CAST(rotate), METH_FASTCALL, NULL},
     {"nearest", _PyCFunction_CAST(nearest), METH_FASTCALL, NULL},
     {"nearest_points", _PyCFunction_CAST(nearest_points), METH_FASTCALL, NULL},
+    {"sketch_points", _PyCFunction_CAST(sketch_points), METH_FASTCALL, NULL},
     {"least", _PyCFunction_CAST(least), METH_FASTCALL, NULL},
     {"least_of", _PyCFunction_CAST(least_of), METH_FASTCALL, NULL},
     {"distances_at", _PyCFunction_CAST(distances_at), METH_FASTCALL, NULL},

@@ -14,6 +14,19 @@ typedef struct {
     float *out;
 } Rows;
 
+/* Components that take less time than handing the GIL to another thread and having it back is worth. */
+#define BRIEF ((size_t)1 << 16)
+
+/* Let other threads run while rows are looked at, unless that is soon over. */
+static PyThreadState *step_aside(const Rows *rows) {
+    return rows->count * rows->dimension > BRIEF ? PyEval_SaveThread() : NULL;
+}
+
+static void step_back(PyThreadState *state) {
+    if (state)
+        PyEval_RestoreThread(state);
+}
+
 /* Room for `count` row addresses and for `extra` bytes behind them; false with an error set. */
 static int reserve(Rows *rows, Py_ssize_t count, Py_ssize_t dimension, const Py_buffer *out, size_t extra) {
     if (out->shape[0] != count || dimension < 1 || dimension > MOST_COMPONENTS) {
@@ -69,9 +82,9 @@ static double *widen(const Rows *rows, const Py_buffer *query) {
 }
 
 static void measure(const Rows *rows, const double *query, int cosine) {
-    Py_BEGIN_ALLOW_THREADS
+    PyThreadState *state = step_aside(rows);
     (cosine ? kernels->cosine : kernels->euclidean)(query, rows->rows, rows->count, rows->dimension, rows->out);
-    Py_END_ALLOW_THREADS
+    step_back(state);
 }
 
 static PyObject *finish(Held *held, Rows *rows, int done) {
@@ -251,9 +264,9 @@ PyObject *refine_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize
             float *own = behind(&rows);
             memcpy(own, base->buf, sizeof *own * rows.dimension);
             memcpy(own + width, scale->buf, sizeof *own * rows.dimension);
-            Py_BEGIN_ALLOW_THREADS
+            PyThreadState *state = step_aside(&rows);
             kernels->refine(own, own + width, rows.rows, rows.count, rows.dimension, rows.out);
-            Py_END_ALLOW_THREADS
+            step_back(state);
             done = 1;
         }
     }

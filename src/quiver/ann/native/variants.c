@@ -37,6 +37,10 @@
                                      float *out) {                                                                \
         squares_body(query, rows, count, dimension, out);                                                         \
     }                                                                                                             \
+    target static void products_##set(const int16_t *query, const int8_t *rows, size_t count, size_t width,       \
+                                      int32_t *out) {                                                             \
+        products_body(query, rows, count, width, out);                                                            \
+    }                                                                                                             \
     static const Kernels kernels_##set = {#set,                                                                    \
                                           scan_##set,                                                             \
                                           rotate_##set,                                                           \
@@ -46,7 +50,8 @@
                                           refine_##set,                                                           \
                                           bound_cosine_##set,                                                     \
                                           bound_euclidean_##set,                                                  \
-                                          squares_##set};
+                                          squares_##set,                                                           \
+                                          products_##set};
 
 VARIANT(plain, , tabulate_plain, count_plain)
 

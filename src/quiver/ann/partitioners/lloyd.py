@@ -6,7 +6,7 @@ centroid's rows are summed in row order by one thread, and of equally near centr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import faiss
 import numpy as np
@@ -25,6 +25,7 @@ _BLOCK_PRODUCTS = 1 << 19  # of rows and centroids: what is computed from them s
 _LEAST_BLOCK = 64
 _GROUPS = 16  # of centroids, whose rows are summed at once
 _APART = np.float32(1 / 1024)
+_WIDTH = 16  # as in native/sketch.h
 
 
 def pick(rows: Float32Matrix, limit: int, seed: int) -> Float32Matrix:
@@ -136,18 +137,36 @@ def squared_distances(query: NDArray[np.float32], points: Float32Matrix) -> NDAr
     return results
 
 
+class Sketch(NamedTuple):
+    """What `_kernels.sketch_points` makes of points: a byte for each coordinate, and how far off it is."""
+
+    levels: NDArray[np.uint8]
+    known: NDArray[np.float64]
+
+
+def sketch(points: Float32Matrix) -> Sketch | None:
+    """A quarter of the memory of points, which tells most of those that are not near; None for wild points."""
+    levels = np.empty((len(points), -(-points.shape[1] // _WIDTH) * _WIDTH), np.uint8)
+    known = np.empty((len(points), 3))
+    return Sketch(levels, known) if _kernels.sketch_points(np.ascontiguousarray(points), levels, known) else None
+
+
 def nearest_points(
-    query: NDArray[np.float32], points: Float32Matrix, margin: float, usual: float
+    query: NDArray[np.float32], points: Float32Matrix, margin: float, usual: float, sketched: Sketch | None = None
 ) -> tuple[NDArray[np.int64], float]:
     """Numbers of the points whose squared distances are at most a margin above the least, ascending; and that.
 
     From a distance of `usual` on, the margin grows in proportion to the least distance; not so when that is 0.
 
+    Args:
+        sketched: of the points: the answer is the same, and comes sooner.
+
     Raises ValueError when the query is of another dimension.
     """
     numbers = np.empty(len(points), np.int64)
     query, points = np.ascontiguousarray(query), np.ascontiguousarray(points)
-    found, least = _kernels.nearest_points(query, points, margin, usual, numbers)
+    levels, known = sketched or (None, None)
+    found, least = _kernels.nearest_points(query, points, margin, usual, numbers, levels, known)
     return numbers[:found], least
 
 

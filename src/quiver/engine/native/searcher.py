@@ -49,7 +49,9 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
         raise ValueError("a query without a vector")
     ranked, work = find_nearest(snapshot, spec, query, query.vector)
     found = np.array([entry[0] for entry in ranked], np.float32)
-    metadata, vectors = details_of([entry[2:] for entry in ranked], spec, query)
+    metadata, vectors = None, None
+    if query.metadata or query.vectors:
+        metadata, vectors = details_of([entry[2:] for entry in ranked], spec, query)
     return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, work, None, vectors)
 
 
@@ -112,26 +114,33 @@ def _rank(
     exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
     merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
     order = _nearest(merged, query)
-    ranked = sorted(zip(merged[order].tolist(), *_keyed(survivors, order), strict=True), key=_PLACE)
+    keyed = _keyed_of_one(survivors[0], order) if len(survivors) == 1 else _keyed(survivors, order)
+    ranked = sorted(zip(merged[order].tolist(), *keyed, strict=True), key=_PLACE)
     if query.after is not None:
         ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
     return ranked[: query.limit]
 
 
+def _keyed_of_one(found: Candidates, order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
+    """Key, source and row of the candidates with these numbers."""
+    chosen = found.rows[order]
+    return found.source.keys_of(chosen), [found.source] * len(chosen), chosen.tolist()
+
+
 def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
-    """Key, source and row of the candidates with these numbers, ascending, counted through all sources."""
+    """The same of several sources, through all of which the numbers, which ascend, count."""
     keys: list[str] = []
     sources: list[Source] = []
     rows: list[int] = []
     start, missing = 0, Missing()
     for candidates in found:
         end = start + len(candidates.rows)
-        theirs = order if len(found) == 1 else order[(order >= start) & (order < end)] - start
-        chosen = candidates.rows[theirs]
+        theirs = order[(order >= start) & (order < end)] - start
         with missing:
-            keys += candidates.source.keys_of(chosen)
-        sources += [candidates.source] * len(chosen)
-        rows += chosen.tolist()
+            of_one = _keyed_of_one(candidates, theirs)
+            keys += of_one[0]
+            sources += of_one[1]
+            rows += of_one[2]
         start = end
     missing.raise_any()
     return keys, sources, rows
