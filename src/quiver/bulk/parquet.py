@@ -54,9 +54,9 @@ class ParquetSource:
         """The chosen columns; the others are not read."""
         schema, origin = file.schema_arrow, str(self._path)
         chosen = self._columns.choose(schema.names, origin)
-        wanted = [chosen.key, chosen.vector, *([chosen.metadata] if chosen.metadata else chosen.fields)]
-        batches = file.iter_batches(rows, columns=wanted)
-        return ArrowSource(batches, pa.schema([schema.field(name) for name in wanted]), self._columns, 0, origin)
+        batches = file.iter_batches(rows, columns=chosen.used)
+        used = pa.schema([schema.field(name) for name in chosen.used])
+        return ArrowSource(batches, used, self._columns, 0, origin)
 
 
 class ParquetSink:
