@@ -88,7 +88,7 @@ async def measure_writes() -> tuple[Usage, Usage]:
     Neither depends on how large vectors are, so small ones are put into a store of their own.
     """
     with tempfile.TemporaryDirectory(prefix="quiver-cost-") as directory:
-        async with opened_as(Settings(root=directory)) as writer:
+        async with opened_as(Settings(root=directory), create=True) as writer:
             await writer.call("CreateVectorBucket", {"vectorBucketName": "scratch"})
             names = {"vectorBucketName": "scratch", "indexName": "scratch"}
             shape = {"dataType": "float32", "dimension": 2, "distanceMetric": "euclidean"}
