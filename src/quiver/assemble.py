@@ -21,7 +21,7 @@ from quiver.objectstore.encryption.key_file import KeyFileError, read_key_file
 from quiver.objectstore.encryption.layout import NotEncryptedError, derive
 from quiver.objectstore.encryption.root_keys import RootKeys
 from quiver.objectstore.local import LocalStore
-from quiver.objectstore.location import SCHEMES, Location, parse
+from quiver.objectstore.location import SCHEMES, Location, meant, parse
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.objectstore.probe import probe
@@ -287,7 +287,8 @@ def open_metered_store(root: str, runtime: Runtime) -> MeteredStore:
     if _in_memory(root):
         return MeteredStore(MemoryStore(runtime))
     if root.partition(":")[0] not in SCHEMES:
-        raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs, az or abfss")
+        hint = f"; this may be {form}" if (form := meant(root)) else ""
+        raise SettingsError(f"QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs, az or abfss{hint}")
     try:
         location = parse(root)
         return MeteredStore(_open_remote(location, runtime), billed=location.table is None)
