@@ -2,7 +2,7 @@
 
 One BLAS thread each, servers included. Options go to each of them. The comparisons with other systems (recall_qps,
 filtered, build_time, ingest, footprint, life, growth, text_qps, text_relevance) and those over an object store
-(cold_query, warm_tiers, read_scaling) run only when named, and with the interpreter of `make peers`: they take hours.
+(cold_query, warm_tiers, read_scaling) run only when named, with the interpreter of `make peers`: they take hours.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from quiver.objectstore.encryption.key_file import KeyFileError, read_key_file
 from quiver.objectstore.encryption.layout import NotEncryptedError, derive
 from quiver.objectstore.encryption.root_keys import RootKeys
 from quiver.objectstore.local import LocalStore
-from quiver.objectstore.location import SCHEMES, Location, parse
+from quiver.objectstore.location import SCHEMES, Location, meant, parse
 from quiver.objectstore.memory import MemoryStore
 from quiver.objectstore.metered_store import MeteredStore
 from quiver.objectstore.probe import probe
@@ -121,6 +121,7 @@ async def open_service(
     runtime: Runtime,
     *,
     background: bool = True,
+    create: bool = True,
     watcher: Watcher | None = None,
     on_patrol_failure: Callable[[str, Exception], None] = lambda _, __: None,
     pace: Pace | None = None,
@@ -132,6 +133,7 @@ async def open_service(
             are flushed and collected.
         runtime: time, chance and threads.
         background: flush, compact and collect garbage unasked, as far as the role goes.
+        create: make a root that is not there; otherwise that is an error. A root in memory is always made.
         watcher: is told what upkeep goes on.
         on_patrol_failure: is told what a maintainer could not do, with the index id; see `Patrol`.
         pace: how much may be asked of an index per second; None for no limits.
@@ -147,7 +149,10 @@ async def open_service(
         store = ReadOnlyStore(store)
     encrypting = keys and encrypt(store, keys, settings, runtime)
     store = encrypting or store
-    store_format = await _open_format(store, runtime, _before_creation(store, runtime, role, remote=remote))
+    create = (create or _in_memory(settings.root)) and role is not Role.READER
+    store_format = await _open_format(
+        store, runtime, _before_creation(store, runtime, create=create, remote=remote)
+    )
     native = NativeSettings(
         flush_rows=settings.flush_rows,
         garbage_age=settings.garbage_age_seconds,
@@ -205,16 +210,16 @@ async def _open_format(
 
 
 def _before_creation(
-    store: ObjectStore, runtime: Runtime, role: Role, *, remote: bool
+    store: ObjectStore, runtime: Runtime, *, create: bool, remote: bool
 ) -> Callable[[], Awaitable[None]] | None:
     """What has to be done before a new root is created."""
 
     async def refuse() -> None:
         raise UnavailableError(
-            f"{store.url} holds no Quiver root yet; a process that writes has to create it first"
+            f"{store.url} holds no Quiver root; `quiver serve` or `quiver create-bucket` would make one there"
         )
 
-    if role is Role.READER:
+    if not create:
         return refuse
     return partial(examine, store, runtime) if remote else None
 
@@ -282,7 +287,8 @@ def open_metered_store(root: str, runtime: Runtime) -> MeteredStore:
     if _in_memory(root):
         return MeteredStore(MemoryStore(runtime))
     if root.partition(":")[0] not in SCHEMES:
-        raise SettingsError("QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs, az or abfss")
+        hint = f"; this may be {form}" if (form := meant(root)) else ""
+        raise SettingsError(f"QUIVER_ROOT must be a directory or a URL of file, memory, s3, gs, az or abfss{hint}")
     try:
         location = parse(root)
         return MeteredStore(_open_remote(location, runtime), billed=location.table is None)

@@ -154,3 +154,15 @@ def test_a_file_of_one_row_group_is_read_in_a_part_of_its_size(tmp_path: Path) -
     rows_read, kibibytes = map(int, ran.stdout.split())
     assert rows_read == count
     assert kibibytes * 1024 < path.stat().st_size / 2
+
+
+def test_a_file_that_cannot_be_written_is_called_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "folder.parquet").mkdir()
+    for name, kind in (("none/x.parquet", FileNotFoundError), ("folder.parquet", IsADirectoryError)):
+        with pytest.raises(kind) as caught:
+            ParquetSink(tmp_path / name, 2)
+        assert caught.value.filename == str(tmp_path / name)
+    assert (
+        refusal(lambda: ParquetSink(tmp_path / "x.csv", 2)) == f"{tmp_path}/x.csv: the name must end in .parquet"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.parquet"]

@@ -91,6 +91,7 @@ def test_several_files_go_in_together_and_columns_are_named(root: str, tmp_path:
 
 def test_what_is_wrong_is_one_line_and_an_exit_code(root: str, tmp_path: Path) -> None:
     path = write(tmp_path / "rows.parquet", 3)
+    assert invoke("create-bucket", "other", "--root", root).exit_code == 0
     made = invoke("import", "demo", "words", path, "--root", root)
     assert (made.exit_code, made.stdout) == (1, "")
     assert made.stderr == "quiver: The specified index could not be found\n"
@@ -102,8 +103,11 @@ def test_what_is_wrong_is_one_line_and_an_exit_code(root: str, tmp_path: Path) -
     assert (made.exit_code, made.stderr) == (1, f"quiver: {bad}: vectors[1]: {fault}\n")
     with quiver.connect(root) as db:
         assert sorted(db.bucket("demo").index("words")) == ["k0", "k1", "k2"]
-    made = invoke("export", "demo", "words", tmp_path / "none" / "x.parquet", "--root", root)
-    assert (made.exit_code, "No such file or directory" in made.stderr) == (1, True)
+    absent = tmp_path / "none" / "x.parquet"
+    made = invoke("export", "demo", "words", absent, "--root", root)
+    assert (made.exit_code, made.stderr) == (1, f"quiver: {absent}: No such file or directory\n")
+    made = invoke("export", "demo", "words", tmp_path / "x.csv", "--root", root)
+    assert (made.exit_code, made.stderr) == (1, f"quiver: {tmp_path}/x.csv: the name must end in .parquet\n")
     assert list(tmp_path.glob("**/*.partial")) == []
     empty = tmp_path / "empty.jsonl"
     empty.touch()

@@ -1,4 +1,4 @@
-"""`quiver explain` and `quiver recall`: what they say of exact and of partitioned segments."""
+"""`quiver explain`: what it says of exact and of partitioned segments."""
 
 from __future__ import annotations
 
@@ -75,22 +75,6 @@ def test_an_explanation_for_people_has_a_line_for_each_source(root: str) -> None
     assert re.search(r"^10 hits at commit 1, recall target 0.98: ", shown.stdout, re.MULTILINE)
 
 
-def test_recall_is_measured_with_its_interval(root: str) -> None:
-    shown = invoke("recall", "demo", "coded", "--queries", "60", "--json", "--root", root)
-    assert shown.exit_code == 0, shown.output
-    report = json.loads(shown.stdout)
-    assert (report["queries"], report["limit"], report["target"]) == (60, 10, 0.98)
-    assert report["low"] <= report["mean"] <= report["high"] <= 1
-    assert report["mean"] >= 0.9
-    again = json.loads(invoke("recall", "demo", "coded", "--queries", "60", "--json", "--root", root).stdout)
-    assert again == report
-
-
-def test_recall_of_what_is_searched_exactly_is_one(root: str) -> None:
-    shown = invoke("recall", "demo", "small", "--root", root)
-    assert shown.stdout.startswith("recall@10 1.0000 (95 % interval 1.0000 to 1.0000), target 0.98, 50 queries")
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -101,8 +85,6 @@ def test_recall_of_what_is_searched_exactly_is_one(root: str) -> None:
         (("explain", "demo", "small", "--vector", "[1, 2]"), 1, "invalid for this index"),
         (("explain", "demo", "small", "--vector", '{"a": 1}'), 1, "vector"),
         (("explain", "demo", "small", "--key", "k1", "--filter", '{"$and": 3}'), 1, "filter"),
-        (("recall", "demo", "small", "--filter", '{"a": {"$no": 1}}'), 1, "filter"),
-        (("recall", "demo", "small", "--queries", "1"), 2, "queries"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(root: str, arguments: tuple[str, ...], code: int, message: str) -> None:

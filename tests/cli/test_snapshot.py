@@ -80,7 +80,7 @@ def test_the_same_as_json(root: str) -> None:
     [
         (("snapshot", "delete", "demo", "words", "unknown"), 1, "The specified snapshot could not be found"),
         (("snapshot", "create", "demo", "unknown", "one"), 1, "The specified index could not be found"),
-        (("snapshot", "create", "demo", "words", "-"), 1, "Invalid snapshot name"),
+        (("snapshot", "create", "demo", "words", "s1"), 1, "Invalid snapshot name: 3 to 63 lower-case letters"),
         (("clone", "demo", "words@unknown", "demo", "copy"), 1, "The specified snapshot could not be found"),
         (("clone", "demo", "words", "demo", "words"), 1, "already exists"),
         (("clone", "demo", "words@", "demo", "copy"), 2, "the name of the snapshot is missing"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quiver.objectstore.location import parse
+from quiver.objectstore.location import meant, parse
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,9 @@ def test_directory_buckets_are_known_by_their_names(url: str, *, express: bool) 
         ("s3://bucket:9000/x", "s3://bucket/prefix"),
         ("az://account@container/x", "az://container/prefix"),
         ("abfss://container/x", "abfss://container@account.dfs.core.windows.net/prefix"),
+        ("az://c/x", "the container in the store's URL az://container/prefix must have 3 to 63 lower-case"),
+        ("gs://Bucket/x", "the bucket in the store's URL gs://bucket/prefix must have 2 to 222 lower-case"),
+        ("s3://-bucket/x", "the bucket in the store's URL s3://bucket/prefix must have up to 255 letters"),
         ("s3://b/a//b", "prefix"),
         ("s3://b/a/../b", "prefix"),
         ("s3://b/%2e%2e/b", "prefix"),
@@ -103,3 +106,22 @@ def test_a_refusal_says_what_to_write_and_keeps_secrets(url: str, told: str) -> 
         parse(url)
     assert told in str(refusal.value)
     assert "hidden" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        ("http://127.0.0.1:9000/bucket", "s3://bucket/prefix?endpoint=http://host:port"),
+        ("https://minio.example.org/bucket", "s3://bucket/prefix?endpoint=https://host"),
+        ("minio://bucket/x", "s3://bucket/prefix?endpoint=https://host"),
+        ("S3A://bucket/x", "s3://bucket/prefix"),
+        ("gcs://bucket/x", "gs://bucket/prefix"),
+        ("azure://container/x", "az://container/prefix"),
+        ("wasbs://c@a.blob.core.windows.net/x", "abfss://container@account.dfs.core.windows.net/prefix"),
+        ("hdfs://name/x", None),
+    ],
+)
+def test_what_other_schemes_mean_is_told(url: str, form: str | None) -> None:
+    assert meant(url) == form
+    if form is not None:
+        assert parse(form.replace("account.", "acc0unt.").replace("host:port", "host")).prefix == "prefix"

@@ -96,11 +96,13 @@ def readable(path: Path, kind: str) -> Iterator[None]:
 
 def check_types(schema: pa.Schema, chosen: Chosen, origin: str) -> None:
     """Raises ValidationError: the keys are neither text nor whole numbers, or the vectors no lists of numbers."""
-    key, vector = (_plain_type(schema.field(name).type) for name in (chosen.key, chosen.vector))
-    if not (_is_text(key) or pa.types.is_integer(key)):
-        raise ValidationError(
-            named(origin, f"the column {chosen.key!r} must hold text or whole numbers, not {key}")
-        )
+    if chosen.key is not None:
+        key = _plain_type(schema.field(chosen.key).type)
+        if not (_is_text(key) or pa.types.is_integer(key)):
+            raise ValidationError(
+                named(origin, f"the column {chosen.key!r} must hold text or whole numbers, not {key}")
+            )
+    vector = _plain_type(schema.field(chosen.vector).type)
     if not (_is_list(vector) and _is_number(vector.value_type)):
         raise ValidationError(
             named(origin, f"the column {chosen.vector!r} must hold lists of numbers, not {vector}")
@@ -109,17 +111,24 @@ def check_types(schema: pa.Schema, chosen: Chosen, origin: str) -> None:
 
 def to_rows(batch: pa.RecordBatch, chosen: Chosen, first: int = 0, origin: str = "") -> RowBatch:
     """The rows of a record batch whose types were checked. Raises ValidationError: metadata text is not JSON."""
-    keys, vectors = _plain(batch.column(chosen.key)), _plain(batch.column(chosen.vector))
+    vectors = _plain(batch.column(chosen.vector))
     try:
         if vectors.null_count:
             row = int(np.flatnonzero(vectors.is_null().to_numpy(zero_copy_only=False))[0])
             raise _ValueError(row, "data", "Member must not be null")  # noqa: TRY301 - located below
-        texts = _values(keys if _is_text(keys.type) else keys.cast(pa.string()), "key")
+        keys = _keys(batch, chosen.key, first)
         documents = _documents(batch, chosen)
     except _ValueError as error:
         path = f"vectors[{first + error.row}].{error.member}"
         raise ValidationError(named(origin, f"{path}: {error}"), FieldError(path, str(error))) from None
-    return RowBatch(texts, _vectors(vectors), documents, first, origin)
+    return RowBatch(keys, _vectors(vectors), documents, first, origin)
+
+
+def _keys(batch: pa.RecordBatch, name: str | None, first: int) -> list[str | None]:
+    if name is None:
+        return [str(first + row) for row in range(batch.num_rows)]
+    keys = _plain(batch.column(name))
+    return _values(keys if _is_text(keys.type) else keys.cast(pa.string()), "key")
 
 
 def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:

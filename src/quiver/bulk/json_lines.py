@@ -81,9 +81,9 @@ class JsonLinesSource:
     def _records(self, file: IO[bytes] | gzip.GzipFile) -> Iterator[tuple[int, _Record]]:
         """Every record with the bytes of its line."""
         reader = _RecordReader(self._columns)
-        for number, line in self._lines(file):
+        for row, (number, line) in enumerate(self._lines(file)):
             try:
-                yield len(line), reader.read(line)
+                yield len(line), reader.read(line, row)
             except (_LineError, ValidationError) as error:
                 raise ValidationError(named(f"{self._path}: line {number}", str(error))) from None
 
@@ -115,18 +115,19 @@ class _RecordReader:
         self._parser = simdjson.Parser()
         self._chosen: Chosen | None = None
 
-    def read(self, line: bytes) -> _Record:
-        """The record of a line. Raises: _LineError; ValidationError: a member is missing."""
+    def read(self, line: bytes, row: int) -> _Record:
+        """The record of a line, the `row`th from 0. Raises: _LineError; ValidationError: a member is missing."""
         try:
             members = _members.decode(line)
         except _WRONG:
             raise _LineError("not a JSON object") from None
         chosen = self._chosen = self._chosen or self._columns.choose(list(members))
         for name in (chosen.key, chosen.vector):
-            if name not in members:
+            if name is not None and name not in members:
                 raise _LineError(f"there is no {name!r}")
         vector = _vector(bytes(members[chosen.vector]), chosen.vector, self._parser)
-        return _key(members, chosen.key), vector, self._document(members, chosen)
+        key = str(row) if chosen.key is None else _key(members, chosen.key)
+        return key, vector, self._document(members, chosen)
 
     def _document(self, members: _Members, chosen: Chosen) -> Any:
         if chosen.metadata is not None:

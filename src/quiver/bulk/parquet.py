@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
@@ -15,12 +16,14 @@ from quiver.model.errors import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import BufferedWriter
     from pathlib import Path
 
     from quiver.bulk.columns import Columns
     from quiver.model.types import VectorBatch
     from quiver.service.bulk_rows import RowBatch
 
+SUFFIX = ".parquet"
 GROUP_BYTES = 64 << 20
 """Vectors, keys and metadata in one row group, about."""
 READ_BYTES = 1 << 20
@@ -54,9 +57,9 @@ class ParquetSource:
         """The chosen columns; the others are not read."""
         schema, origin = file.schema_arrow, str(self._path)
         chosen = self._columns.choose(schema.names, origin)
-        wanted = [chosen.key, chosen.vector, *([chosen.metadata] if chosen.metadata else chosen.fields)]
-        batches = file.iter_batches(rows, columns=wanted)
-        return ArrowSource(batches, pa.schema([schema.field(name) for name in wanted]), self._columns, 0, origin)
+        batches = file.iter_batches(rows, columns=chosen.used)
+        used = pa.schema([schema.field(name) for name in chosen.used])
+        return ArrowSource(batches, used, self._columns, 0, origin)
 
 
 class ParquetSink:
@@ -65,11 +68,11 @@ class ParquetSink:
     It is written under a name of its own beside `path` and gets its name, whole and durable, by `finish`.
 
     Args:
-        path: the file; one that exists is replaced.
+        path: the file, which has to end in .parquet, as those that are read; one that exists is replaced.
         dimension: components of each vector.
         compression: of the pages.
 
-    Raises: OSError.
+    Raises: ValidationError: another name; OSError, with the path.
     """
 
     def __init__(self, path: Path, dimension: int, compression: Compression = "zstd") -> None:
@@ -83,12 +86,22 @@ class ParquetSink:
                 pa.field("metadata", pa.string(), nullable=False),
             ]
         )
-        self._file = self._partial.open("xb")
+        self._file = self._created()
         self._writer = pq.ParquetWriter(
             self._file, self._schema, compression=compression, use_dictionary=False, write_statistics=["key"]
         )
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
+
+    def _created(self) -> BufferedWriter:
+        if not self._path.name.endswith(SUFFIX):
+            raise ValidationError(named(str(self._path), f"the name must end in {SUFFIX}"))
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        try:
+            return self._partial.open("xb")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def write(self, batch: VectorBatch) -> None:
         """See Sink."""

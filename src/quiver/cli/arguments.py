@@ -24,6 +24,7 @@ IndexName = Annotated[str, typer.Argument(metavar="INDEX", help="Name of the ind
 FilterOption = Annotated[
     str | None, typer.Option("--filter", metavar="JSON", help="Only vectors whose metadata match.")
 ]
+Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 

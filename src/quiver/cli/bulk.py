@@ -44,7 +44,7 @@ async def load(
     Raises QuiverError, SettingsError, as all commands here do.
     """
     paths = list(files)
-    async with _opened(root) as open_root:
+    async with _opened(root, create=options is not None) as open_root:
         if options is not None:
             db = AsyncConnection(open_root, open_root.close)
             await _create(db, bucket, index, {"dimension": _dimension(paths, columns), **options})
@@ -95,10 +95,10 @@ def _show(text: str, rows: int, bucket: str, index: str, *, as_json: bool) -> No
 
 
 @contextlib.asynccontextmanager
-async def _opened(root: str) -> AsyncIterator[OpenRoot]:
+async def _opened(root: str, *, create: bool = False) -> AsyncIterator[OpenRoot]:
     """The root; and files that cannot be read or written end as everything else that goes wrong does."""
     try:
-        async with opened(root) as open_root:
+        async with opened(root, create=create) as open_root:
             yield open_root
     except OSError as error:
         raise ValidationError(f"{error.filename or 'file'}: {error.strerror or error}") from error

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 async def create_bucket(root: str, bucket: str, *, as_json: bool) -> Exit:
     """Create a bucket. Raises QuiverError, SettingsError, as all commands here do."""
-    async with opened(root) as open_root:
+    async with opened(root, create=True) as open_root:
         await open_root.call("CreateVectorBucket", {"vectorBucketName": bucket})
     if as_json:
         show_json({"root": root, "bucket": bucket})

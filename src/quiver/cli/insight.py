@@ -1,4 +1,4 @@
-"""`quiver explain` and `recall`: how queries of an index are answered, and how well."""
+"""`quiver explain`: how a query of an index is answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from quiver.cli.opening import opened
-from quiver.cli.output import Exit, progress, show_json, show_table
+from quiver.cli.output import Exit, show_json, show_table
 from quiver.engine.engine import Query, TextQuery
 from quiver.model.errors import NotFoundError, ValidationError
 from quiver.model.filter_parser import parse_filter
@@ -98,22 +98,3 @@ async def _stored_vector(index: Index, key: str | None) -> NDArray[np.float32]:
 async def _timed(index: Index, query: Query) -> tuple[Hits, float]:
     began = time.perf_counter()
     return await index.query(query), time.perf_counter() - began
-
-
-async def recall(
-    root: str, bucket: str, name: str, *, queries: int, limit: int, document: Any, seed: int, as_json: bool
-) -> Exit:
-    """Measure recall against exact search and show it with its interval."""
-    async with opened(root) as open_root:
-        with progress("Measuring"):
-            report = await open_root.administration.recall(
-                bucket, name, queries=queries, limit=limit, document=document, seed=seed
-            )
-    if as_json:
-        show_json(report._asdict())
-        return Exit.OK
-    typer.echo(
-        f"recall@{report.limit} {report.mean:.4f} (95 % interval {report.low:.4f} to {report.high:.4f}), "
-        f"target {report.target:g}, {report.queries} queries, commit {report.commit}"
-    )
-    return Exit.OK

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from quiver.cli import key, output, principals, snapshot
-from quiver.cli.arguments import AsJson, Bucket, FilterOption, IndexName, Root, RootOption, read_json
+from quiver.cli.arguments import AsJson, Bucket, FilterOption, IndexName, Limit, Root, RootOption, read_json
 from quiver.cli.cost import cost
 from quiver.cli.matching import count, delete
 from quiver.cli.openapi import openapi
+from quiver.cli.recall import recall
 from quiver.cli.stats import stats
 from quiver.cli.text_fields import texts
 from quiver.cli.warm import warm
@@ -142,7 +143,6 @@ TextOption = Annotated[
     list[str] | None,
     typer.Option("--text", metavar="KEY=WORDS", help="Look for words in a metadata key's texts. May be repeated."),
 ]
-Limit = Annotated[int, typer.Option("--top-k", min=1, max=10_000, help="Neighbours asked for.")]
 
 
 @app.command()
@@ -166,29 +166,6 @@ def explain(
         key, read_json("--vector", vector), read_texts(text or ()), read_json("--filter", filter_), top_k
     )
     output.run(lambda url: work(url, bucket, index, asked, as_json=as_json), root)
-
-
-@app.command()
-def recall(
-    bucket: Bucket,
-    index: IndexName,
-    queries: Annotated[int, typer.Option(min=2, help="Rows, chosen at random, to ask with.")] = 200,
-    top_k: Limit = 10,
-    filter_: FilterOption = None,
-    seed: Annotated[int, typer.Option(help="Chooses the rows.")] = 0,
-    root: RootOption = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure an index's recall against exact search, with its 95 % interval. Servers may go on serving."""
-    from quiver.cli.insight import recall as work  # noqa: PLC0415
-
-    document = read_json("--filter", filter_)
-    output.run(
-        lambda url: work(
-            url, bucket, index, queries=queries, limit=top_k, document=document, seed=seed, as_json=as_json
-        ),
-        root,
-    )
 
 
 @app.command("import")
@@ -362,6 +339,7 @@ app.command()(count)
 app.command()(delete)
 app.command()(cost)
 app.command()(openapi)
+app.command()(recall)
 app.command()(stats)
 app.command()(texts)
 app.command()(warm)

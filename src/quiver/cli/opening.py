@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def opened(root: str) -> AsyncIterator[OpenRoot]:
-    """The root, with nothing going on in the background. Raises QuiverError, SettingsError."""
-    async with opened_as(load(os.environ, root=root)) as open_root:
+async def opened(root: str, *, create: bool = False) -> AsyncIterator[OpenRoot]:
+    """The root, with nothing going on in the background.
+
+    Only commands that create things `create` it: a mistyped one must not look like one that is empty and sound.
+    Raises QuiverError, SettingsError.
+    """
+    async with opened_as(load(os.environ, root=root), create=create) as open_root:
         yield open_root
 
 
 @contextlib.asynccontextmanager
-async def opened_as(settings: Settings) -> AsyncIterator[OpenRoot]:
+async def opened_as(settings: Settings, *, create: bool = False) -> AsyncIterator[OpenRoot]:
     """The same with these settings, whatever the environment says."""
     runtime = SystemRuntime()
     try:
-        open_root = await open_service(settings, runtime, background=False)
+        open_root = await open_service(settings, runtime, background=False, create=create)
         try:
             yield open_root
         finally:

@@ -13,7 +13,7 @@ from quiver.model.progress import no_progress
 if TYPE_CHECKING:
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import Float32Matrix, IndexSpec
 
 
 class SegmentSummary(msgspec.Struct, frozen=True):
@@ -128,11 +128,20 @@ class Upkeep(Pinning):
 
     @abstractmethod
     async def recall(
-        self, index_id: str, spec: IndexSpec, *, queries: int, limit: int, condition: Filter | None, seed: int
+        self,
+        index_id: str,
+        spec: IndexSpec,
+        *,
+        queries: int | Float32Matrix,
+        limit: int,
+        condition: Filter | None,
+        seed: int,
     ) -> RecallReport:
-        """Search for `limit` neighbours of rows chosen at random, as queries are answered and exactly.
+        """Search for `limit` neighbours, as queries are answered and exactly.
 
-        A row is not counted as its own neighbour. The same seed chooses the same rows of the same index.
+        Args:
+            queries: how many rows of the index to ask with, chosen at random by the seed, each of which is not
+                counted as its own neighbour; or vectors to ask with, shape (n, dimension).
         """
 
     @abstractmethod

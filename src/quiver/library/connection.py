@@ -215,7 +215,9 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         """Write every vector, as of one moment, to a Parquet file; one that exists is replaced at the end.
 
         Columns: `key`, `vector` (fixed-size list of float32) and `metadata` (JSON text), as `put_many` reads them.
-        Returns: how many rows. Raises: NotFoundError, UnavailableError, DataError, OSError.
+        Returns: how many rows.
+        Raises: ValidationError: the name does not end in .parquet; NotFoundError, UnavailableError, DataError,
+        OSError.
         """
         from quiver.bulk.parquet import ParquetSink  # noqa: PLC0415 - Arrow is slow to load
 

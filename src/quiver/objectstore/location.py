@@ -42,6 +42,25 @@ _CONTAINER = {
     "az": re.compile(r"\$?[a-z0-9][a-z0-9-]{2,62}"),
     "abfss": re.compile(r"[a-z0-9][a-z0-9-]{2,62}@[a-z0-9]{3,24}\.(dfs|blob)\.[a-z0-9.-]+"),
 }
+_RULES = {
+    "s3": "up to 255 letters, digits, `.`, `_` and `-`",
+    "gs": "2 to 222 lower-case letters, digits, `.`, `_` and `-`",
+    "az": "3 to 63 lower-case letters, digits and `-`",
+}
+_ANY_NAME = re.compile(r"[A-Za-z0-9._$-]+")
+_MEANT = {
+    "http": "s3://bucket/prefix?endpoint=http://host:port",
+    "https": "s3://bucket/prefix?endpoint=https://host",
+    "minio": "s3://bucket/prefix?endpoint=https://host",
+    "ceph": "s3://bucket/prefix?endpoint=https://host",
+    "s3a": "s3://bucket/prefix",
+    "s3n": "s3://bucket/prefix",
+    "gcs": "gs://bucket/prefix",
+    "azure": "az://container/prefix",
+    "wasb": "abfss://container@account.dfs.core.windows.net/prefix",
+    "wasbs": "abfss://container@account.dfs.core.windows.net/prefix",
+    "abfs": "abfss://container@account.dfs.core.windows.net/prefix",
+}
 _EXPRESS = re.compile(r".+--[a-z0-9-]+-az[0-9]+--x-s3")
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _NAME = re.compile(r"[A-Za-z0-9 _.@/+=-]{1,128}")
@@ -73,6 +92,11 @@ class Location:
         return self.scheme == "s3" and _EXPRESS.fullmatch(self.bucket) is not None
 
 
+def meant(url: str) -> str | None:
+    """The form that a URL of a scheme we do not have was probably meant to be; None when that is not known."""
+    return _MEANT.get(url.partition(":")[0].lower())
+
+
 def parse(url: str) -> Location:
     """Raises ValueError; the message says what to write, and repeats neither values of options nor user names."""
     parts = urlsplit(url)
@@ -80,6 +104,9 @@ def parse(url: str) -> Location:
         raise ValueError(f"the store's URL must begin with one of {', '.join(s + '://' for s in SCHEMES)}")
     form = _FORMS[parts.scheme]
     if not _CONTAINER[parts.scheme].fullmatch(parts.netloc):
+        if parts.scheme in _RULES and _ANY_NAME.fullmatch(parts.netloc):
+            kind = "container" if parts.scheme == "az" else "bucket"
+            raise ValueError(f"the {kind} in the store's URL {form} must have {_RULES[parts.scheme]} in its name")
         raise ValueError(f"the store's URL must be {form}, without secrets")
     prefix = parts.path.strip("/")
     if parts.fragment or "//" in prefix or any(not is_plain(name) for name in prefix.split("/") if prefix):

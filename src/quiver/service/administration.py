@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from quiver.engine.upkeep import IndexSummary, RecallReport, Upkeep, Warmed
     from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
+    from quiver.model.types import Float32Matrix
     from quiver.objectstore.store import ObjectStore
     from quiver.service.catalog import Catalog
     from quiver.service.catalog_state import Index
@@ -86,9 +87,12 @@ class Administration:
         raise NotFoundError(f"there is no index {name} in a bucket {bucket}")
 
     async def recall(
-        self, bucket: str, name: str, *, queries: int, limit: int, document: Any, seed: int
+        self, bucket: str, name: str, *, queries: int | Float32Matrix, limit: int, document: Any, seed: int
     ) -> RecallReport:
-        """The recall of an index, for queries with this filter document. Raises NotFoundError, ValidationError."""
+        """The recall of an index, for queries with this filter document; see `Upkeep.recall`.
+
+        Raises NotFoundError, ValidationError.
+        """
         index = await self.index(bucket, name)
         condition = None if document is None else parse_filter(document, index.spec.non_filterable)
         return await self._upkeep.recall(

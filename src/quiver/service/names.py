@@ -29,6 +29,10 @@ _KNOWN_NAMES = 4096  # of indexes, kept so that a name asked for again is not ju
 BUCKET_ARGUMENTS = "Must specify either vectorBucketName or vectorBucketArn but not both"
 INDEX_ARGUMENTS = "Must specify either indexArn or both vectorBucketName and indexName"
 
+_SNAPSHOT_NAME = (
+    "Invalid snapshot name: 3 to 63 lower-case letters, digits, `-` and `.`, these two not at its ends"
+)
+
 
 def check_bucket_name(name: str) -> None:
     """Raise ValidationError unless `name` may name a vector bucket."""
@@ -45,7 +49,7 @@ def check_index_name(name: str) -> None:
 def check_snapshot_name(name: str) -> None:
     """Raise ValidationError unless `name` may name a snapshot of an index; the rules are those of index names."""
     if not _INDEX_NAME.fullmatch(name):
-        raise ValidationError.at("snapshotName", "Invalid snapshot name")
+        raise ValidationError.at("snapshotName", _SNAPSHOT_NAME)
 
 
 def resolve_bucket(params: Mapping[str, Any], home: Home) -> BucketRef:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from quiver.model.filter import Filter
     from quiver.model.progress import Progress
     from quiver.model.runtime import Runtime
-    from quiver.model.types import IndexSpec
+    from quiver.model.types import Float32Matrix, IndexSpec
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.cache.block_cache import BlockCache
     from quiver.storage.cache.counts import CacheCounts
@@ -133,7 +133,14 @@ class NativeEngine(Engine, Upkeep):
         return await index.maintenance.tend()
 
     async def recall(
-        self, index_id: str, spec: IndexSpec, *, queries: int, limit: int, condition: Filter | None, seed: int
+        self,
+        index_id: str,
+        spec: IndexSpec,
+        *,
+        queries: int | Float32Matrix,
+        limit: int,
+        condition: Filter | None,
+        seed: int,
     ) -> RecallReport:
         index = await self.open(index_id, spec)
         return await measure_recall(index, queries=queries, limit=limit, condition=condition, seed=seed)
