@@ -180,10 +180,11 @@ class SegmentCodes:
         Raises MissingBytesError, CorruptObjectError.
         """
         held = self._partitions  # of the size that is due, else nothing is asked for
-        self._sections.view.require_parts(self._bounds, partitions)
-        rows = all_marked(self._partition_verified, self.sizes, partitions)
+        view = self._sections.view
+        rows = all_marked(self._partition_verified, self.sizes, partitions, self._bounds, view.notes)
         if rows >= 0:
             return rows
+        view.require_parts(self._bounds, partitions)
         for number in partitions[~self._partition_verified[partitions]].tolist():
             start, end = self._partition_places[number : number + 2].tolist()
             if xxhash.xxh3_64_intdigest(held[start:end].data) != int(self._partition_digests[number]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quiver.ann._kernels import covered, run_places, texts_at
+from quiver.ann._kernels import at_hand, covered, run_places, texts_at
 from quiver.ann.distance import distances_at
 from quiver.ann.exact import bounds_at
 from quiver.format import paths
@@ -366,6 +366,15 @@ class SegmentReader:
     ) -> NDArray[np.float32]:
         """The exact distances of some rows to a query, shape (len(rows),), computed where the rows stand."""
         return distances_at(query, self._data, self._places(rows), metric)
+
+    def distances_here(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32], metric: DistanceMetric
+    ) -> NDArray[np.float32] | None:
+        """The same, or None when anything has to be fetched or verified first; nothing is used then."""
+        starts, width = self._starts(rows), 4 * self.dimension
+        if not at_hand(self._verified, self._footer.block_bytes, starts, width, self._view.notes):
+            return None
+        return distances_at(query, self._data, starts, metric)
 
     def bounds(
         self, rows: NDArray[np.int64], query: NDArray[np.float32], norm: float, metric: DistanceMetric

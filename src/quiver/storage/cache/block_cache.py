@@ -21,7 +21,7 @@ import xxhash
 
 from quiver.model.errors import CorruptObjectError
 from quiver.storage.cache.blocks import PROTECTED, least_worth, runs
-from quiver.storage.cache.cached_view import CachedView, Leases, Touched
+from quiver.storage.cache.cached_view import CachedView, Leases, Work
 from quiver.storage.cache.counts import CacheCounts
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
@@ -161,39 +161,35 @@ class BlockCache:
 
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
-        missed = None  # blocks that were not here
         if self._disk is not None:
             self._doubt()
-        lease = self._leases.begin()
+        lease, needed = self._leases.begin(), Work()
         try:
             while True:
-                needed, wanted = Touched(), []
                 try:
-                    result = needed.during(work) if run is None else await run(partial(needed.during, work))
+                    result = needed.attempt(work) if run is None else await run(partial(needed.attempt, work))
                 except MissingBytesError as missing:
-                    wanted = missing.wanted
-                if wanted or needed.supplied:
-                    missed = self._note(missed or Touched(), needed.supplied, wanted, urgency)
-                if not wanted:
+                    self._note(needed, urgency, missing.wanted)
+                    await self.fetch(missing.wanted, urgency)
+                else:
+                    if needed.supplied:
+                        self._note(needed, urgency)
                     if urgency is Urgency.QUERY:
-                        in_memory, on_disk = needed.count(missed)
+                        in_memory, on_disk = needed.found
                         self._counts["found_in_memory"] += in_memory
                         self._counts["found_on_disk"] += on_disk
                     return result
-                await self.fetch(wanted, urgency)
         finally:
             self._leases.end(lease)
-            self._keep_to_budget()
+            if self.nbytes > self._budget:
+                self._keep_to_budget()
 
-    def _note(
-        self, missed: Touched, supplied: Sequence[Wanted], wanted: Sequence[Wanted], urgency: Urgency
-    ) -> Touched:
-        """Add what was not here, and count what was read from the disk of it."""
-        for view, blocks in (*supplied, *wanted):
-            missed.of(view)[blocks] = True
+    def _note(self, needed: Work, urgency: Urgency, wanted: Sequence[Wanted] = ()) -> None:
+        """Add what was not here in the last attempt, and count what was read from the disk of it."""
         if urgency is Urgency.QUERY:
-            self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in supplied)
-        return missed
+            self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in needed.supplied)
+        needed.miss([*needed.supplied, *wanted])
+        needed.supplied.clear()
 
     async def fetch(self, wanted: Sequence[Wanted], urgency: Urgency = Urgency.QUERY) -> None:
         """Have these blocks come, unless they are coming already."""
