@@ -347,8 +347,8 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
         data.draw(st.lists(st.sampled_from([0, 1, 1, 1]), min_size=len(written) // block + 1, max_size=300))
     )
     here = bytearray(data.draw(st.sampled_from([marks, b"\1" * len(marks), b"\0" * len(marks)])))
-    seen = np.zeros(len(here), bool)
-    notes = _notes(here=np.frombuffer(here, bool), seen=seen, block=block)
+    used = np.zeros(len(here), np.int64)  # 1 where it was touched
+    notes = _notes(here=np.frombuffer(here, bool), used=used, block=block)
     found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, block, notes)
     ends = [start + 4 + len(text) for start, text in zip(offsets, texts, strict=True)]
     whole = all(
@@ -358,13 +358,13 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
     )
     assert found == (texts if whole else None)
     read = {p // block for start, end in zip(offsets, ends, strict=True) for p in range(start, end)}
-    assert set(np.flatnonzero(seen)) == read if whole else set(np.flatnonzero(seen)) <= read
+    assert set(np.flatnonzero(used)) == read if whole else set(np.flatnonzero(used)) <= read
     starts = np.array(offsets, np.int64)
     heads = [place // block for start in offsets for place in range(start, start + 4)]
     assert _kernels.covered(marks, block, starts, 4, None) is all(marks[head] for head in heads)
-    seen[:] = False
+    used[:] = 0
     assert _kernels.covered(marks, block, starts, 4, notes) is all(marks[head] and here[head] for head in heads)
-    assert set(np.flatnonzero(seen)) == set(heads)
+    assert set(np.flatnonzero(used)) == set(heads)
 
 
 ONE = bytearray(b"\1")
@@ -500,7 +500,7 @@ def _notes(**other: object) -> object:
         flags, used = np.zeros(len(other["here"]), bool), np.zeros(len(other["here"]), np.int64)
     given = {
         "here": flags,
-        "kept": flags,
+        "kept": np.zeros(len(flags), bool),
         "used": used,
         "hot": flags,
         "clock": np.ones(2, np.int64),
