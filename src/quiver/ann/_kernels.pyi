@@ -5,6 +5,8 @@ does not fit or lies outside its array, TypeError for what is no array. Scans an
 Results do not depend on the processor: every variant returns the same bytes.
 """
 
+from array import array
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -193,7 +195,7 @@ def take_notes(
     kept: NDArray[np.bool_],
     used: NDArray[np.int64],
     hot: NDArray[np.bool_],
-    clock: NDArray[np.int64],
+    clock: NDArray[np.int64] | array[int],
     block: int,
 ) -> Notes:
     """Hold what is known of the blocks of `block` bytes of an object, for the functions that touch some.

@@ -8,6 +8,7 @@ not (yet) keep are in memory, above it.
 from __future__ import annotations
 
 import mmap
+from array import array
 from inspect import ismethod
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakMethod
@@ -52,22 +53,20 @@ class Leases:
     Attributes:
         epoch: the number of the latest lease.
         horizon: blocks used in this epoch or later may be in use.
-        clock: both, int64 of shape (2,), for kernels.
+        clock: both, for kernels.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.horizon = 1
-        self.clock = np.array([0, 1], np.int64)
+        self.clock = array("q", [self.epoch, self.horizon])
         self._active: dict[int, None] = {}
 
     def begin(self) -> int:
         """Take a lease."""
-        self.epoch += 1
-        self._active[self.epoch] = None
-        self.horizon = next(iter(self._active))
-        self.clock[:] = self.epoch, self.horizon
-        return self.epoch
+        self.epoch = self.clock[0] = lease = self.epoch + 1
+        self._active[lease] = None  # the horizon is this one already, or of one that was taken before
+        return lease
 
     def end(self, lease: int) -> None:
         """Give it back."""
