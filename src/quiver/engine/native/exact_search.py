@@ -95,7 +95,7 @@ def gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Ca
 
 def gather_here(reader: SegmentReader, rows: NDArray[np.int64], target: Target, keep: int) -> Candidates | None:
     """Rows picked out, when they are all here; None when not. When metadata will be asked for, that of the `keep`
-    nearest is, too, or comes along with their keys.
+    nearest has to be here, too: what came for rows that int8 chose would otherwise be followed by another wave.
     """
     exact = reader.distances_here(rows, target.vector, target.metric)
     if exact is None:
@@ -103,7 +103,7 @@ def gather_here(reader: SegmentReader, rows: NDArray[np.int64], target: Target, 
     if target.metadata:
         nearest = np.sort(rows[np.argpartition(exact, keep - 1)[:keep]])
         if not reader.has_metadata(nearest):
-            reader.require_rows(nearest, metadata=True)
+            return None
     return Candidates(reader, rows, *bounds_of(exact, target.metric), exact)
 
 
