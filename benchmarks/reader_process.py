@@ -81,16 +81,17 @@ class Node:
         found = search(query, K, None)
         return {"begun": begun, "ended": time.monotonic(), "found": found}
 
-    def walk(self, queries: int, *, emptied: bool = False) -> dict[str, Any]:
-        """The first queries of the data set in turn, on one core: seconds of each, counts before and after.
+    def walk(self, queries: int, *, first: int = 0, emptied: bool = False) -> dict[str, Any]:
+        """Queries of the data set in turn, on one core: seconds of each, counts before and after.
 
         Args:
+            queries: how many, from the query `first` on.
             emptied: drop what its caches have in memory before each query.
         """
         use_cores(1, 0, [os.getpid()])
         search = self._contender.searcher()
         before, times, found = self.counts(), [], []
-        for query in self._contender.data.queries[:queries]:
+        for query in self._contender.data.queries[first : first + queries]:
             if emptied:
                 self._contender.empty()
             start = time.perf_counter()

@@ -6,11 +6,11 @@ The figures of the report: python -m benchmarks warm_tiers (some minutes, and bu
 Every way reads the same files: a directory, memory-mapped; or through `store_server` on this machine, with nothing
 simulated; or the directory read as if it were remote ("tier alone"), where looking for newer commits costs what it
 costs locally, so that only the tier differs. One thread on one core, in turns. From memory: the same queries were
-asked before. From disk: by a new process whose memory holds nothing of the index, once in turn ("first pass",
-beside a new process over the directory), with memory for a quarter of what the queries need, and with its memory
-emptied before every query. Reads are strong, or eventual with a minute's staleness, so that the store is asked
-once in a while only; each is compared with the directory read in the same way. The last columns say what the store
-was asked meanwhile: when no block was fetched, the gets are of the log and the catalog.
+asked before, and each turn is a few queries. From disk: by a new process whose memory holds nothing of the index,
+once in turn ("first pass", beside a new process over the directory), with memory for a quarter of what the queries
+need, and with its memory emptied before every query. Reads are strong, or eventual with a minute's staleness, so
+that the store is asked once in a while only; each is compared with the directory read in the same way. The last
+columns say what the store was asked meanwhile: when no block was fetched, the gets are of the log and the catalog.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ MEMORY = 1 << 30
 LEAST = 16 << 20
 """Bytes of memory that Quiver insists on."""
 SETTLE_SECONDS = 30
+TURN = 20
+"""Queries that a way is asked before the next one has its turn: so few that the machine is the same for all."""
 
 
 class Way(NamedTuple):
@@ -88,15 +90,27 @@ class Bench:
         return Reader(QUIVER, self.dataset, self._folder / "log", url, variables, distant=way.distant)
 
     def from_memory(self) -> dict[str, list[dict[str, Any]]]:
-        """Walks of all ways in turn, after two that do not count."""
+        """Walks of all ways, a few queries at a time in turns, after two that do not count."""
         with contextlib.ExitStack() as stack:
             nodes = [stack.enter_context(self.node(way)) for way in WAYS]
             for node in nodes:
                 node.call("open")
                 node.call("walk", queries=self._queries)
                 node.call("walk", queries=self._queries)
-            walks = [[node.call("walk", queries=self._queries) for node in nodes] for _ in range(self._repeats)]
+            walks = [self._walk_together(nodes) for _ in range(self._repeats)]
         return {way.title: [turn[n] for turn in walks] for n, way in enumerate(WAYS)}
+
+    def _walk_together(self, nodes: list[Reader]) -> list[dict[str, Any]]:
+        """A walk of each node; each of them begins a turn as often as the others."""
+        walks: list[dict[str, Any]] = [{} for _ in nodes]
+        order = list(range(len(nodes)))
+        for first in range(0, self._queries, TURN):
+            count = min(TURN, self._queries - first)
+            for n in order:
+                part = nodes[n].call("walk", queries=count, first=first)
+                walks[n] = _joined(walks[n], part) if walks[n] else part
+            order.append(order.pop(0))
+        return walks
 
     def fill(self) -> int:
         """Have the disk tiers hold what the queries need; how many bytes that is.
@@ -138,6 +152,12 @@ class Bench:
                     walk = node.call("walk", queries=self._queries, emptied=emptied)
                     walks.setdefault(way.title, []).append(walk)
         return walks
+
+
+def _joined(walk: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
+    """Two parts of a walk as one."""
+    both = {name: walk[name] + rest[name] for name in ("times", "found")}
+    return both | {"before": walk["before"], "after": rest["after"]}
 
 
 def rows(dataset: str, source: str, walks: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -346,8 +347,8 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
         data.draw(st.lists(st.sampled_from([0, 1, 1, 1]), min_size=len(written) // block + 1, max_size=300))
     )
     here = bytearray(data.draw(st.sampled_from([marks, b"\1" * len(marks), b"\0" * len(marks)])))
-    seen = np.zeros(len(here), bool)
-    notes = _notes(here=np.frombuffer(here, bool), seen=seen, block=block)
+    used = np.zeros(len(here), np.int64)  # 1 where it was touched
+    notes = _notes(here=np.frombuffer(here, bool), used=used, block=block)
     found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, block, notes)
     ends = [start + 4 + len(text) for start, text in zip(offsets, texts, strict=True)]
     whole = all(
@@ -357,13 +358,13 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
     )
     assert found == (texts if whole else None)
     read = {p // block for start, end in zip(offsets, ends, strict=True) for p in range(start, end)}
-    assert set(np.flatnonzero(seen)) == read if whole else set(np.flatnonzero(seen)) <= read
+    assert set(np.flatnonzero(used)) == read if whole else set(np.flatnonzero(used)) <= read
     starts = np.array(offsets, np.int64)
     heads = [place // block for start in offsets for place in range(start, start + 4)]
     assert _kernels.covered(marks, block, starts, 4, None) is all(marks[head] for head in heads)
-    seen[:] = False
+    used[:] = 0
     assert _kernels.covered(marks, block, starts, 4, notes) is all(marks[head] and here[head] for head in heads)
-    assert set(np.flatnonzero(seen)) == set(heads)
+    assert set(np.flatnonzero(used)) == set(heads)
 
 
 ONE = bytearray(b"\1")
@@ -390,31 +391,107 @@ def test_texts_out_of_bounds_are_none(offset):
 @FEW
 def test_touching_notes_the_blocks_of_ranges_and_tells_whether_all_are_here(ranges, block, seed):
     random, count = np.random.default_rng(seed), 110 // block
-    here, hot, seen = random.random(count) < 0.9, random.random(count) < 0.3, random.random(count) < 0.3
-    used, kept = random.integers(0, 16, count), random.random(count) < 0.5
+    here, hot, kept = random.random(count) < 0.9, random.random(count) < 0.3, random.random(count) < 0.5
+    used, marks = random.integers(0, 16, count), random.random(count) < 0.5
     starts = np.array([start for start, _ in ranges], np.int64)
     ends = np.array([start + length for start, length in ranges], np.int64)
     inside = [r for r in ranges if r[1] > 0 and r[0] >= 0 and r[0] + r[1] <= count * block]
     outside = [r for r in ranges if r[1] > 0 and r not in inside]
     bytes_ = [byte for start, length in inside for byte in range(start, start + length)]
     touched = np.unique(np.array(bytes_, np.int64) // block)
-    after = hot.copy(), seen.copy(), used.copy()
+    after = hot.copy(), used.copy()
     after[0][touched] |= used[touched] < 5
-    fresh = touched[~seen[touched]]
-    after[1][touched], after[2][touched] = True, np.maximum(used[touched], 12)
-    notes = _kernels.take_notes(here, kept, used, hot, seen, block, 12, 5)
-    way = random.integers(3)
+    after[1][touched] = np.maximum(used[touched], 12)
+    notes = _kernels.take_notes(here, kept, used, hot, np.array([12, 5]), block)
+    bounds = np.stack([starts, ends, ends], axis=1).reshape(-1)
+    numbers = np.arange(len(ranges)) * 3
+    _kernels.begin_work(None)
+    way = random.integers(4)
     if way == 0:
         found = _kernels.touch(notes, starts, ends)
     elif way == 1:
         found = sum(_kernels.touch(notes, start, start + length) for start, length in ranges) == len(ranges)
+    elif way == 2:
+        found = _kernels.touch_parts(notes, bounds, numbers)
     else:
-        bounds = np.stack([starts, ends], axis=1).reshape(-1)
-        found = _kernels.touch_parts(notes, bounds, np.arange(len(ranges)) * 2)
+        flags = np.ones(len(bounds), bool)
+        total = _kernels.all_marked(flags, np.arange(len(flags)), numbers, np.append(bounds, 0), notes)
+        assert total in (-1, numbers.sum())
+        found = total >= 0
     assert found is (bool(here[touched].all()) and not outside)
-    assert _kernels.tally(notes) == (len(fresh), kept[fresh].sum())
-    for array, due in zip((hot, seen, used), after, strict=True):
+    chosen = touched[marks[touched]]
+    assert _kernels.touched_of(notes, marks) == (len(chosen), kept[chosen].sum())
+    assert _kernels.end_work() == (len(touched), kept[touched].sum())
+    for array, due in zip((hot, used), after, strict=True):
         np.testing.assert_array_equal(array, due)
+
+
+def test_work_counts_each_block_once_however_often_it_and_other_work_touch_it():
+    flags, used, clock = np.ones(3, bool), np.zeros(3, np.int64), np.array([2, 2])
+    notes = [_kernels.take_notes(flags, flags, used, flags, clock, 4) for _ in range(9)]
+    _kernels.begin_work("outer")
+    for _ in range(2):
+        for each in notes:
+            assert _kernels.touch(each, 0, 5)
+        _kernels.begin_work("inner")
+        assert _kernels.work_begun() == "inner"
+        clock[0] += 1
+        assert _kernels.touch(notes[0], 4, 12)
+        assert _kernels.touch(notes[0], 0, 12)
+        assert _kernels.end_work() == (3, 3)
+        assert _kernels.work_begun() == "outer"
+    assert _kernels.touch(notes[0], 0, 12)
+    assert _kernels.end_work() == (19, 19)
+    assert used.tolist() == [4, 4, 4]  # the epoch of the work that touched them last
+    assert _kernels.work_begun() is None
+    with pytest.raises(ValueError, match="none has begun"):
+        _kernels.end_work()
+
+
+def test_each_thread_has_work_of_its_own():
+    notes, ready = _notes(here=np.ones(3, bool)), threading.Barrier(4)
+
+    def work(last: int) -> tuple[int, int]:
+        _kernels.begin_work(last)
+        for end in range(1, last + 1):
+            ready.wait(10)
+            _kernels.touch(notes, 0, 4 * end)
+        for _ in range(last, 3):
+            ready.wait(10)
+        assert _kernels.work_begun() == last
+        return _kernels.end_work()
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(work, range(4))) == [(0, 0), (1, 0), (2, 0), (3, 0)]
+
+
+def test_work_keeps_the_notes_it_has():
+    _kernels.begin_work(None)
+    for _ in range(50):
+        assert _kernels.touch(_notes(here=np.ones(1 << 12, bool)), 0, 4)
+    gc.collect()
+    assert _kernels.end_work() == (50, 0)
+
+
+def test_what_is_touched_outside_of_work_is_noted():
+    used, clock = np.zeros(3, np.int64), np.array([7, 1])
+    flags = np.ones(3, bool)
+    notes = _kernels.take_notes(flags, flags, used, flags, clock, 4)
+    assert _kernels.touch(notes, 0, 5)
+    clock[0] = 9
+    assert _kernels.touch(notes, 4, 9)
+    assert used.tolist() == [7, 9, 9]
+
+
+def test_what_is_not_all_here_and_marked_is_not_touched_gently():
+    here, used = np.array([True, True, False]), np.zeros(3, np.int64)
+    notes = _kernels.take_notes(here, here, used, here.copy(), np.array([3, 1]), 4)
+    for marks, starts in ((b"\1\1\1", [0, 7]), (b"\1\0\1", [0, 3]), (b"\1\1", [0, 11]), (b"\1\1\1", [0, -1])):
+        assert not _kernels.at_hand(bytearray(marks), 4, np.array(starts), 2, notes)
+        assert not used.any()
+    assert _kernels.at_hand(bytearray(b"\1\1\1"), 4, np.array([4, 6]), 2, notes)
+    assert used.tolist() == [0, 3, 0]
+    assert _kernels.at_hand(bytearray(b"\1\1"), 4, np.array([0, 6]), 2, None)
 
 
 def _notes(**other: object) -> object:
@@ -423,13 +500,11 @@ def _notes(**other: object) -> object:
         flags, used = np.zeros(len(other["here"]), bool), np.zeros(len(other["here"]), np.int64)
     given = {
         "here": flags,
-        "kept": flags,
+        "kept": np.zeros(len(flags), bool),
         "used": used,
         "hot": flags,
-        "seen": flags,
+        "clock": np.ones(2, np.int64),
         "block": 4,
-        "epoch": 1,
-        "horizon": 1,
     }
     return _kernels.take_notes(*(given | other).values())
 
@@ -440,7 +515,7 @@ def test_notes_are_of_arrays_that_fit():
         {"used": used[:2]},
         {"hot": flags[:2]},
         {"kept": flags[:2]},
-        {"seen": np.zeros(4, bool)},
+        {"clock": np.ones(3, np.int64)},
         {"block": 0},
         {"block": 2**62},
         {"used": used.astype(np.int32)},
@@ -448,7 +523,7 @@ def test_notes_are_of_arrays_that_fit():
         with pytest.raises(ValueError, match="due"):
             _notes(**other)
     with pytest.raises(ValueError, match="writable"):
-        _notes(seen=_read_only(flags))
+        _notes(hot=_read_only(flags))
     with pytest.raises(TypeError):
         _notes(block="4")
 

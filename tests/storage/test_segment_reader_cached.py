@@ -502,3 +502,43 @@ async def test_rows_are_checked_again_whatever_the_size_of_their_checksummed_blo
         remote.drop_all()
         with pytest.raises(DataError):
             await remote.call(SegmentReader.verify_rows)
+
+
+# ---------------------------------------------------------------- rows that are here
+
+
+@asynchronous
+async def test_vectors_that_are_here_are_scored_without_a_request_and_others_are_left_alone():
+    segment = LARGE_SEGMENTS["coded"]
+    remote = await opened_remotely(index_bytes(segment), segment.rows_file, PLENTY)
+    rows, metric = np.arange(0, 3000, 61), DistanceMetric.EUCLIDEAN
+    assert await remote.call(lambda reader: reader.distances_here(rows, QUERY, metric)) is None
+    due = await remote.call(lambda reader: reader.distances(rows, QUERY, metric))
+    view, before = remote.reader.views[1], remote.cache.counts
+    used = view.used.copy()
+    np.testing.assert_array_equal(
+        await remote.call(lambda reader: reader.distances_here(rows, QUERY, metric)), due
+    )
+    after = remote.cache.counts
+    assert (after.requests, after.found_in_memory > before.found_in_memory) == (before.requests, True)
+    touched = view.used > used
+    assert touched.any()
+    view.drop(np.flatnonzero(touched)[:1], view.used.max() + 1)
+    used = view.used.copy()
+    assert await remote.call(lambda reader: reader.distances_here(rows, QUERY, metric)) is None
+    np.testing.assert_array_equal(view.used, used)
+
+
+@asynchronous
+async def test_vectors_that_came_along_are_verified_before_they_are_scored():
+    segment = LARGE_SEGMENTS["coded"]
+    wrong = bytearray(segment.rows_file)
+    remote = await opened_remotely(index_bytes(segment), segment.rows_file, PLENTY)
+    start = remote.reader._footer.runs[0].offset
+    wrong[start] ^= 1
+    await remote.store.replace(ROWS_KEY, bytes(wrong))
+    await remote.call(lambda reader: reader._view.require(0, len(wrong)))
+    with pytest.raises(CorruptObjectError, match="checksum"):
+        await remote.call(
+            lambda reader: reader.distances_here(np.zeros(1, np.int64), QUERY, DistanceMetric.COSINE)
+        )

@@ -5,6 +5,8 @@ does not fit or lies outside its array, TypeError for what is no array. Scans an
 Results do not depend on the processor: every variant returns the same bytes.
 """
 
+from array import array
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -149,8 +151,21 @@ def covered(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int
     With notes all these bytes are touched, and have to be here, too.
     """
 
-def all_marked(marks: NDArray[np.bool_], sizes: NDArray[np.int64], numbers: NDArray[np.int64]) -> int:
-    """The sum of the sizes with some numbers when all of these are marked, else -1."""
+def at_hand(marks: bytearray, block: int, offsets: NDArray[np.int64], width: int, notes: Notes | None) -> bool:
+    """The same, except that nothing is touched unless everything is here and marked."""
+
+def all_marked(
+    marks: NDArray[np.bool_],
+    sizes: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    bounds: NDArray[np.int64] = ...,
+    notes: Notes | None = ...,
+    /,
+) -> int:
+    """The sum of the sizes with some numbers when all of these are marked, else -1.
+
+    With notes the ranges [bounds[n], bounds[n + 1]) of the numbers n are touched, and have to be here, too.
+    """
 
 def run_places(
     rows: NDArray[np.int64],
@@ -192,20 +207,29 @@ def take_notes(
     kept: NDArray[np.bool_],
     used: NDArray[np.int64],
     hot: NDArray[np.bool_],
-    seen: NDArray[np.bool_],
+    clock: NDArray[np.int64] | array[int],
     block: int,
-    epoch: int,
-    horizon: int,
 ) -> Notes:
     """Hold what is known of the blocks of `block` bytes of an object, for the functions that touch some.
 
-    A block that is touched becomes seen, and hot when it was last used before `horizon`; `used` becomes `epoch`,
-    unless it is later already. The GIL is held from then on until it was looked up whether the block is here, so
-    that no other thread acts in between.
+    `clock` has the epoch and the horizon as they are now; those count that it has when a piece of work first
+    touches the object. When this first touches a block, it becomes hot if it was last used before the horizon, and
+    `used` becomes the epoch, unless it is later already. The GIL is held from then on until it was looked up
+    whether the block is here, so that no other thread acts in between.
     """
 
-def tally(notes: Notes) -> tuple[int, int]:
-    """How many blocks became seen by being touched, and how many of them were `kept` then."""
+def begin_work(of: object) -> None:
+    """Begin a piece of work of this thread: what is touched until `end_work` counts once. Work may be nested."""
+
+def end_work() -> tuple[int, int]:
+    """End it: how many blocks, of all objects, it touched, and how many of them were `kept` when it did."""
+
+def work_begun() -> object:
+    """What the work of this thread was said to be of; None without work."""
+
+def touched_of(notes: Notes, marks: NDArray[np.bool_]) -> tuple[int, int]:
+    """How many of the marked blocks of an object the work of this thread has touched, and how many of them are
+    `kept`."""
 
 def touch(notes: Notes, starts: NDArray[np.int64] | int, ends: NDArray[np.int64] | int) -> bool:
     """Touch the blocks with bytes of some ranges [start, end), or of one; whether all are here.

@@ -207,10 +207,11 @@ class SegmentCodes:
         Raises MissingBytesError, CorruptObjectError.
         """
         _ = self._partitions  # of the size that is due, else nothing is asked for
-        self._sections.view.require_parts(self._bounds, partitions)
-        rows = all_marked(self._partition_verified, self.sizes, partitions)
+        view = self._sections.view
+        rows = all_marked(self._partition_verified, self.sizes, partitions, self._bounds, view.notes)
         if rows >= 0:
             return rows
+        view.require_parts(self._bounds, partitions)
         unverified = partitions[~self._partition_verified[partitions]]
         if self.in_parts:
             self._verify_blocks(self.ranges(unverified))

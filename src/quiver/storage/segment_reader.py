@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quiver.ann._kernels import covered, run_places, texts_at
+from quiver.ann._kernels import at_hand, covered, run_places, texts_at
 from quiver.ann.distance import distances_at
 from quiver.ann.exact import bounds_at
 from quiver.format import paths
@@ -367,6 +367,18 @@ class SegmentReader:
         """The exact distances of some rows to a query, shape (len(rows),), computed where the rows stand."""
         return distances_at(query, self._data, self._places(rows), metric)
 
+    def distances_here(
+        self, rows: NDArray[np.int64], query: NDArray[np.float32], metric: DistanceMetric
+    ) -> NDArray[np.float32] | None:
+        """The same, or None when anything has to be fetched first; nothing is used then."""
+        starts, width = self._starts(rows), 4 * self.dimension
+        size, notes = self._footer.block_bytes, self._view.notes
+        if not at_hand(self._verified, size, starts, width, notes):
+            if not at_hand(self._unchecked, size, starts, width, notes):
+                return None
+            self._verify_vectors(starts)
+        return distances_at(query, self._data, starts, metric)
+
     def bounds(
         self, rows: NDArray[np.int64], query: NDArray[np.float32], norm: float, metric: DistanceMetric
     ) -> Bounds | None:
@@ -378,9 +390,19 @@ class SegmentReader:
         starts, width = self._starts(rows), 4 * self.dimension
         size = self._footer.block_bytes
         if self._unverified and not covered(self._verified, size, starts, width, self._view.notes):
-            span = np.arange(0, width + size - 1, size)  # a row may lie across several blocks
-            self._verify(np.minimum(starts[:, None] + span, starts[:, None] + width - 1).reshape(-1) // size)
+            self._verify_vectors(starts)
         return starts
+
+    def _verify_vectors(self, starts: NDArray[np.int64]) -> None:
+        """Require the blocks of vectors that begin there, and check those that were not checked before."""
+        width, size = 4 * self.dimension, self._footer.block_bytes
+        span = np.arange(0, width + size - 1, size)  # a row may lie across several blocks
+        self._verify(np.minimum(starts[:, None] + span, starts[:, None] + width - 1).reshape(-1) // size)
+
+    @cached_property
+    def _unchecked(self) -> bytearray:
+        """In place of `_verified`, when that does not matter."""
+        return bytearray(b"\1") * len(self._verified)
 
     def _starts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in rows.parquet some vectors begin, shape (len(rows),)."""

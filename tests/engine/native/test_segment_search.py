@@ -23,7 +23,8 @@ from quiver.objectstore.memory import MemoryStore
 from quiver.storage.row_source import BatchSource
 from quiver.storage.segment_builder import BuildOptions, build_segment
 from quiver.storage.segment_reader import SegmentReader
-from storage.segments import write_segment
+from storage.segments import index_bytes, read, write_segment
+from storage.test_segment_reader_cached import CODED_SPEC, LARGE, LARGE_SEGMENTS, PLENTY, opened_remotely
 
 ROWS, DIMENSION, CLUSTERS = 20_000, 16, 20
 ROOT, OWNER, SEGMENT = paths.index_root("a" * 32), "a" * 32, paths.segment_id(1, 1, "b" * 32)
@@ -314,3 +315,32 @@ def test_the_reach_tells_which_partitions_may_hold_a_nearer_row():
         excluded.append(1 - within.mean())
     assert np.mean(inside) >= 0.97
     assert np.mean(excluded) >= 0.5
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+def test_few_rows_of_a_remote_segment_are_scored_exactly_when_they_are_here(monkeypatch, metadata):
+    depth, keep = 100, 19
+    monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, 4, depth, keep))
+    segment, query = LARGE_SEGMENTS["coded"], LARGE.vectors[7] + np.float32(0.1)
+    target = make_target(query, CODED_SPEC, 10, 0.95, None, metadata=metadata)
+
+    def work(reader):
+        found = search_segment(OpenSegment(reader, BitMap()), target)
+        return found.work.vectors, sorted(
+            zip(found.candidates.low.tolist(), found.candidates.rows.tolist(), strict=True)
+        )
+
+    async def run() -> None:
+        index = index_bytes(segment)
+        remote = await opened_remotely(index, segment.rows_file, PLENTY)
+        await remote.call(work)
+        await remote.call(lambda reader: reader.require_all())
+        before = remote.cache.counts.requests
+        whole = read(index, segment.rows_file)
+        scored, found = await remote.call(work)
+        assert scored == depth
+        assert remote.cache.counts.requests == before
+        monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, 4, depth, None))
+        assert (scored, found) == work(whole)
+
+    asyncio.run(run())

@@ -1,5 +1,6 @@
-/* covered, all_marked, run_places, pick_parts, take_notes, tally, touch, touch_parts and texts_at as Python calls them: where bytes are, whether they
- * are here and were verified, and bytes that are and were. */
+/* at_hand, covered, all_marked, run_places, pick_parts, take_notes, begin_work, end_work, work_begun, touched_of, touch,
+ * touch_parts and texts_at as Python calls them: where bytes are, whether they are here and were verified, and bytes that are and
+ * were. */
 #include <stdint.h>
 #include <string.h>
 
@@ -42,23 +43,64 @@ static uint64_t offset_at(const Py_buffer *offsets, Py_ssize_t number) {
     return offset;
 }
 
-/* The blocks of an object, and what is noted of them. */
+/* What one piece of work touches of an object. */
+typedef struct Lane {
+    struct Lane *next;      /* that no work has */
+    int64_t epoch, horizon; /* of the leases when it began */
+    int64_t met[2];         /* how many blocks were touched, and how many of them are kept */
+    uint32_t number;        /* of the work, among those that had the lane */
+    uint32_t seen[];        /* of each block, the number of the work that touched it last */
+} Lane;
+
+/* The blocks of an object, and what the work under way touches of them. */
 typedef struct {
     const uint8_t *here, *kept;
-    uint8_t *hot, *seen;
+    uint8_t *hot;
     int64_t *used;
-    int64_t count, block, epoch, horizon;
-    int64_t *met; /* how many were touched, and how many of them are kept */
+    int64_t count, block;
+    int shift; /* of the block size, when that is a power of two; else -1 */
+    Lane *lane;
 } Blocks;
 
-/* The blocks, and the arrays that they are in. */
+/* The blocks, the arrays that they are in, and which work the lane belongs to. */
 typedef struct {
     Blocks blocks;
     Held held;
-    int64_t met[2];
+    const int64_t *clock; /* epoch and horizon, now */
+    Lane *spare;
+    uint64_t work;
 } Notes;
 
+/* Work of a thread, and the lanes it has. */
+typedef struct Work {
+    struct Work *outer;
+    PyObject *of;
+    uint64_t id;
+    size_t count, room;
+    struct {
+        PyObject *notes;
+        Lane *lane;
+    } *lanes;
+} Work;
+
 static const char NOTES[] = "quiver.notes";
+static _Thread_local Work *current = NULL;
+
+/* The block that holds a byte. */
+static int64_t block_at(const Blocks *blocks, int64_t place) {
+    return blocks->shift < 0 ? place / blocks->block : place >> blocks->shift;
+}
+
+/* Note that a block is used, for the first time in this work. */
+static void note(const Blocks *blocks, int64_t block) {
+    Lane *lane = blocks->lane;
+    int64_t used = blocks->used[block];
+    blocks->hot[block] |= used < lane->horizon;
+    blocks->used[block] = used > lane->epoch ? used : lane->epoch;
+    lane->seen[block] = lane->number;
+    lane->met[0]++;
+    lane->met[1] += blocks->kept[block];
+}
 
 /* Note that a range is used; whether its blocks are all here. Empty ranges are. */
 static int touch_range(const Blocks *blocks, int64_t start, int64_t end) {
@@ -67,55 +109,69 @@ static int touch_range(const Blocks *blocks, int64_t start, int64_t end) {
     if (start < 0 || end > blocks->count * blocks->block)
         return 0;
     int here = 1;
-    int64_t first = start / blocks->block, last = (end - 1) / blocks->block;
-    for (int64_t block = first; block <= last; block++) {
-        int64_t used = blocks->used[block];
-        blocks->hot[block] |= used < blocks->horizon;
-        blocks->used[block] = used > blocks->epoch ? used : blocks->epoch;
-        blocks->met[0] += !blocks->seen[block];
-        blocks->met[1] += !blocks->seen[block] && blocks->kept[block];
-        blocks->seen[block] = 1;
+    int64_t last = block_at(blocks, end - 1);
+    for (int64_t block = block_at(blocks, start); block <= last; block++) {
+        if (blocks->lane->seen[block] != blocks->lane->number)
+            note(blocks, block);
         here &= blocks->here[block];
     }
     return here;
 }
 
+/* Whether the blocks of a range are all here at this moment. */
+static int is_here(const Blocks *blocks, int64_t start, int64_t end) {
+    if (start < 0 || end > blocks->count * blocks->block)
+        return 0;
+    int here = 1;
+    for (int64_t block = block_at(blocks, start); block * blocks->block < end; block++)
+        here &= blocks->here[block];
+    return here;
+}
+
 static void forget_notes(PyObject *capsule) {
     Notes *notes = PyCapsule_GetPointer(capsule, NOTES);
+    for (Lane *lane = notes->spare, *next; lane; lane = next) {
+        next = lane->next;
+        PyMem_Free(lane);
+    }
     let_go(&notes->held);
     PyMem_Free(notes);
+}
+
+/* How far places are shifted for their block's number; -1 when blocks are of another size than a power of two. */
+static int shift_of(int64_t block) {
+    int shift = 0;
+    while (block >> shift > 1)
+        shift++;
+    return (int64_t)1 << shift == block ? shift : -1;
 }
 
 /* The arrays and numbers of `take_notes`; false with an error set. */
 static int read_notes(Notes *notes, PyObject *const *args) {
     Held *held = &notes->held;
-    const Py_buffer *here, *kept, *used, *hot, *seen;
+    Blocks *blocks = &notes->blocks;
+    const Py_buffer *here, *kept, *used, *hot, *clock;
     if (!(here = hold(held, args[0], (Wanted){"here", '?', 1, LOOSE})) ||
         !(kept = hold(held, args[1], (Wanted){"kept", '?', 1, LOOSE})) ||
         !(used = hold(held, args[2], (Wanted){"used", 'q', 1, WRITABLE})) ||
         !(hot = hold(held, args[3], (Wanted){"hot", '?', 1, WRITABLE})) ||
-        !(seen = hold(held, args[4], (Wanted){"seen", '?', 1, WRITABLE})))
+        !(clock = hold(held, args[4], (Wanted){"clock", 'q', 1, ALIGNED})))
         return 0;
-    notes->blocks = (Blocks){here->buf,
-                             kept->buf,
-                             hot->buf,
-                             seen->buf,
-                             used->buf,
-                             here->len,
-                             PyLong_AsLongLong(args[5]),
-                             PyLong_AsLongLong(args[6]),
-                             PyLong_AsLongLong(args[7]),
-                             notes->met};
+    *blocks = (Blocks){.here = here->buf, .kept = kept->buf, .hot = hot->buf, .used = used->buf, .count = here->len};
+    blocks->block = PyLong_AsLongLong(args[5]);
     if (PyErr_Occurred())
         return 0;
-    if (notes->blocks.block < 1 || used->shape[0] != here->len || hot->len != here->len || seen->len != here->len ||
-        kept->len != here->len || here->len > INT64_MAX / notes->blocks.block)
-        refuse("notes: arrays of one length, and blocks of some size, are due");
+    notes->clock = clock->buf;
+    if (blocks->block < 1 || used->shape[0] != here->len || hot->len != here->len || kept->len != here->len ||
+        here->len > INT64_MAX / blocks->block || clock->shape[0] != 2)
+        refuse("notes: arrays of one length, two numbers and blocks of some size are due");
+    else
+        blocks->shift = shift_of(blocks->block);
     return !PyErr_Occurred();
 }
 
 PyObject *take_notes(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
-    if (!counted("take_notes", given, 8))
+    if (!counted("take_notes", given, 6))
         return NULL;
     Notes *notes = PyMem_Calloc(1, sizeof *notes);
     if (!notes)
@@ -128,7 +184,63 @@ PyObject *take_notes(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssiz
     return capsule;
 }
 
-/* The blocks of an argument, NULL for None; false with an error set. */
+/* A lane for work that begins now; NULL with an error set. */
+static Lane *begin_lane(Notes *notes) {
+    size_t count = (size_t)notes->blocks.count;
+    Lane *lane = notes->spare;
+    if (lane)
+        notes->spare = lane->next;
+    else if (!(lane = PyMem_Calloc(1, sizeof *lane + count * sizeof *lane->seen))) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (!++lane->number) { /* once in 2^32 times they begin anew */
+        memset(lane->seen, 0, count * sizeof *lane->seen);
+        lane->number = 1;
+    }
+    lane->met[0] = lane->met[1] = 0;
+    lane->epoch = notes->clock[0];
+    lane->horizon = notes->clock[1];
+    return lane;
+}
+
+static void end_lane(Notes *notes, Lane *lane) {
+    lane->next = notes->spare;
+    notes->spare = lane;
+}
+
+/* Where the work has the lane of some notes; its `count` when it has none. */
+static size_t lane_of(const Work *work, const PyObject *notes) {
+    size_t place = 0;
+    while (place < work->count && work->lanes[place].notes != notes)
+        place++;
+    return place;
+}
+
+/* Have the work of this thread have a lane of some notes; false with an error set. */
+static int enter(Work *work, PyObject *capsule, Notes *notes) {
+    size_t place = lane_of(work, capsule);
+    if (place == work->room) {
+        size_t room = work->room ? 2 * work->room : 4;
+        void *lanes = PyMem_Realloc(work->lanes, room * sizeof *work->lanes);
+        if (!lanes)
+            return PyErr_NoMemory() != NULL;
+        work->lanes = lanes;
+        work->room = room;
+    }
+    if (place == work->count) {
+        if (!(work->lanes[place].lane = begin_lane(notes)))
+            return 0;
+        work->lanes[place].notes = Py_NewRef(capsule);
+        work->count++;
+    }
+    notes->blocks.lane = work->lanes[place].lane;
+    notes->work = work->id;
+    return 1;
+}
+
+/* The blocks of an argument, as the work of this thread sees them, until another thread runs; NULL for None; false
+with an error set. */
 static int find_notes(const Blocks **blocks, PyObject *argument) {
     *blocks = NULL;
     if (argument == Py_None)
@@ -137,7 +249,15 @@ static int find_notes(const Blocks **blocks, PyObject *argument) {
         PyErr_SetString(PyExc_TypeError, "notes are due, as take_notes makes them");
         return 0;
     }
-    *blocks = &((Notes *)PyCapsule_GetPointer(argument, NOTES))->blocks;
+    Notes *notes = PyCapsule_GetPointer(argument, NOTES);
+    if (!current) { /* of no work: nobody needs the lane afterwards */
+        if (!(notes->blocks.lane = begin_lane(notes)))
+            return 0;
+        end_lane(notes, notes->blocks.lane);
+        notes->work = 0;
+    } else if (notes->work != current->id && !enter(current, argument, notes))
+        return 0;
+    *blocks = &notes->blocks;
     return 1;
 }
 
@@ -149,9 +269,62 @@ static const Blocks *notes_of(PyObject *argument) {
     return blocks;
 }
 
-PyObject *tally(PyObject *Py_UNUSED(module), PyObject *notes) {
-    const Blocks *blocks = notes_of(notes);
-    return blocks ? Py_BuildValue("LL", (long long)blocks->met[0], (long long)blocks->met[1]) : NULL;
+PyObject *begin_work(PyObject *Py_UNUSED(module), PyObject *of) {
+    static uint64_t last = 0; /* guarded by the GIL */
+    Work *work = PyMem_Calloc(1, sizeof *work);
+    if (!work)
+        return PyErr_NoMemory();
+    work->outer = current;
+    work->of = Py_NewRef(of);
+    work->id = ++last;
+    current = work;
+    Py_RETURN_NONE;
+}
+
+PyObject *end_work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing)) {
+    Work *work = current;
+    int64_t met[2] = {0, 0};
+    if (!work)
+        return refuse("work: none has begun");
+    current = work->outer;
+    for (size_t place = 0; place < work->count; place++) {
+        Lane *lane = work->lanes[place].lane;
+        Notes *notes = PyCapsule_GetPointer(work->lanes[place].notes, NOTES);
+        met[0] += lane->met[0];
+        met[1] += lane->met[1];
+        end_lane(notes, lane);
+        if (notes->work == work->id)
+            notes->work = 0;
+        Py_DECREF(work->lanes[place].notes);
+    }
+    Py_DECREF(work->of);
+    PyMem_Free(work->lanes);
+    PyMem_Free(work);
+    return Py_BuildValue("LL", (long long)met[0], (long long)met[1]);
+}
+
+PyObject *work_begun(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing)) {
+    return Py_NewRef(current ? current->of : Py_None);
+}
+
+PyObject *touched_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *marks;
+    const Blocks *blocks;
+    long long met = 0, kept = 0;
+    if (counted("touched_of", given, 2) && (blocks = notes_of(args[0])) &&
+        (marks = hold(&held, args[1], (Wanted){"marks", '?', 1, LOOSE}))) {
+        if (marks->len != blocks->count)
+            refuse("notes: a mark for each block is due");
+        else
+            for (int64_t block = 0; block < blocks->count; block++)
+                if (((const uint8_t *)marks->buf)[block] && blocks->lane->seen[block] == blocks->lane->number) {
+                    met++;
+                    kept += blocks->kept[block];
+                }
+    }
+    let_go(&held);
+    return PyErr_Occurred() ? NULL : Py_BuildValue("LL", met, kept);
 }
 
 static int touch_one(const Blocks *blocks, PyObject *const *places) {
@@ -200,47 +373,77 @@ PyObject *touch_parts(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssi
     return PyErr_Occurred() ? NULL : PyBool_FromLong(here);
 }
 
-PyObject *covered(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+typedef int Look(const Blocks *blocks, int64_t start, int64_t end);
+
+/* Whether a range at each of some offsets is marked, and lies in blocks that are here; all are looked at. */
+static int all_ready(const Blocks *blocks, Look *look, const Marks *marks, const Py_buffer *offsets, int64_t width) {
+    int good = width > 0;
+    for (Py_ssize_t i = 0; width > 0 && i < offsets->shape[0]; i++) {
+        uint64_t offset = offset_at(offsets, i);
+        good &= offset <= (uint64_t)(INT64_MAX - width) &&
+                (!blocks || look(blocks, (int64_t)offset, (int64_t)offset + width)) &&
+                is_marked(marks, offset, (uint64_t)width);
+    }
+    return good;
+}
+
+/* `gently`: nothing is touched unless everything can be. */
+static PyObject *run_covered(PyObject *const *args, int gently) {
     Held held = {.count = 0};
     const Py_buffer *view, *offsets;
     const Blocks *blocks;
     Marks marks;
     int good = 0;
-    if (counted("covered", given, 5) && (view = hold(&held, args[0], (Wanted){"marks", 'B', 1, LOOSE})) &&
-        read_block(&marks, view, args[1]) && (offsets = hold(&held, args[2], (Wanted){"offsets", 'q', 1, LOOSE})) &&
-        find_notes(&blocks, args[4])) {
+    if ((view = hold(&held, args[0], (Wanted){"marks", 'B', 1, LOOSE})) && read_block(&marks, view, args[1]) &&
+        (offsets = hold(&held, args[2], (Wanted){"offsets", 'q', 1, LOOSE})) && find_notes(&blocks, args[4])) {
         long long width = PyLong_AsLongLong(args[3]);
-        good = width > 0;
-        for (Py_ssize_t i = 0; width > 0 && i < offsets->shape[0]; i++) {
-            uint64_t offset = offset_at(offsets, i);
-            good &= offset <= (uint64_t)(INT64_MAX - width) &&
-                    (!blocks || touch_range(blocks, (int64_t)offset, (int64_t)offset + width)) &&
-                    is_marked(&marks, offset, (uint64_t)width);
-        }
+        good = (!gently || all_ready(blocks, is_here, &marks, offsets, width)) &&
+               all_ready(blocks, touch_range, &marks, offsets, width);
     }
     let_go(&held);
     return PyErr_Occurred() ? NULL : PyBool_FromLong(good);
 }
 
+PyObject *covered(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return counted("covered", given, 5) ? run_covered(args, 0) : NULL;
+}
+
+PyObject *at_hand(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return counted("at_hand", given, 5) ? run_covered(args, 1) : NULL;
+}
+
+/* Whether a range between bounds, given by its number, is here; it is touched. */
+static int touch_part(const Blocks *blocks, const Py_buffer *bounds, uint64_t number) {
+    const int64_t *places = bounds->buf;
+    return touch_range(blocks, places[number], places[number + 1]);
+}
+
 PyObject *all_marked(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
     Held held = {.count = 0};
-    const Py_buffer *marks, *sizes, *numbers;
+    const Py_buffer *marks, *sizes, *numbers, *bounds = NULL;
+    const Blocks *blocks = NULL;
     int64_t total = 0;
-    if (counted("all_marked", given, 3) && (marks = hold(&held, args[0], (Wanted){"marks", '?', 1, LOOSE})) &&
+    int good = 1;
+    if ((given == 3 || counted("all_marked", given, 5)) &&
+        (marks = hold(&held, args[0], (Wanted){"marks", '?', 1, LOOSE})) &&
         (sizes = hold(&held, args[1], (Wanted){"sizes", 'q', 1, ALIGNED})) &&
-        (numbers = hold(&held, args[2], (Wanted){"numbers", 'q', 1, LOOSE}))) {
-        if (sizes->shape[0] != marks->len)
+        (numbers = hold(&held, args[2], (Wanted){"numbers", 'q', 1, LOOSE})) &&
+        (given == 3 || args[4] == Py_None ||
+         ((bounds = hold(&held, args[3], (Wanted){"bounds", 'q', 1, ALIGNED})) && find_notes(&blocks, args[4])))) {
+        if (sizes->shape[0] != marks->len || (bounds && bounds->shape[0] <= marks->len))
             refuse("marks: the arrays do not fit each other");
-        for (Py_ssize_t i = 0; total >= 0 && !PyErr_Occurred() && i < numbers->shape[0]; i++) {
+        for (Py_ssize_t i = 0; !PyErr_Occurred() && i < numbers->shape[0]; i++) {
             uint64_t number = offset_at(numbers, i);
-            if (number >= (uint64_t)marks->len)
+            if (number >= (uint64_t)marks->len) {
                 refuse("marks: a number past the last");
-            else
-                total = ((const uint8_t *)marks->buf)[number] ? total + ((const int64_t *)sizes->buf)[number] : -1;
+            } else {
+                good &= (!blocks || touch_part(blocks, bounds, number)) && ((const uint8_t *)marks->buf)[number];
+                total += good ? ((const int64_t *)sizes->buf)[number] : 0;
+            }
         }
     }
     let_go(&held);
-    return PyErr_Occurred() ? NULL : PyLong_FromLongLong(total);
+    return PyErr_Occurred() ? NULL : PyLong_FromLongLong(good ? total : -1);
 }
 
 /* The partition that holds a row: the first that ends behind it. At most `count`. */

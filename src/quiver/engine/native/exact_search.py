@@ -93,6 +93,20 @@ def gather(reader: SegmentReader, rows: NDArray[np.int64], target: Target) -> Ca
     return Candidates(reader, rows, *bounds_of(exact, target.metric), exact)
 
 
+def gather_here(reader: SegmentReader, rows: NDArray[np.int64], target: Target, keep: int) -> Candidates | None:
+    """Rows picked out, when they are all here; None when not. When metadata will be asked for, that of the `keep`
+    nearest has to be here, too: what came for rows that int8 chose would otherwise be followed by another wave.
+    """
+    exact = reader.distances_here(rows, target.vector, target.metric)
+    if exact is None:
+        return None
+    if target.metadata:
+        nearest = np.sort(rows[np.argpartition(exact, keep - 1)[:keep]])
+        if not reader.has_metadata(nearest):
+            return None
+    return Candidates(reader, rows, *bounds_of(exact, target.metric), exact)
+
+
 def scan(
     reader: SegmentReader, mask: NDArray[np.bool_] | None, target: Target, start: int = 0, end: int | None = None
 ) -> list[Candidates]:

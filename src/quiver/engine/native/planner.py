@@ -19,7 +19,9 @@ _BLOCK_COST = 300  # rows of a partition, where they are scanned for want of cod
 _PROBE_COST = 500  # whatever is found
 _FILTERED_PROBE_COST = 1500  # in two waves
 _FILTERED_WIDTH = 2  # times as many partitions are within reach of what was found as calibration expects
-_REFINE_FROM = 200  # below, scoring this many rows in float32 costs no more than sifting them by int8 first
+
+REFINE_FROM = 200
+"""Rows. Up to so many that are here, scoring them in float32 costs no more than sifting them by int8 first."""
 
 
 class Method(Enum):
@@ -87,7 +89,7 @@ def plan(shape: Shape, matches: int, limit: int, recall: float, *, filtered: boo
     keep = limit + limit // 2 + 4 if shape.remote else 2 * limit + 16
     if min(matches * _GATHER_COST, shape.rows) <= _cost(shape, probed, depth, filtered=filtered):
         return exact
-    refine = shape.refined and depth > max(0 if shape.remote else _REFINE_FROM, keep)
+    refine = shape.refined and depth > max(0 if shape.remote else REFINE_FROM, keep)
     margin = shape.calibration.margin_for(rank, recall)
     error = shape.calibration.error_for(limit, recall)
     return Plan(Method.PROBE, probed, depth, keep if refine else None, margin, error)

@@ -12,8 +12,8 @@ from quiver.ann.calibration import REACH_RANK
 from quiver.ann.codec import Estimates
 from quiver.ann.partitioners.lloyd import squared_distances
 from quiver.engine.native.candidates import Candidates
-from quiver.engine.native.exact_search import Found, gather, scan, work_of
-from quiver.engine.native.planner import Method
+from quiver.engine.native.exact_search import Found, gather, gather_here, scan, work_of
+from quiver.engine.native.planner import REFINE_FROM, Method
 from quiver.engine.native.sparing import spare_int8
 from quiver.model.types import DistanceMetric
 from quiver.storage.cache.view import MissingBytesError
@@ -204,6 +204,8 @@ class Probe:
         if keep is None or len(rows) <= keep or codes.refiner is None:
             scored = self._score(rows)
             return _Sifted(rows, scored.high, scored)
+        if (few := self._score_few(rows, keep)) is not None:
+            return _Sifted(rows, few.high, few)
         if self._later:
             codes.require_candidates(rows)
         best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)
@@ -213,6 +215,15 @@ class Probe:
                 near = scores <= last + codes.refiner.doubt(last)
                 best, scores = best[near], scores[near]
         return _Sifted(rows[best], scores)
+
+    def _score_few(self, rows: NDArray[np.int64], keep: int) -> Candidates | None:
+        """All of a few rows of a remote segment, scored exactly as those of any other, when they are here."""
+        if self._reader.stable or len(rows) > REFINE_FROM:
+            return None
+        scored = gather_here(self._reader, rows, self._target, keep)
+        if scored is not None:
+            self._read += len(rows)
+        return scored
 
     def _score(self, rows: NDArray[np.int64]) -> Candidates:
         self._read += len(rows)

@@ -22,7 +22,7 @@ import xxhash
 
 from quiver.model.errors import CorruptObjectError
 from quiver.storage.cache.blocks import PROTECTED, Wave, joined, least_worth
-from quiver.storage.cache.cached_view import CachedView, Leases, Touched
+from quiver.storage.cache.cached_view import CachedView, Leases, Work
 from quiver.storage.cache.counts import CacheCounts
 from quiver.storage.cache.gate import Gate, Urgency
 from quiver.storage.cache.pace import LINE, LONGEST, Pace
@@ -142,39 +142,38 @@ class BlockCache:
 
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
-        missed = None  # blocks that were not here
         spare = _FIRST_WAVE  # requests
         if self._disk is not None:
             self._doubt()
-        lease = self._leases.begin()
+        lease, needed = self._leases.begin(), Work()
         try:
             while True:
-                needed, wanted = Touched(), []
                 try:
-                    result = needed.during(work) if run is None else await run(partial(needed.during, work))
+                    result = needed.attempt(work) if run is None else await run(partial(needed.attempt, work))
                 except MissingBytesError as missing:
-                    wanted = missing.wanted
-                if wanted or needed.supplied or needed.spared:
-                    missed = self._note(missed or Touched(), needed, wanted, urgency)
-                if not wanted:
+                    sparing = bool(needed.spared)
+                    self._note(needed, urgency, missing.wanted)
+                    left = spare - await self.fetch(missing.wanted, urgency, spare, sparing=sparing)
+                    spare = max(0, left) + _LATER_WAVE
+                else:
+                    if needed.supplied or needed.spared:
+                        self._note(needed, urgency)
                     if urgency is Urgency.QUERY:
-                        in_memory, on_disk = needed.count(missed)
+                        in_memory, on_disk = needed.found
                         self._counts["found_in_memory"] += in_memory
                         self._counts["found_on_disk"] += on_disk
                     return result
-                left = spare - await self.fetch(wanted, urgency, spare, sparing=bool(needed.spared))
-                spare = max(0, left) + _LATER_WAVE
         finally:
             self._leases.end(lease)
-            self._keep_to_budget()
+            if self.nbytes > self._budget:
+                self._keep_to_budget()
 
-    def _note(self, missed: Touched, needed: Touched, wanted: Sequence[Wanted], urgency: Urgency) -> Touched:
-        """Add what was not here, and count what was read from the disk of it."""
-        for view, blocks in (*needed.supplied, *needed.spared, *wanted):
-            missed.of(view)[blocks] = True
+    def _note(self, needed: Work, urgency: Urgency, wanted: Sequence[Wanted] = ()) -> None:
+        """Add what was not here in the last attempt, and count what was read from the disk of it."""
         if urgency is Urgency.QUERY:
             self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in needed.supplied)
-        return missed
+        needed.miss(wanted)
+        needed.begin_again()
 
     async def fetch(
         self,

@@ -8,7 +8,7 @@ not (yet) keep are in memory, above it.
 from __future__ import annotations
 
 import mmap
-from contextvars import ContextVar
+from array import array
 from inspect import ismethod
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakMethod
@@ -16,7 +16,15 @@ from weakref import WeakMethod
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from quiver.ann._kernels import take_notes, tally, touch, touch_parts
+from quiver.ann._kernels import (
+    begin_work,
+    end_work,
+    take_notes,
+    touch,
+    touch_parts,
+    touched_of,
+    work_begun,
+)
 from quiver.storage.cache.blocks import extents_of, runs
 from quiver.storage.cache.object_file import NORESERVE
 from quiver.storage.cache.view import BLOCK, MissingBytesError, ObjectView, Wanted, covering
@@ -46,72 +54,77 @@ class Leases:
     Attributes:
         epoch: the number of the latest lease.
         horizon: blocks used in this epoch or later may be in use.
+        clock: both, for kernels.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.horizon = 1
+        self.clock = array("q", [self.epoch, self.horizon])
         self._active: dict[int, None] = {}
 
     def begin(self) -> int:
         """Take a lease."""
-        self.epoch += 1
-        self._active[self.epoch] = None
-        self.horizon = next(iter(self._active))
-        return self.epoch
+        self.epoch = self.clock[0] = lease = self.epoch + 1
+        self._active[lease] = None  # the horizon is this one already, or of one that was taken before
+        return lease
 
     def end(self, lease: int) -> None:
         """Give it back."""
         del self._active[lease]
-        self.horizon = next(iter(self._active), self.epoch + 1)
+        self.horizon = self.clock[1] = next(iter(self._active), self.epoch + 1)
 
 
-class Touched:
-    """Distinct blocks, of any views.
+class Work:
+    """One piece of work, perhaps in several attempts: which blocks it needs and where these were.
 
     Attributes:
-        supplied: those that were missing, and came while the work went on.
-        spared: those that were missing, and the work found a way without.
-        noted: what is noted of each view, for kernels.
+        supplied: blocks that were missing, and came from the disk while the present attempt went on.
+        spared: blocks that were missing, and the present attempt found a way without.
+        found: how many blocks the last attempt found in memory, and how many in place on the disk; those that had
+            to come during this or another are left out.
     """
+
+    __slots__ = ("_missed", "found", "spared", "supplied")
 
     def __init__(self) -> None:
         self.supplied: list[Wanted] = []
         self.spared: list[Wanted] = []
-        self.noted: dict[CachedView, Notes] = {}
-        self._marks: dict[CachedView, NDArray[np.bool_]] = {}
+        self.found = (0, 0)
+        self._missed: dict[CachedView, NDArray[np.bool_]] = {}
 
-    def count(self, missed: Touched | None = None) -> tuple[int, int]:
-        """How many blocks are in memory, and how many in place on the disk; those `missed` are left out."""
-        met = kept = 0
-        if missed is None:
-            for notes in self.noted.values():
-                touched, on_disk = tally(notes)
-                met, kept = met + touched, kept + on_disk
-        else:
-            for view, marks in self._marks.items():
-                found = marks & ~missed.of(view)
-                met += int(np.count_nonzero(found))
-                kept += int(np.count_nonzero(found & view.kept))
-        return met - kept, kept
-
-    def of(self, view: CachedView) -> NDArray[np.bool_]:
-        """Of each block of a view, whether it was added; to be marked."""
-        marks = self._marks.get(view)
-        if marks is None:
-            marks = self._marks[view] = np.zeros(len(view.present), bool)
-        return marks
-
-    def during(self, work: Callable[[], T]) -> T:
-        """Do work, and add every block that it requires."""
-        token = _LOOKING.set(self)
+    def attempt(self, work: Callable[[], T]) -> T:
+        """Do work, in any thread. Raises MissingBytesError."""
+        begin_work(self)
+        less = (0, 0)
         try:
-            return work()
+            result = work()
+            if self.supplied or self.spared or self._missed:
+                less = self._count_missed()
+            return result
         finally:
-            _LOOKING.reset(token)
+            touched, kept = end_work()
+            self.found = touched - kept - less[0], kept - less[1]
 
+    def _count_missed(self) -> tuple[int, int]:
+        """How many of the blocks that this attempt touched had to come, and are in memory now or on the disk."""
+        self.miss([*self.supplied, *self.spared])
+        counts = np.array([touched_of(view.notes, marks) for view, marks in self._missed.items()])
+        touched, kept = counts.sum(axis=0).tolist()
+        return touched - kept, kept
 
-_LOOKING: ContextVar[Touched | None] = ContextVar("looking", default=None)  # set in the thread that does the work
+    def miss(self, wanted: Sequence[Wanted]) -> None:
+        """Note that blocks had to come."""
+        for view, blocks in wanted:
+            if view not in self._missed:
+                self._missed[view] = np.zeros(len(view.present), bool)
+            self._missed[view][blocks] = True
+
+    def begin_again(self) -> None:
+        """Note what had to come, or would have had to, in this attempt; the next one begins."""
+        self.miss([*self.supplied, *self.spared])
+        self.supplied.clear()
+        self.spared.clear()
 
 
 class CachedView(ObjectView):
@@ -132,6 +145,7 @@ class CachedView(ObjectView):
     """
 
     stable = False
+    notes: Notes
 
     def __init__(
         self,
@@ -164,27 +178,13 @@ class CachedView(ObjectView):
         if shelf is not None and mapping is not None:
             file = shelf.file
             self.used, self.hot, self.kept, file.here = file.used, file.hot, file.kept, self.present
+        self.notes = take_notes(self.present, self.kept, self.used, self.hot, leases.clock, BLOCK)
         self.mapping = mmap.mmap(-1, max(size, 1), flags=_FLAGS) if mapping is None else mapping
         self.data = memoryview(self.mapping).toreadonly()[:size]
         self.damaged = False
         self.flying: dict[int, asyncio.Future[None]] = {}
         self._sums = np.zeros(count, np.uint64)  # of the blocks as they last came, 0 when not known
         self._arrived: list[Callable[[], Callable[[NDArray[np.int64]], None] | None]] = []
-
-    @property
-    def notes(self) -> Notes:
-        looking = _LOOKING.get()
-        if looking is None:
-            return self._take_notes(np.zeros(len(self.present), bool))
-        notes = looking.noted.get(self)
-        if notes is None:
-            notes = looking.noted[self] = self._take_notes(looking.of(self))
-        return notes
-
-    def _take_notes(self, seen: NDArray[np.bool_]) -> Notes:
-        """For work that begins now; the blocks that it touches are marked in `seen`, too."""
-        leases = self._leases
-        return take_notes(self.present, self.kept, self.used, self.hot, seen, BLOCK, leases.epoch, leases.horizon)
 
     # Noted first, looked up then: what is noted is not dropped, or the dropping is taken back.
 
@@ -205,16 +205,18 @@ class CachedView(ObjectView):
         missing = blocks[~self.present[blocks]]
         if self._supply is not None and len(missing):
             came = self._supply(self, missing)
-            if not self.in_place and (looking := _LOOKING.get()) is not None:
-                looking.supplied.append(Wanted(self, came))
+            work = work_begun()
+            if not self.in_place and isinstance(work, Work):
+                work.supplied.append(Wanted(self, came))
             missing = missing[~self.present[missing]]
         if len(missing):
             raise MissingBytesError([Wanted(self, missing)])
 
     def spare(self, blocks: NDArray[np.int64]) -> None:
         """Have absent blocks that were required not be fetched nor counted: the work goes on without them."""
-        if (looking := _LOOKING.get()) is not None:
-            looking.spared.append(Wanted(self, blocks))
+        work = work_begun()
+        if isinstance(work, Work):
+            work.spared.append(Wanted(self, blocks))
 
     def digest(self, start: int, end: int) -> int:
         """See ObjectView. Of a block that was verified when it came from the disk it is known already."""

@@ -49,16 +49,12 @@ class ObjectView(ABC):
     Attributes:
         data: all of them, read-only; only what was required may be looked at.
         stable: whether bytes stay once they are there, so that parts of `data` may be kept.
+        notes: for kernels that touch bytes: what is used of the object. None when all bytes always are here.
     """
 
     data: memoryview
     stable: bool
-
-    @property
-    @abstractmethod
-    def notes(self) -> Notes | None:
-        """For kernels that touch bytes: what the work under way uses of the object. None when all bytes always are
-        here."""
+    notes: Notes | None
 
     @abstractmethod
     def require(self, starts: Places, ends: Places) -> None:
