@@ -87,9 +87,7 @@ class Probe:
         self._mask = mask
         self._matches = matches
         self._allowed = allowed
-        self._later = (
-            False  # some partitions are not here whole: what is needed beside codes is yet to be required
-        )
+        self._later = False  # whether what is needed beside codes is yet to be required
         self._done: list[NDArray[np.int64]] = []
         self._away: float | None = None  # from the nearest origin
         self._probed = 0
