@@ -708,7 +708,7 @@ MUTANTS = [
         with_openings_trusted,
         scenarios.run_engine,
         Bias(come_and_go, many_readers, min_age=0.0),
-        first=66,
+        first=8,
     ),
     Mutant(
         "session table dropped",

@@ -384,12 +384,14 @@ class SegmentCodes:
 
         None when a partition of theirs is not here and is not to be fetched.
 
-        Raises MissingBytesError, CorruptObjectError.
+        Raises IndexError, MissingBytesError, CorruptObjectError.
         """
         places = np.empty((TEXT_PLACES // 8, len(rows)), np.uint64)
         view = self._sections.view
         if not self._pick_places(rows, self._texts_verified, places, view.notes):
             partitions = np.unique(np.searchsorted(self.ends, rows, "right"))
+            if partitions[-1] == len(self.ends):
+                raise IndexError(f"{self._key}: a row past the last")
             if not (fetch or view.has(*self._text_ranges(partitions))):
                 return None
             self._verify_texts(partitions)

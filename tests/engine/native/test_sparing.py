@@ -171,7 +171,7 @@ WANTED = {
 
 @pytest.mark.parametrize("kind", WANTED)
 @asynchronous
-async def test_answers_are_the_same_both_ways_and_the_later_way_brings_fewer_bytes_in_more_rounds(kind, segment):
+async def test_answers_are_the_same_both_ways_and_the_later_way_brings_fewer_bytes(kind, segment):
     spent = {FAST: [0, 0], SLOW: [0, 0]}
     for query in QUERIES:
         wanted, answers = target(query, **WANTED[kind]), []
@@ -183,8 +183,9 @@ async def test_answers_are_the_same_both_ways_and_the_later_way_brings_fewer_byt
         assert same(*answers)
         assert answers[0][0].work == answers[1][0].work
     (along, more), (later, fewer) = spent[FAST], spent[SLOW]
-    extra = len(QUERIES) * (2 if kind == "filtered" else 1)
-    assert along < later <= along + extra
+    most = len(QUERIES) * (2 if kind == "filtered" else 1)
+    least = 0 if kind == "filtered" else 1  # rows that came along with others need no int8 rows
+    assert along + least <= later <= along + most
     assert fewer < more
 
 
