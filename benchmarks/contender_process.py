@@ -6,6 +6,7 @@ contender prints goes to standard error. An answer is {"ok": ...} or {"error": "
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -291,7 +292,8 @@ def use_cores(count: int, first: int, pids: list[int]) -> None:
     cores = sorted(os.sched_getaffinity(os.getppid()), reverse=True)
     chosen = {cores[(first + number) % len(cores)] for number in range(count)}
     for thread in Path("/proc/self/task").iterdir():
-        os.sched_setaffinity(int(thread.name), chosen)
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), chosen)
 
 
 def serve(make: Callable[[], Any]) -> None:
