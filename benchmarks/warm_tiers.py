@@ -3,14 +3,16 @@
 Run: python -m benchmarks warm_tiers [--small] [--data SET ...] [--repeats N] [--queries N]
 The figures of the report: python -m benchmarks warm_tiers (some minutes, and building if the indexes are missing).
 
-Every way reads the same files: a directory, memory-mapped; or through `store_server` on this machine, with nothing
-simulated; or the directory read as if it were remote ("tier alone"), where looking for newer commits costs what it
-costs locally, so that only the tier differs. One thread on one core, in turns. From memory: the same queries were
-asked before, and each turn is a few queries. From disk: by a new process whose memory holds nothing of the index,
-once in turn ("first pass", beside a new process over the directory), with memory for a quarter of what the queries
-need, and with its memory emptied before every query. Reads are strong, or eventual with a minute's staleness, so
-that the store is asked once in a while only; each is compared with the directory read in the same way. The last
-columns say what the store was asked meanwhile: when no block was fetched, the gets are of the log and the catalog.
+Every way reads the same files: a directory, memory-mapped; or through `store_server` on this machine, with
+nothing simulated; or the directory read as if it were remote ("tier alone"), where looking for newer commits
+costs what it costs locally, so that only the tier differs. One thread on one core each, a few queries at a time
+in turns; where the same queries were asked before, a turn begins with some that do not count, so that the
+processor's caches are its own again. From memory: after two walks that do not count. From disk: by new
+processes whose memory holds nothing of the index, once in turn ("first pass", beside new processes over the
+directory), with memory for a quarter of what the queries need, and with their memory emptied before every
+query. Reads are strong, or eventual with a minute's staleness, so that the store is asked once in a while only;
+each is compared with the directory read in the same way. The last columns say what the store was asked
+meanwhile: when no block was fetched, the gets are of the log and the catalog.
 """
 
 from __future__ import annotations
@@ -41,8 +43,10 @@ MEMORY = 1 << 30
 LEAST = 16 << 20
 """Bytes of memory that Quiver insists on."""
 SETTLE_SECONDS = 30
-TURN = 20
+TURN = 40
 """Queries that a way is asked before the next one has its turn: so few that the machine is the same for all."""
+LEAD = 5
+"""Queries that a turn begins with and that do not count."""
 
 
 class Way(NamedTuple):
@@ -66,6 +70,8 @@ WAYS = (
     Way("directory, eventual", eventual=True),
     Way("through the store, eventual", remote=True, eventual=True),
 )
+STRONG = tuple(way for way in WAYS if not way.eventual)
+EVENTUAL = tuple(way for way in WAYS if way.eventual)
 
 
 class Bench:
@@ -97,17 +103,19 @@ class Bench:
                 node.call("open")
                 node.call("walk", queries=self._queries)
                 node.call("walk", queries=self._queries)
-            walks = [self._walk_together(nodes) for _ in range(self._repeats)]
+            walks = [self._walk_together(nodes, lead=LEAD) for _ in range(self._repeats)]
         return {way.title: [turn[n] for turn in walks] for n, way in enumerate(WAYS)}
 
-    def _walk_together(self, nodes: list[Reader]) -> list[dict[str, Any]]:
+    def _walk_together(self, nodes: list[Reader], *, lead: int = 0, emptied: bool = False) -> list[dict[str, Any]]:
         """A walk of each node; each of them begins a turn as often as the others."""
         walks: list[dict[str, Any]] = [{} for _ in nodes]
         order = list(range(len(nodes)))
         for first in range(0, self._queries, TURN):
             count = min(TURN, self._queries - first)
             for n in order:
-                part = nodes[n].call("walk", queries=count, first=first)
+                if lead:
+                    nodes[n].call("walk", queries=lead, first=first, emptied=emptied)
+                part = nodes[n].call("walk", queries=count, first=first, emptied=emptied)
                 walks[n] = _joined(walks[n], part) if walks[n] else part
             order.append(order.pop(0))
         return walks
@@ -135,22 +143,25 @@ class Bench:
     def from_disk(
         self, *, emptied: bool = False, asked: bool = False, memory: int = MEMORY
     ) -> dict[str, list[dict[str, Any]]]:
-        """Walks of new processes, in turns.
+        """Walks of new processes, a few queries at a time in turns.
 
         Args:
             emptied: their memory is, before each query; a directory has none, and is only called in the same way.
             asked: the same queries were asked before.
             memory: bytes for blocks.
         """
-        walks: dict[str, list[dict[str, Any]]] = {}
+        walks: dict[str, list[dict[str, Any]]] = {way.title: [] for way in WAYS}
         for _ in range(self._repeats):
-            for way in WAYS:
-                with self.node(way, disk=True, memory=memory) as node:
-                    node.call("open")
-                    if asked:
-                        node.call("walk", queries=self._queries)
-                    walk = node.call("walk", queries=self._queries, emptied=emptied)
-                    walks.setdefault(way.title, []).append(walk)
+            for ways in (STRONG, EVENTUAL):  # no two of either share a folder
+                with contextlib.ExitStack() as stack:
+                    nodes = [stack.enter_context(self.node(way, disk=True, memory=memory)) for way in ways]
+                    for node in nodes:
+                        node.call("open")
+                        if asked:
+                            node.call("walk", queries=self._queries)
+                    together = self._walk_together(nodes, lead=LEAD if asked else 0, emptied=emptied)
+                    for way, walk in zip(ways, together, strict=True):
+                        walks[way.title].append(walk)
         return walks
 
 
