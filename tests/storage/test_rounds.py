@@ -248,7 +248,7 @@ def test_a_fresh_node_answers_a_query_between_clusters_with_thirty_requests_in_t
         await node.call(index.maintenance.flush())
         await node.call(index.maintenance.wait())
         bounded = [await asked(meter, query) for query in queries]
-        monkeypatch.setattr(block_cache, "_FIRST_WAVE", 1 << 20)
+        monkeypatch.setattr(block_cache, "FIRST_WAVE", 1 << 20)
         return bounded, [await asked(meter, query) for query in queries]
 
     with probing(), patch.object(segment_search, "plan", lambda *_, **__: probe):

@@ -13,6 +13,7 @@ from pyroaring import BitMap
 
 from asynchronous import asynchronous
 from engine.reference import make_batch
+from quiver.engine.native import sparing
 from quiver.engine.native.exact_search import make_target
 from quiver.engine.native.segment_search import search_segment
 from quiver.engine.native.snapshot import OpenSegment
@@ -54,16 +55,24 @@ def test_int8_rows_come_along_up_to_the_stated_point():
     assert not comes_along(200, 100, 0.03, 0.499 * rate, rounds=2)
 
 
-@given(BLOCKS, CANDIDATES, SECONDS, BANDWIDTHS, st.integers(1, 3))
+def test_where_codes_take_many_requests_int8_rows_come_along_unless_that_takes_a_second():
+    spared = 200 * math.exp(-100 / 200) * BLOCK
+    assert comes_along(200, 100, 0.03, 1.001 * spared, requests=6)
+    assert not comes_along(200, 100, 0.03, 0.999 * spared, requests=6)
+    assert not comes_along(200, 100, 0.03, 1.001 * spared, requests=5)
+
+
+@given(BLOCKS, CANDIDATES, SECONDS, BANDWIDTHS, st.integers(1, 3), st.integers(1, 12))
 def test_whoever_comes_along_does_so_on_a_faster_line_with_dearer_rounds_and_more_candidates(
-    blocks, candidates, seconds, bandwidth, rounds
+    blocks, candidates, seconds, bandwidth, rounds, requests
 ):
-    along = comes_along(blocks, candidates, seconds, bandwidth, rounds)
-    assert comes_along(blocks, candidates, seconds, 2 * bandwidth, rounds) >= along
-    assert comes_along(blocks, candidates, 2 * seconds, bandwidth, rounds) >= along
-    assert comes_along(blocks, candidates, seconds, bandwidth, rounds + 1) >= along
-    assert comes_along(blocks, 2 * candidates, seconds, bandwidth, rounds) >= along
-    assert comes_along(0, candidates, seconds, bandwidth, rounds)
+    along = comes_along(blocks, candidates, seconds, bandwidth, rounds, requests)
+    assert comes_along(blocks, candidates, seconds, 2 * bandwidth, rounds, requests) >= along
+    assert comes_along(blocks, candidates, 2 * seconds, bandwidth, rounds, requests) >= along
+    assert comes_along(blocks, candidates, seconds, bandwidth, rounds + 1, requests) >= along
+    assert comes_along(blocks, candidates, seconds, bandwidth, rounds, requests + 1) >= along
+    assert comes_along(blocks, 2 * candidates, seconds, bandwidth, rounds, requests) >= along
+    assert comes_along(0, candidates, seconds, bandwidth, rounds, requests)
 
 
 @given(BLOCKS, CANDIDATES, SECONDS, BANDWIDTHS)
@@ -207,6 +216,19 @@ async def test_a_search_goes_by_the_rule_of_what_is_missing(segment):
         ways.append(codes.partial)
     assert ways == due
     assert set(ways) == {True, False}
+
+
+@asynchronous
+async def test_a_search_whose_codes_lie_apart_keeps_to_its_requests_unless_that_takes_long(segment, monkeypatch):
+    monkeypatch.setattr(sparing, "_FEW", 0)
+    for total, partial in ((2e7, False), (SLOW, True)):
+        node = await opened(segment, total)
+        await node.ask(target(QUERIES[0]))
+        assert node.reader.codes.partial == partial
+    monkeypatch.undo()
+    node = await opened(segment, 2e7)
+    await node.ask(target(QUERIES[0]))
+    assert node.reader.codes.partial
 
 
 @asynchronous

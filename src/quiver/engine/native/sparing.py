@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quiver.storage.cache.block_cache import FIRST_WAVE
 from quiver.storage.cache.blocks import runs
 from quiver.storage.cache.pace import LONGEST
 from quiver.storage.cache.view import BLOCK, covering
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 
 
 _AGAIN = 0.002  # seconds that a round costs beside its requests: the search begins again
+_FEW = FIRST_WAVE // 2  # requests for codes: as many may be needed for int8 rows
+_LONG = 1.0  # seconds, which are worth any number of requests
 
 
-def comes_along(blocks: int, candidates: int, seconds: float, bandwidth: float, rounds: int = 1) -> bool:
+def comes_along(
+    blocks: int, candidates: int, seconds: float, bandwidth: float, rounds: int = 1, requests: int = 1
+) -> bool:
     """Whether all int8 rows come with the codes of their partitions, because a later round costs more time.
 
     Candidates that may lie anywhere in B blocks lie in about B (1 - exp(-candidates / B)) of them. So later they
@@ -29,14 +34,22 @@ def comes_along(blocks: int, candidates: int, seconds: float, bandwidth: float, 
 
         65,536 bytes * B exp(-candidates / B) / bandwidth <= rounds * (seconds + 2 ms).
 
+    A query is to make no more than so many requests, and codes without what lies between them take more. So where
+    the codes alone take more than a few, all come along unless the others would take a second.
+
     Args:
         blocks: B, those that hold int8 rows and no codes, and are not here.
         candidates: rows that will be sifted by them.
         seconds: of a request; the search that begins again takes the rest.
         bandwidth: bytes per second over all connections.
+        rounds: that are made more when they come later.
+        requests: for the codes alone.
     """
     spared = blocks * math.exp(-candidates / blocks) if blocks else 0.0
-    return BLOCK * spared <= rounds * (seconds + _AGAIN) * bandwidth
+    worth = rounds * (seconds + _AGAIN)
+    if requests > _FEW:
+        worth = max(worth, _LONG)
+    return BLOCK * spared <= worth * bandwidth
 
 
 def spare_int8(
@@ -54,7 +67,8 @@ def spare_int8(
     if len(beside) < len(absent):
         pace = view.pace
         bandwidth = pace.bandwidth(len(runs(absent, pace.gap, LONGEST)))
-        if comes_along(len(beside), candidates, pace.seconds, bandwidth, rounds):
+        requests = len(runs(np.setdiff1d(absent, beside), pace.narrow_gap, LONGEST))
+        if comes_along(len(beside), candidates, pace.seconds, bandwidth, rounds, requests):
             return False
     view.spare(beside)
     return True

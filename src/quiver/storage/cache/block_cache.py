@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FIRST_WAVE = 11  # requests that a query may make in its first wave: of partitions
+FIRST_WAVE = 11
+"""Requests that a query may make in its first wave: of partitions."""
+
 _LATER_WAVE = 12  # and in each later one, besides those that waves before left over; with seven of an opening, 30
 _SHARE_ALONG = 8  # of the budget they may take at most: one in so many
 _APART = 1 << 40  # numbers of blocks of several objects are so far apart that no gap between them is closed
@@ -142,7 +144,7 @@ class BlockCache:
 
         Raises: ObjectNotFoundError, StoreUnavailableError, CorruptObjectError, and what `work` raises.
         """
-        spare = _FIRST_WAVE  # requests
+        spare = FIRST_WAVE  # requests
         if self._disk is not None:
             self._doubt()
         lease, needed = self._leases.begin(), Work()
@@ -154,7 +156,7 @@ class BlockCache:
                     sparing = bool(needed.spared)
                     self._note(needed, urgency, missing.wanted)
                     left = spare - await self.fetch(missing.wanted, urgency, spare, sparing=sparing)
-                    spare = max(0, left) + _LATER_WAVE
+                    spare = max(0, left) + (0 if sparing else _LATER_WAVE)  # what was spared comes out of these
                 else:
                     if needed.supplied or needed.spared:
                         self._note(needed, urgency)
@@ -179,7 +181,7 @@ class BlockCache:
         self,
         wanted: Sequence[Wanted],
         urgency: Urgency = Urgency.QUERY,
-        most: int = _FIRST_WAVE,
+        most: int = FIRST_WAVE,
         *,
         sparing: bool = False,
     ) -> int:
