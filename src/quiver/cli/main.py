@@ -11,6 +11,7 @@ import typer
 from quiver.cli import key, output, principals, snapshot
 from quiver.cli.arguments import AsJson, Bucket, FilterOption, IndexName, Limit, Root, RootOption, read_json
 from quiver.cli.cost import cost
+from quiver.cli.leaving import run_and_leave
 from quiver.cli.matching import count, delete
 from quiver.cli.openapi import openapi
 from quiver.cli.recall import recall
@@ -347,7 +348,7 @@ app.command()(warm)
 
 def run() -> None:
     """The entry point of the installed command."""
-    app()
+    run_and_leave(app)
 
 
 if __name__ == "__main__":
