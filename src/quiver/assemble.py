@@ -153,17 +153,9 @@ async def open_service(
     store_format = await _open_format(
         store, runtime, _before_creation(store, runtime, create=create, remote=remote)
     )
-    native = NativeSettings(
-        flush_rows=settings.flush_rows,
-        garbage_age=settings.garbage_age_seconds,
-        memory_bytes=settings.memory_budget_bytes,
-        open_segments=_affordable_segments(),
-        background=background and role.writes,
-        reluctant=role is Role.WRITER,
-        staleness=settings.staleness_seconds,
-    )
     workshop = _workshop(settings, runtime) if background and role is not Role.READER else None
     cache = None if store.resident else _cache(store, settings, runtime, keys)
+    native = _native_settings(settings, role, background=background)
     engine = NativeEngine(store, runtime, native, workshop, watcher, cache)
     catalog = Catalog(store, runtime)
     home = Home(settings.region, settings.account_id)
@@ -183,17 +175,23 @@ async def open_service(
     administration = Administration(store, runtime, catalog, engine, encryption)
     patrol = None
     if background and role is Role.MAINTAINER:
-        beat = Patrol(
-            store,
-            runtime,
-            administration,
-            engine,
-            age=settings.garbage_age_seconds,
-            period=settings.patrol_seconds,
-            tell=on_patrol_failure,
-        )
+        age, period = settings.garbage_age_seconds, settings.patrol_seconds
+        beat = Patrol(store, runtime, administration, engine, age=age, period=period, tell=on_patrol_failure)
         patrol = runtime.spawn(beat.run(), "patrol")
     return OpenRoot(store, meter, engine, service, administration, patrol, cache)
+
+
+def _native_settings(settings: Settings, role: Role, *, background: bool) -> NativeSettings:
+    """What the engine is told; see `open_service`."""
+    return NativeSettings(
+        flush_rows=settings.flush_rows,
+        garbage_age=settings.garbage_age_seconds,
+        memory_bytes=settings.memory_budget_bytes,
+        open_segments=_affordable_segments(),
+        background=background and role.writes,
+        reluctant=role is Role.WRITER,
+        staleness=settings.staleness_seconds,
+    )
 
 
 async def _open_format(

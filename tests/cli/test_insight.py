@@ -6,19 +6,17 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import quiver
+from cli.clustered_root import DIMENSION, ROWS, make_root
 from quiver.cli.main import app
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from typer.testing import Result
-
-ROWS, DIMENSION = 6_000, 384  # just more than a segment that is scanned whole holds
 
 
 def invoke(*arguments: str) -> Result:
@@ -27,19 +25,7 @@ def invoke(*arguments: str) -> Result:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("insight") / "data"
-    rng = np.random.default_rng(5)
-    centres = rng.normal(size=(40, DIMENSION))
-    rows = (centres[rng.integers(0, 40, ROWS)] + 0.7 * rng.normal(size=(ROWS, DIMENSION))).astype(np.float32)
-    keys = [f"k{number}" for number in range(ROWS)]
-    metadata = [{"part": number % 100} for number in range(ROWS)]
-    with quiver.connect(str(path)) as connection:
-        bucket = connection.create_bucket("demo")
-        bucket.create_index("coded", dimension=DIMENSION).put_many((keys, rows, metadata))
-    assert invoke("compact", str(path)).exit_code == 0
-    with quiver.connect(str(path)) as connection:
-        connection.bucket("demo").create_index("small", dimension=DIMENSION).put(keys[:50], rows[:50])
-    return str(path)
+    return make_root(tmp_path_factory.mktemp("insight") / "data")
 
 
 def test_a_query_of_a_partitioned_segment_is_explained(root: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import quiver
+from cli.clustered_root import DIMENSION, SPREAD, centres, make_root
 from quiver.cli.main import app
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from typer.testing import Result
-
-ROWS, DIMENSION = 6_000, 384  # just more than a segment that is scanned whole holds
-SPEC = {"dimension": DIMENSION, "recall": 0.5}
 
 
 def invoke(*arguments: str) -> Result:
@@ -38,30 +36,15 @@ def measured(*arguments: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = tmp_path_factory.mktemp("recall") / "data"
-    rng = np.random.default_rng(5)
-    centres = rng.normal(size=(40, DIMENSION))
-    rows = (centres[rng.integers(0, 40, ROWS)] + 0.7 * rng.normal(size=(ROWS, DIMENSION))).astype(np.float32)
-    keys = [f"k{number}" for number in range(ROWS)]
-    with quiver.connect(str(path)) as connection:
-        bucket = connection.create_bucket("demo")
-        coded = bucket.create_index("coded", **SPEC)  # type: ignore[arg-type]
-        coded.put_many((keys, rows, [{"part": number % 100} for number in range(ROWS)]))
-    assert CliRunner().invoke(app, ["compact", str(path)]).exit_code == 0
-    with quiver.connect(str(path)) as connection:
-        bucket = connection.bucket("demo")
-        bucket.create_index("small", dimension=DIMENSION).put(keys[:50], rows[:50])
-        bucket.create_index("empty", dimension=DIMENSION)
-    return str(path)
+    return make_root(tmp_path_factory.mktemp("recall") / "data", recall=0.5)
 
 
 @pytest.fixture(scope="module")
 def queries() -> NDArray[np.float32]:
     """Unlike the rows: between their centres."""
     rng = np.random.default_rng(8)
-    centres = np.random.default_rng(5).normal(size=(40, DIMENSION))
-    between = (centres[rng.integers(0, 40, 30)] + centres[rng.integers(0, 40, 30)]) / 2
-    return (between + 0.7 * rng.normal(size=(30, DIMENSION))).astype(np.float32)
+    between = (centres()[rng.integers(0, 40, 30)] + centres()[rng.integers(0, 40, 30)]) / 2
+    return (between + SPREAD * rng.normal(size=(30, DIMENSION))).astype(np.float32)
 
 
 def _numpy(path: Path, queries: NDArray[np.float32]) -> Path:
