@@ -206,12 +206,8 @@ class Probe:
             return _Sifted(rows, few.high, few)
         if self._later:
             codes.require_candidates(rows)
-        best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)
-        if not self._reader.stable:  # each may be a request or two: none that is hardly among the nearest
-            last = float(least_of(scores, self._wanted))
-            if math.isfinite(last):
-                near = scores <= last + codes.refiner.doubt(last)
-                best, scores = best[near], scores[near]
+        near = 0 if self._reader.stable else self._wanted  # each may be a request or two otherwise
+        best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep, near)
         return _Sifted(rows[best], scores)
 
     def _score_few(self, rows: NDArray[np.int64], keep: int) -> Candidates | None:
