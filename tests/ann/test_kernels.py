@@ -235,6 +235,7 @@ def test_what_is_no_array_and_a_wrong_number_of_arguments_are_refused():
         "bounds_at",
         "norms",
         "refine_at",
+        "sift_at",
     ):
         with pytest.raises(TypeError, match="arguments"):
             getattr(_kernels, function)()
@@ -290,6 +291,28 @@ def test_rows_outside_their_data_are_refused(offset):
         _kernels.distances_at(query, data, np.zeros(3, np.int64), False, out)
     with pytest.raises(ValueError, match="fit"):
         _kernels.distances(query, np.ones((2, 24), np.float32), False, out)
+
+
+@pytest.mark.parametrize(
+    ("offset", "keep", "near", "room"),
+    [
+        (-1, 1, 0, 2),
+        (121, 1, 0, 2),
+        (0, 0, 0, 2),
+        (0, -1, 0, 2),
+        (0, 1, 2, 2),
+        (0, 3, 3, 2),
+        (0, 1, -1, 2),
+        (0, 1, 1, 3),
+    ],
+)
+def test_what_cannot_be_sifted_is_refused(offset, keep, near, room):
+    query, data = np.ones(9, np.float32), np.zeros(129, np.uint8)
+    offsets, numbers, out = np.array([0, offset]), np.empty(room, np.int64), np.empty(2, np.float32)
+    with pytest.raises(ValueError, match=r"outside|fit"):
+        _kernels.sift_at(query, query, data, offsets, keep, near, 0.0, numbers, out)
+    with pytest.raises(TypeError):
+        _kernels.sift_at(query, query, data, np.array([0, 0]), 1, 1, "much", np.empty(2, np.int64), out)
 
 
 @given(dimension=DIMENSIONS, seed=SEEDS)
@@ -580,6 +603,11 @@ def test_all_variants_give_the_same_bytes(dimension, seed, scale):
         _kernels.distances(codes.query, rows, False, out[1])
         _kernels.norms(rows, out[2])
         _kernels.refine_at(codes.query, codes.origins[0], codes.buffer, np.arange(5), out[3])
+        sifted, numbers = np.empty(5, np.float32), np.empty(5, np.int64)
+        count = _kernels.sift_at(
+            codes.query, codes.origins[0], codes.buffer, np.arange(5), 3, 0, 0.0, numbers, sifted
+        )
+        assert sifted[:count].tolist() == out[3][numbers[:count]].tolist()
         turned = rows[0].copy()
         if dimension >= 3:
             _kernels.rotate(signs, left, right, turned)

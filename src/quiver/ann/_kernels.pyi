@@ -142,6 +142,28 @@ def refine_at(
 ) -> None:
     """Write, for each row of bytes that begins at an offset of `data`, the sum of (base - scale * byte)^2."""
 
+def sift_at(
+    base: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    keep: int,
+    near: int,
+    doubt: float,
+    numbers: NDArray[np.int64],
+    out: NDArray[np.float32],
+) -> int:
+    """Choose among these rows by what `refine_at` writes for them; how many are chosen.
+
+    Chosen are the `keep` that score least, at least one, and all that tie with the last of them; all rows when
+    fewer scores are numbers.
+
+    Args:
+        near: unless 0, none is chosen that scores more than `doubt` times the root of the `near`-th least score
+            above this, where that is finite; at most `keep`.
+        numbers, out: written from their beginning on, the rows' numbers, ascending, and their scores.
+    """
+
 class Notes:
     """What `take_notes` makes: a capsule, no class of its own."""
 

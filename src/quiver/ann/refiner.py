@@ -6,6 +6,7 @@ A coordinate is one of 256 levels between the least and the greatest that traini
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import faiss
@@ -38,9 +39,10 @@ class Refiner:
         self._quantizer = faiss.ScalarQuantizer(len(low), faiss.ScalarQuantizer.QT_8bit)
         faiss.copy_array_to_vector(self.trained, self._quantizer.trained)
 
-    def doubt(self, score: float) -> float:
-        """By how much the scores of two rows as near as this may differ more than their distances do, but for a
-        few pairs in a hundred thousand.
+    @cached_property
+    def doubt(self) -> float:
+        """Times the root of a score: by how much the scores of two rows as near as that may differ more than their
+        distances do, but for a few pairs in a hundred thousand.
 
         Rounding errs evenly by up to half a step, so the error of a squared distance is nearly normal, of the
         standard deviation 2 |(q - x) step| / sqrt(12); wide coordinates count as their part in the distance is.
@@ -48,7 +50,7 @@ class Refiner:
         """
         squares = np.square(self._step, dtype=np.float64)
         total = float(squares.sum())
-        error = 2 * math.sqrt(max(score, 0.0) * float(squares @ squares) / total / 12) if total else 0.0
+        error = 2 * math.sqrt(float(squares @ squares) / total / 12) if total else 0.0
         return _DEVIATIONS * math.sqrt(2) * error
 
     @property
@@ -84,18 +86,25 @@ class Refiner:
         return scores
 
     def nearest_at(
-        self, query: NDArray[np.float32], data: NDArray[np.uint8], offsets: NDArray[np.int64], count: int
+        self,
+        query: NDArray[np.float32],
+        data: NDArray[np.uint8],
+        offsets: NDArray[np.int64],
+        count: int,
+        near: int = 0,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Numbers, ascending, of the `count` of these byte rows that score least, and of all that tie with those;
         and their scores.
 
         Of all when the range of the coordinates is too wide for scores to be numbers.
+
+        Args:
+            near: leave out those that are hardly among so many nearest, by `doubt`; 0 to leave out none.
         """
-        scores = self.score_at(query, data, offsets)
-        numbers = np.empty(len(scores), np.int64)
-        found = _kernels.least(scores, -np.inf, count, numbers)
-        best = numbers[:found] if found >= count else np.arange(len(scores))
-        return best, scores[best]
+        numbers, scores = np.empty(len(offsets), np.int64), np.empty(len(offsets), np.float32)
+        base, doubt = query - self._middle, self.doubt
+        found = _kernels.sift_at(base, self._step, data, offsets, count, near, doubt, numbers, scores)
+        return numbers[:found], scores[:found]
 
     def encode(self) -> bytes:
         """The state to store."""

@@ -216,18 +216,8 @@ PyObject *least_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
         choice = (Choice){values->buf, (size_t)values->shape[0], NULL, (size_t)wanted, NULL, NULL};
         if (!PyErr_Occurred() && (wanted < 1 || wanted > values->shape[0]))
             refuse("least_of: there are not so many values");
-        if (!PyErr_Occurred() && open_choice(&choice, 0)) {
-            Nearest kept = nearest_in(choice.memory, choice.limit);
-            for (size_t i = 0; i < choice.count; i++) {
-                nearest_ready(&kept);
-                kept.entries[kept.count++] = entry_of(choice.values[i], (uint32_t)i);
-            }
-            nearest_shrink(&kept);
-            uint64_t last = 0;
-            for (size_t i = 0; i < kept.count; i++)
-                last = kept.entries[i] > last ? kept.entries[i] : last;
-            found = PyFloat_FromDouble(entry_score(last));
-        }
+        if (!PyErr_Occurred() && open_choice(&choice, 0))
+            found = PyFloat_FromDouble(nearest_last(choice.values, choice.count, choice.limit, choice.memory));
     }
     PyMem_RawFree(choice.memory);
     let_go(&held);

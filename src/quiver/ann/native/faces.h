@@ -23,6 +23,7 @@ PyObject *norm(PyObject *module, PyObject *vector);
 PyObject *unit(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *squares(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *refine_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *sift_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *at_hand(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *covered(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *all_marked(PyObject *module, PyObject *const *args, Py_ssize_t given);

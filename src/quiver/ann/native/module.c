@@ -33,6 +33,7 @@ static PyMethodDef methods[] = {
     {"unit", _PyCFunction_CAST(unit), METH_FASTCALL, NULL},
     {"squares", _PyCFunction_CAST(squares), METH_FASTCALL, NULL},
     {"refine_at", _PyCFunction_CAST(refine_at), METH_FASTCALL, NULL},
+    {"sift_at", _PyCFunction_CAST(sift_at), METH_FASTCALL, NULL},
     {"at_hand", _PyCFunction_CAST(at_hand), METH_FASTCALL, NULL},
     {"covered", _PyCFunction_CAST(covered), METH_FASTCALL, NULL},
     {"all_marked", _PyCFunction_CAST(all_marked), METH_FASTCALL, NULL},

@@ -104,3 +104,16 @@ size_t nearest_take(Nearest *nearest, int64_t *rows, float *scores) {
     }
     return nearest->count;
 }
+
+float nearest_last(const float *values, size_t count, size_t number, void *memory) {
+    Nearest kept = nearest_in(memory, number);
+    for (size_t i = 0; i < count; i++) {
+        nearest_ready(&kept);
+        kept.entries[kept.count++] = entry_of(values[i], (uint32_t)i);
+    }
+    nearest_shrink(&kept);
+    uint64_t last = 0;
+    for (size_t i = 0; i < kept.count; i++)
+        last = kept.entries[i] > last ? kept.entries[i] : last;
+    return entry_score(last);
+}

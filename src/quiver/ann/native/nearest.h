@@ -59,4 +59,8 @@ static inline void nearest_ready(Nearest *nearest) {
 /* Write the nearest, ascending; how many there are. `scores` may be NULL. */
 size_t nearest_take(Nearest *, int64_t *rows, float *scores);
 
+/* The greatest of the `number` least of some values, of which there are as many; those that are no numbers count as
+infinite. `memory` has `nearest_bytes(number)`. */
+float nearest_last(const float *values, size_t count, size_t number, void *memory);
+
 #endif

@@ -1,5 +1,5 @@
-/* distances, distances_at, bounds_at, norms, norm, unit, squares and refine_at as Python calls them. Every size and place is checked before the GIL
-is released. */
+/* distances, distances_at, bounds_at, norms, norm, unit, squares, refine_at and sift_at as Python calls them. Every
+size and place is checked before the GIL is released. */
 #include <math.h>
 #include <string.h>
 
@@ -246,29 +246,132 @@ PyObject *squares(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t
     Py_RETURN_NONE;
 }
 
+/* Scores of rows of bytes, as Python asks for them; `behind` bytes are left behind what that takes. */
+typedef struct {
+    const Py_buffer *base, *scale, *data, *offsets, *out;
+    size_t behind;
+} Refined;
+
+static int hold_refined(Held *held, PyObject *const *args, PyObject *out, Refined *refined) {
+    return (refined->base = hold(held, args[0], (Wanted){"base", 'f', 1, LOOSE})) &&
+           (refined->scale = hold(held, args[1], (Wanted){"scale", 'f', 1, LOOSE})) &&
+           (refined->data = hold(held, args[2], (Wanted){"data", 'B', 1, LOOSE})) &&
+           (refined->offsets = hold(held, args[3], (Wanted){"offsets", 'q', 1, LOOSE})) &&
+           (refined->out = hold(held, out, (Wanted){"out", 'f', 1, WRITABLE}));
+}
+
+/* Place the rows, with base and scale behind them; false with an error set. */
+static int place_refined(Rows *rows, const Refined *refined) {
+    size_t width = padded(refined->base->shape[0]);
+    if (refined->scale->shape[0] != refined->base->shape[0])
+        return refuse("rows: the arrays do not fit each other") != NULL;
+    if (!reserve(rows, refined->offsets->shape[0], refined->base->shape[0], refined->out,
+                 2 * sizeof(float) * width + refined->behind) ||
+        !place_at(rows, refined->data, refined->offsets, rows->dimension))
+        return 0;
+    float *own = behind(rows);
+    memcpy(own, refined->base->buf, sizeof *own * rows->dimension);
+    memcpy(own + width, refined->scale->buf, sizeof *own * rows->dimension);
+    return 1;
+}
+
+static void refine(const Rows *rows) {
+    const float *own = behind(rows);
+    kernels->refine(own, own + padded((Py_ssize_t)rows->dimension), rows->rows, rows->count, rows->dimension,
+                    rows->out);
+}
+
 PyObject *refine_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
     Held held = {.count = 0};
     Rows rows = {0};
-    const Py_buffer *base, *scale, *data, *offsets, *out;
+    Refined refined = {.behind = 0};
     int done = 0;
-    if (counted("refine_at", given, 5) && (base = hold(&held, args[0], (Wanted){"base", 'f', 1, LOOSE})) &&
-        (scale = hold(&held, args[1], (Wanted){"scale", 'f', 1, LOOSE})) &&
-        (data = hold(&held, args[2], (Wanted){"data", 'B', 1, LOOSE})) &&
-        (offsets = hold(&held, args[3], (Wanted){"offsets", 'q', 1, LOOSE})) &&
-        (out = hold(&held, args[4], (Wanted){"out", 'f', 1, WRITABLE}))) {
-        size_t width = padded(base->shape[0]);
-        if (scale->shape[0] != base->shape[0])
-            refuse("rows: the arrays do not fit each other");
-        else if (reserve(&rows, offsets->shape[0], base->shape[0], out, 2 * sizeof(float) * width) &&
-                 place_at(&rows, data, offsets, rows.dimension)) {
-            float *own = behind(&rows);
-            memcpy(own, base->buf, sizeof *own * rows.dimension);
-            memcpy(own + width, scale->buf, sizeof *own * rows.dimension);
-            PyThreadState *state = step_aside(&rows);
-            kernels->refine(own, own + width, rows.rows, rows.count, rows.dimension, rows.out);
-            step_back(state);
-            done = 1;
-        }
+    if (counted("refine_at", given, 5) && hold_refined(&held, args, args[4], &refined) &&
+        place_refined(&rows, &refined)) {
+        PyThreadState *state = step_aside(&rows);
+        refine(&rows);
+        step_back(state);
+        done = 1;
     }
     return finish(&held, &rows, done);
+}
+
+/* Of all scores, move those up to `most` to the front, and write their numbers; how many there are. */
+static size_t take_up_to(const Rows *rows, float most, int64_t *numbers) {
+    size_t count = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        float score = rows->out[i];
+        numbers[count] = (int64_t)i;
+        rows->out[count] = score;
+        count += score <= most;
+    }
+    return count;
+}
+
+static size_t count_numbers(const Rows *rows) {
+    size_t count = 0;
+    for (size_t i = 0; i < rows->count; i++)
+        count += !isnan(rows->out[i]);
+    return count;
+}
+
+/* Which scores are chosen; see `sift_at` in _kernels.pyi. */
+typedef struct {
+    size_t keep, near;
+    double doubt;
+    int64_t *numbers;
+    void *memory;
+} Sift;
+
+static size_t sift(const Rows *rows, const Sift *sift) {
+    refine(rows);
+    float most = nearest_last(rows->out, rows->count, sift->keep, sift->memory);
+    if (sift->near) {
+        double last = nearest_last(rows->out, rows->count, sift->near, sift->memory);
+        if (isfinite(last)) {
+            float near = (float)(last + sift->doubt * sqrt(last > 0 ? last : 0));
+            return take_up_to(rows, near < most ? near : most, sift->numbers);
+        }
+    }
+    if (count_numbers(rows) >= sift->keep)
+        return take_up_to(rows, most, sift->numbers);
+    for (size_t i = 0; i < rows->count; i++)
+        sift->numbers[i] = (int64_t)i;
+    return rows->count;
+}
+
+/* The numbers among the arguments; false with an error set. */
+static int read_sift(Sift *sift, PyObject *const *args, const Py_buffer *numbers, Py_ssize_t count) {
+    Py_ssize_t keep = PyLong_AsSsize_t(args[4]), near = PyErr_Occurred() ? 0 : PyLong_AsSsize_t(args[5]);
+    double doubt = PyErr_Occurred() ? 0 : PyFloat_AsDouble(args[6]);
+    if (PyErr_Occurred())
+        return 0;
+    if (keep < 1 || near < 0 || near > keep || near > count || numbers->shape[0] != count)
+        return refuse("sift: the arrays and numbers do not fit each other") != NULL;
+    *sift = (Sift){(size_t)(keep < count ? keep : count), (size_t)near, doubt, numbers->buf, NULL};
+    return 1;
+}
+
+PyObject *sift_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    Rows rows = {0};
+    Refined refined = {.behind = 0};
+    Sift choice = {.keep = 0};
+    const Py_buffer *numbers;
+    PyObject *found = NULL;
+    if (counted("sift_at", given, 9) && hold_refined(&held, args, args[8], &refined) &&
+        (numbers = hold(&held, args[7], (Wanted){"numbers", 'q', 1, WRITABLE})) &&
+        read_sift(&choice, args, numbers, refined.offsets->shape[0])) {
+        refined.behind = nearest_bytes(choice.keep);
+        if (place_refined(&rows, &refined)) {
+            choice.memory = (float *)behind(&rows) + 2 * padded((Py_ssize_t)rows.dimension);
+            PyThreadState *state = step_aside(&rows);
+            size_t count = sift(&rows, &choice);
+            step_back(state);
+            found = PyLong_FromSize_t(count);
+        }
+    }
+    PyMem_RawFree(rows.memory);
+    let_go(&held);
+    return found;
 }

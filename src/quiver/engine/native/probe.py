@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -130,24 +131,23 @@ class Probe:
         return self._scan_codes(codes.scanner, partitions)
 
     def _scan_codes(self, scanner: Scanner, partitions: NDArray[np.int64]) -> Estimates:
-        codes = self._reader.codes
-        partial = codes.partial  # other threads change it
-        try:
-            self._scored += codes.verify_codes(partitions) if partial else codes.verify_partitions(partitions)
-            self._later |= partial
-        except MissingBytesError:
-            self._scored += self._verify_parts(partitions)
+        self._scored += self._verify(partitions)
         return scanner.scan(self._point, partitions, self._gathered, self._mask)
 
-    def _verify_parts(self, partitions: NDArray[np.int64]) -> int:
-        """Of partitions some of which are not here, as much as is worth a round; how many rows they have."""
+    def _verify(self, partitions: NDArray[np.int64]) -> int:
+        """Require partitions, or their codes alone when that is worth it; how many rows they have."""
         codes = self._reader.codes
+        if codes.partial:
+            with suppress(MissingBytesError):
+                rows = codes.verify_codes(partitions)
+                self._later = True
+                return rows
         try:
             return codes.verify_partitions(partitions)
         except MissingBytesError as missing:
             rounds = 1 if self._allowed is None else 2  # a filter has rows scored after its first wave, too
-            codes.partial = spare_int8(codes, partitions, missing, self._depth, rounds)
-            if not codes.partial:
+            codes.partial = partial = spare_int8(codes, partitions, missing, self._depth, rounds)
+            if not partial:  # the hint is for other threads, too, which change it
                 raise
         self._later = True
         return codes.verify_codes(partitions)
@@ -206,12 +206,8 @@ class Probe:
             return _Sifted(rows, few.high, few)
         if self._later:
             codes.require_candidates(rows)
-        best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep)
-        if not self._reader.stable:  # each may be a request or two: none that is hardly among the nearest
-            last = float(least_of(scores, self._wanted))
-            if math.isfinite(last):
-                near = scores <= last + codes.refiner.doubt(last)
-                best, scores = best[near], scores[near]
+        near = 0 if self._reader.stable else self._wanted  # each may be a request or two otherwise
+        best, scores = codes.refiner.nearest_at(self._point, *codes.int8_places(rows), keep, near)
         return _Sifted(rows[best], scores)
 
     def _score_few(self, rows: NDArray[np.int64], keep: int) -> Candidates | None:

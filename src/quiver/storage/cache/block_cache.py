@@ -153,29 +153,20 @@ class BlockCache:
                 try:
                     result = needed.attempt(work) if run is None else await run(partial(needed.attempt, work))
                 except MissingBytesError as missing:
-                    sparing = bool(needed.spared)
-                    self._note(needed, urgency, missing.wanted)
-                    left = spare - await self.fetch(missing.wanted, urgency, spare, sparing=sparing)
-                    spare = max(0, left) + (0 if sparing else _LATER_WAVE)  # what was spared comes out of these
+                    for each in missing.wanted:
+                        needed.miss(*each)
+                    left = spare - await self.fetch(missing.wanted, urgency, spare, sparing=needed.sparing)
+                    spare = max(0, left) + (0 if needed.sparing else _LATER_WAVE)  # what was spared is of these
                 else:
-                    if needed.supplied or needed.spared:
-                        self._note(needed, urgency)
                     if urgency is Urgency.QUERY:
                         in_memory, on_disk = needed.found
                         self._counts["found_in_memory"] += in_memory
-                        self._counts["found_on_disk"] += on_disk
+                        self._counts["found_on_disk"] += on_disk + needed.supplied
                     return result
         finally:
             self._leases.end(lease)
             if self.nbytes > self._budget:
                 self._keep_to_budget()
-
-    def _note(self, needed: Work, urgency: Urgency, wanted: Sequence[Wanted] = ()) -> None:
-        """Add what was not here in the last attempt, and count what was read from the disk of it."""
-        if urgency is Urgency.QUERY:
-            self._counts["found_on_disk"] += sum(len(blocks) for _, blocks in needed.supplied)
-        needed.miss(wanted)
-        needed.begin_again()
 
     async def fetch(
         self,

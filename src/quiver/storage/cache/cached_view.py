@@ -79,27 +79,28 @@ class Work:
     """One piece of work, perhaps in several attempts: which blocks it needs and where these were.
 
     Attributes:
-        supplied: blocks that were missing, and came from the disk while the present attempt went on.
-        spared: blocks that were missing, and the present attempt found a way without.
+        supplied: how many blocks came from the disk, in all attempts.
+        sparing: whether the last attempt found a way without some blocks.
         found: how many blocks the last attempt found in memory, and how many in place on the disk; those that had
-            to come during this or another are left out.
+            to come, or would have had to, in this or another are left out.
     """
 
-    __slots__ = ("_missed", "found", "spared", "supplied")
+    __slots__ = ("_missed", "found", "sparing", "supplied")
 
     def __init__(self) -> None:
-        self.supplied: list[Wanted] = []
-        self.spared: list[Wanted] = []
+        self.supplied = 0
+        self.sparing = False
         self.found = (0, 0)
         self._missed: dict[CachedView, NDArray[np.bool_]] = {}
 
     def attempt(self, work: Callable[[], T]) -> T:
         """Do work, in any thread. Raises MissingBytesError."""
         begin_work(self)
+        self.sparing = False
         less = (0, 0)
         try:
             result = work()
-            if self.supplied or self.spared or self._missed:
+            if self._missed:
                 less = self._count_missed()
             return result
         finally:
@@ -108,23 +109,15 @@ class Work:
 
     def _count_missed(self) -> tuple[int, int]:
         """How many of the blocks that this attempt touched had to come, and are in memory now or on the disk."""
-        self.miss([*self.supplied, *self.spared])
         counts = np.array([touched_of(view.notes, marks) for view, marks in self._missed.items()])
         touched, kept = counts.sum(axis=0).tolist()
         return touched - kept, kept
 
-    def miss(self, wanted: Sequence[Wanted]) -> None:
-        """Note that blocks had to come."""
-        for view, blocks in wanted:
-            if view not in self._missed:
-                self._missed[view] = np.zeros(len(view.present), bool)
-            self._missed[view][blocks] = True
-
-    def begin_again(self) -> None:
-        """Note what had to come, or would have had to, in this attempt; the next one begins."""
-        self.miss([*self.supplied, *self.spared])
-        self.supplied.clear()
-        self.spared.clear()
+    def miss(self, view: CachedView, blocks: NDArray[np.int64]) -> None:
+        """Note that blocks were missing."""
+        if view not in self._missed:
+            self._missed[view] = np.zeros(len(view.present), bool)
+        self._missed[view][blocks] = True
 
 
 class CachedView(ObjectView):
@@ -207,7 +200,8 @@ class CachedView(ObjectView):
             came = self._supply(self, missing)
             work = work_begun()
             if not self.in_place and isinstance(work, Work):
-                work.supplied.append(Wanted(self, came))
+                work.miss(self, came)
+                work.supplied += len(came)
             missing = missing[~self.present[missing]]
         if len(missing):
             raise MissingBytesError([Wanted(self, missing)])
@@ -216,7 +210,8 @@ class CachedView(ObjectView):
         """Have absent blocks that were required not be fetched nor counted: the work goes on without them."""
         work = work_begun()
         if isinstance(work, Work):
-            work.spared.append(Wanted(self, blocks))
+            work.miss(self, blocks)
+            work.sparing = True
 
     def digest(self, start: int, end: int) -> int:
         """See ObjectView. Of a block that was verified when it came from the disk it is known already."""
