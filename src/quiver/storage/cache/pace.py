@@ -6,6 +6,7 @@ from collections import deque
 from statistics import median
 from typing import TYPE_CHECKING
 
+from quiver.storage.cache.counts import PaceFigures
 from quiver.storage.cache.view import BLOCK
 
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ class _Median:
     def __init__(self, assumed: float) -> None:
         self._values = deque([assumed], _REMEMBERED)
 
+        self.told = False  # by a measurement
+
     def add(self, value: float) -> float:
         """Take a measurement in; the median."""
         self._values.append(value)
+        self.told = True
         return median(self._values)
 
 
@@ -91,6 +95,16 @@ class Pace:
     def bandwidth(self, requests: int) -> float:
         """Bytes per second of so many requests in flight together."""
         return min(requests * self.alone, self.total)
+
+    @property
+    def measured(self) -> PaceFigures:
+        """What was measured, not what was assumed before."""
+        latency, rate, _, total = self._medians
+        return PaceFigures(
+            self.seconds if latency.told else None,
+            self.rate if rate.told else None,
+            self.total if total.told else None,
+        )
 
     async def timed(self, request: Awaitable[Buffer], nbytes: int) -> Buffer:
         """The answer to a request for at most so many bytes; learn from it. Raises what the request raises."""
