@@ -64,6 +64,9 @@ def test_what_was_assumed_does_not_count_as_measured():
     assert line.pace.measured == PaceFigures(line.pace.seconds)
     line.wave(*[4 * MIB] * 8)
     assert line.pace.measured == PaceFigures(line.pace.seconds, line.pace.rate, line.pace.total)
+    free = Line(0.02, alone=80e6)
+    free.wave(*[4 * MIB] * 8)
+    assert free.pace.measured == PaceFigures(None, free.pace.rate, None)  # nothing was in the way of others
 
 
 @pytest.mark.parametrize("latency", [0.001, 0.03, 0.2])

@@ -34,12 +34,12 @@ class DiskCounts:
 
 @dataclass(frozen=True, slots=True)
 class PaceFigures:
-    """What a store was measured to do; None where no request has told yet.
+    """What a store was measured to do; None where no request has told anything but what was assumed.
 
     Attributes:
         seconds: that a request of next to no bytes takes.
         rate: bytes per second that a request gets, among as many as there usually are.
-        total: bytes per second of all requests in flight together, at least.
+        total: bytes per second of all requests in flight together, where they are in each other's way.
     """
 
     seconds: float | None = None
