@@ -29,7 +29,7 @@ NONE = Latency()
 CLOUD = Latency(0.030, 0.100, 85e6)
 """Like a large public store."""
 FIXED = Latency(0.050, 0.050)
-"""Makes rounds tell: what depends on an answer begins this much later than what led to it."""
+"""The same for each request."""
 
 
 class Record(NamedTuple):
@@ -100,7 +100,9 @@ def rounds(records: Sequence[Record]) -> int:
     """The most requests each of which began after the one before it had been answered.
 
     That is how often somebody may have waited for an answer before asking on. A request that only waited for
-    a free connection counts too, as it does for whoever waits for its answer.
+    a free connection counts too, as it does for whoever waits for its answer; and so does one that began late
+    because something was computed first, while the answer to another came that nobody waited for. So count them
+    where requests take much longer than what is computed between them.
     """
     number, free = 0, float("-inf")
     for record in sorted(records, key=lambda r: r.end):

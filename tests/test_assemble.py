@@ -210,7 +210,15 @@ def test_caches_are_for_stores_that_are_not_at_hand(
         assert counts is not None
         assert counts == distant.engine.cache_counts()
         assert (counts.budget, counts.fetched) == (settings.cache_bytes, 0)
+        await distant.call("CreateVectorBucket", {"vectorBucketName": "demo"})
         await distant.close()
+        again = await open_service(settings, runtime, background=False)
+        await again.call("ListVectorBuckets", {})
+        counts = again.cache_counts()
+        assert counts is not None
+        assert counts.pace.seconds is not None  # from the catalog, before any block came
+        assert counts.pace.rate is None
+        await again.close()
 
     asyncio.run(scenario())
 

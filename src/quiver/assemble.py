@@ -39,6 +39,7 @@ from quiver.service.service import Response, Service
 from quiver.settings import SettingsError, local_directory
 from quiver.storage.cache.block_cache import BlockCache
 from quiver.storage.cache.disk_tier import DiskTier
+from quiver.storage.cache.paced_store import PacedStore
 from quiver.storage.store_format import open_store_format
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ async def open_service(
     )
     workshop = _workshop(settings, runtime) if background and role is not Role.READER else None
     cache = None if store.resident else _cache(store, settings, runtime, keys)
+    if cache is not None:
+        store = PacedStore(store, cache.pace, runtime.monotonic)
     native = _native_settings(settings, role, background=background)
     engine = NativeEngine(store, runtime, native, workshop, watcher, cache)
     catalog = Catalog(store, runtime)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from benchmarks.cold_query import ratios, trace
+from benchmarks.cold_query import COUNTED, STAGES, ratios, row, trace
+from benchmarks.datasets import Truth
 from benchmarks.request_log import Record
 
 
@@ -26,3 +28,14 @@ def test_without_quiver_there_is_nothing_to_compare():
 def test_a_trace_tells_times_from_the_beginning_of_the_query():
     record = Record("one", "GET", "some/key", 206, 0, 42, 10.0, 10.05, 0.0)
     assert trace(record, 10.01) == "-10.0 to 40.0: GET some/key 42"
+
+
+def test_rounds_are_told_of_the_stage_in_which_requests_take_longer_than_what_is_computed(monkeypatch):
+    truth = Truth(np.arange(10)[np.newaxis], np.ones((1, 10)))
+    monkeypatch.setattr("benchmarks.cold_query.load", lambda _: None)
+    monkeypatch.setattr("benchmarks.cold_query.truth", lambda _: truth)
+    spent = {"ms": 1.0, "requests": 7, "rounds": 3, "MB": 1.0, "dollars a million": 1.0, "late ms": 0.0}
+    found = [{"found": list(range(10)), "query": spent}]
+    told = {stage: row("set", stage, "quiver", found, "query")["rounds"] for stage in STAGES}
+    assert told == dict.fromkeys(STAGES, "") | {COUNTED: "3 (at most 3)"}
+    assert STAGES[COUNTED].median >= 0.5

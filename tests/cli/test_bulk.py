@@ -75,6 +75,26 @@ def test_an_index_is_created_loaded_and_exported(root: str, tmp_path: Path) -> N
     assert pq.read_metadata(tmp_path / "out.parquet").num_rows == COUNT
 
 
+def test_an_index_that_exists_is_not_imported_into_when_it_is_not_as_asked_for(root: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.parquet", 3)
+    made = invoke("import", "demo", "words", path, "--root", root, "--metric", "euclidean")
+    assert (made.exit_code, "--create" in made.stderr) == (2, True)
+    asked = ("--root", root, "--create", "--metric", "euclidean", "--codec", "sq8")
+    assert invoke("import", "demo", "words", path, *asked).exit_code == 0
+    assert invoke("import", "demo", "words", path, *asked).exit_code == 0
+    assert invoke("import", "demo", "words", path, "--root", root, "--create").exit_code == 0  # asks for nothing
+    others = {("--metric", "cosine"): "metric euclidean, not cosine", ("--codec", "pq"): "codec sq8, not pq"}
+    for other, difference in others.items():
+        made = invoke("import", "demo", "words", path, "--root", root, "--create", *other)
+        fault = f"the index demo/words exists, and has {difference}: nothing was imported"
+        assert (made.exit_code, made.stderr) == (1, f"quiver: {fault}\n")
+    (tmp_path / "flat.jsonl").write_text('{"key":"z","vector":[1,2]}\n')
+    made = invoke("import", "demo", "words", tmp_path / "flat.jsonl", "--root", root, "--create")
+    assert (made.exit_code, "has dimension 4, not 2: nothing" in made.stderr) == (1, True)
+    with quiver.connect(root) as db:
+        assert sorted(db.bucket("demo").index("words")) == ["k0", "k1", "k2"]
+
+
 def test_several_files_go_in_together_and_columns_are_named(root: str, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"name":"a","v":[1,2],"x":1,"y":2}\n')
     (tmp_path / "b.jsonl").write_text('{"name":"b","v":[3,4],"x":5,"y":6}\n')

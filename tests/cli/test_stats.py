@@ -54,6 +54,7 @@ def test_the_tables_of_a_running_server(server: ServerProcess) -> None:
     assert ["store", "requests", "errors", "sent", "bytes", "received", "bytes"] in lines
     assert ["get", "1", "0", "0", "0"] in lines
     assert "hit rate 75.0%, 1 misses, 0 requests for 0 bytes, 0 damaged blocks" in shown.stdout
+    assert "measured of the store: 25.0 ms a request, 40.0 MB/s a connection\n" in shown.stdout
 
 
 def test_the_document_of_a_running_server(server: ServerProcess) -> None:

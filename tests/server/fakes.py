@@ -27,7 +27,7 @@ from quiver.server.logs import make_logger
 from quiver.server.sigv4 import Authenticator
 from quiver.service.operations import OPERATIONS
 from quiver.service.reading import AS_SET, Reading
-from quiver.storage.cache.counts import CacheCounts
+from quiver.storage.cache.counts import CacheCounts, PaceFigures
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence, Sequence
@@ -113,7 +113,11 @@ class FakeService:
 
     def cache_counts(self) -> CacheCounts:
         return CacheCounts(
-            found_in_memory=3 * len(self.calls), missed=len(self.calls), nbytes=65536, budget=1 << 20
+            found_in_memory=3 * len(self.calls),
+            missed=len(self.calls),
+            nbytes=65536,
+            budget=1 << 20,
+            pace=PaceFigures(0.025, 4e7),
         )
 
     async def close(self) -> None:

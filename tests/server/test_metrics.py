@@ -6,7 +6,7 @@ import dataclasses
 
 from quiver.engine.native.workshop import Job
 from quiver.server.metrics import Metrics
-from quiver.storage.cache.counts import CacheCounts, DiskCounts
+from quiver.storage.cache.counts import CacheCounts, DiskCounts, PaceFigures
 
 
 def test_upkeep_is_counted_by_job_and_result() -> None:
@@ -51,3 +51,20 @@ def test_caches_are_counted_by_tier_and_only_what_is_new() -> None:
     assert [value("budget_bytes", tier=tier) for tier in ("memory", "disk")] == [100, 1000]
     names = ("misses", "requests", "fetched_bytes", "damaged_blocks", "disk_failures")
     assert [value(f"{name}_total") for name in names] == [5, 4, 9000, 2, 2]
+
+
+def test_the_pace_of_the_store_is_told_as_far_as_it_was_measured() -> None:
+    metrics = Metrics()
+
+    def values() -> list[float | None]:
+        value = metrics.registry.get_sample_value
+        over = [{"operation": "get", "over": over} for over in ("connection", "all")]
+        rates = [value("quiver_store_bytes_per_second", labels) for labels in over]
+        return [value("quiver_store_latency_seconds", {"operation": "get"}), *rates]
+
+    metrics.observe_cache(CacheCounts())
+    assert values() == [None, None, None]
+    metrics.observe_cache(CacheCounts(requests=1, pace=PaceFigures(0.02)))
+    assert values() == [0.02, None, None]
+    metrics.observe_cache(CacheCounts(requests=2, pace=PaceFigures(0.03, 4e6, 5e7)))
+    assert values() == [0.03, 4e6, 5e7]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from quiver.engine.native.workshop import Job
 from quiver.server.metrics import SECONDS, Metrics
 from quiver.server.stats import document, quantile
-from quiver.storage.cache.counts import CacheCounts, DiskCounts
+from quiver.storage.cache.counts import CacheCounts, DiskCounts, PaceFigures
 
 
 def test_requests_latency_and_the_store_without_caches() -> None:
@@ -60,6 +60,14 @@ def test_caches_that_nobody_needed_have_no_hit_rate() -> None:
     metrics = Metrics()
     metrics.observe_cache(CacheCounts(budget=100))
     assert document(metrics.registry.collect())["cache"]["hitRate"] is None
+
+
+def test_the_pace_of_the_store_as_far_as_it_was_measured() -> None:
+    metrics = Metrics()
+    metrics.observe_cache(CacheCounts())
+    assert document(metrics.registry.collect())["pace"] == {}
+    metrics.observe_cache(CacheCounts(requests=1, pace=PaceFigures(0.03, None, 5e7)))
+    assert document(metrics.registry.collect())["pace"] == {"latencySeconds": 0.03, "bytesPerSecond": 5e7}
 
 
 @given(st.lists(st.floats(0.0001, 29.0), min_size=1), st.floats(0.01, 1.0))

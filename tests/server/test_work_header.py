@@ -12,7 +12,7 @@ from quiver.server.work_header import describe_cost, describe_work
 
 def test_sums_over_all_sources_are_told():
     work = [
-        SourceWork("segment", "kmeans+rabitq", "probe", 20_000, 19_000, 283, 46, 3_301, 32, 388_608),
+        SourceWork("segment", "kmeans+rabitq", "probe", 20_000, 19_000, 283, 46, 3_301, 32, 388_608, "later"),
         SourceWork("tail", "rows", "scan", 100, 90, 1, 1, 0, 100, 1_000),
     ]
     assert describe_work(work) == (

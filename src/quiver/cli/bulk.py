@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from quiver.bulk.columns import Columns
     from quiver.bulk.parquet import Compression
     from quiver.model.progress import Progress
+    from quiver.model.types import IndexSpec
 
 
 async def load(
@@ -39,7 +40,8 @@ async def load(
 ) -> Exit:
     """Put every row of the files, all of them or none.
 
-    With options, those of the library's `create_index` but for the dimension, create what is missing.
+    With options, those of the library's `create_index` but for the dimension, create what is missing; an index
+    that exists has to be as they say.
 
     Raises QuiverError, SettingsError, as all commands here do.
     """
@@ -47,7 +49,9 @@ async def load(
     async with _opened(root, create=options is not None) as open_root:
         if options is not None:
             db = AsyncConnection(open_root, open_root.close)
-            await _create(db, bucket, index, {"dimension": _dimension(paths, columns), **options})
+            asked = {"dimension": _dimension(paths, columns), **options}
+            if not await _created(db, bucket, index, asked):
+                _check((await open_root.administration.index(bucket, index)).spec, f"{bucket}/{index}", asked)
         with _bar(f"{bucket}/{index}") as progress:
             rows = (
                 await AsyncBucket(open_root, bucket)
@@ -79,12 +83,26 @@ def _dimension(paths: list[Path], columns: Columns) -> int:
     raise ValidationError("there are no rows, so the dimension of a new index is not known")
 
 
-async def _create(db: AsyncConnection, bucket: str, index: str, options: Mapping[str, Any]) -> None:
-    """The bucket and the index, as far as they do not exist."""
+async def _created(db: AsyncConnection, bucket: str, index: str, options: Mapping[str, Any]) -> bool:
+    """Create the bucket and the index, as far as they do not exist; whether the index did not."""
     with suppress(ConflictError):
         await db.create_bucket(bucket)
-    with suppress(ConflictError):
+    try:
         await db.bucket(bucket).create_index(index, **options)
+    except ConflictError:
+        return False
+    return True
+
+
+def _check(spec: IndexSpec, name: str, asked: Mapping[str, Any]) -> None:
+    """Raises ConflictError: an index that exists is not as it would be created."""
+    differing = [
+        f"{option} {getattr(spec, option)}, not {value}"
+        for option, value in asked.items()
+        if getattr(spec, option) != value
+    ]
+    if differing:
+        raise ConflictError(f"the index {name} exists, and has {' and '.join(differing)}: nothing was imported")
 
 
 def _show(text: str, rows: int, bucket: str, index: str, *, as_json: bool) -> None:

@@ -200,8 +200,9 @@ def import_(
         bool, typer.Option("--create", help="Create bucket and index when they are missing.")
     ] = False,
     metric: Annotated[
-        Literal["cosine", "euclidean"], typer.Option(help="The distance of an index that is created.")
-    ] = "cosine",
+        Literal["cosine", "euclidean"] | None,
+        typer.Option(help="The distance of an index that is created. [default: cosine]"),
+    ] = None,
     partitioner: PartitionerOption = None,
     codec: CodecOption = None,
     recall: RecallOption = None,
@@ -214,13 +215,17 @@ def import_(
 
     if metadata is not None and fields is not None:
         raise typer.BadParameter("--metadata and --fields exclude each other")
-    structure = {"partitioner": partitioner, "codec": codec, "recall": recall}
-    if not create and any(value is not None for value in structure.values()):
-        raise typer.BadParameter("--partitioner, --codec and --recall are for an index that --create creates")
+    chosen = {"metric": metric, "partitioner": partitioner, "codec": codec, "recall": recall}
+    if not create and any(value is not None for value in chosen.values()):
+        raise typer.BadParameter(
+            "--metric, --partitioner, --codec and --recall are for an index that --create creates"
+        )
     names = None if fields is None else tuple(name for name in fields.split(",") if name)
     columns = Columns(key, vector, metadata if names is None else names)
-    options = {"metric": metric} | structure if create else None
-    output.run(lambda url: work(url, bucket, index, files, columns, options, as_json=as_json), root)
+    options = {name: value for name, value in chosen.items() if value is not None}
+    output.run(
+        lambda url: work(url, bucket, index, files, columns, options if create else None, as_json=as_json), root
+    )
 
 
 @app.command()

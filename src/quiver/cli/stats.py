@@ -87,6 +87,8 @@ def _show(found: dict[str, Any]) -> None:
             output.show_table(rows)
     if "cache" in found:
         typer.echo(_cache_line(found["cache"]))
+    if found.get("pace"):
+        typer.echo(_pace_line(found["pace"]))
 
 
 def _requests(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,6 +128,17 @@ def _cache_line(cache: dict[str, Any]) -> str:
         f"{known}, {cache.get('misses', 0):,} misses, {cache.get('requests', 0):,} requests for "
         f"{cache.get('fetchedBytes', 0):,} bytes, {cache.get('damagedBlocks', 0):,} damaged blocks"
     )
+
+
+def _pace_line(pace: dict[str, float]) -> str:
+    """What was measured of the store."""
+    figures = (
+        ("latencySeconds", 1e3, "ms a request"),
+        ("connectionBytesPerSecond", 1e-6, "MB/s a connection"),
+        ("bytesPerSecond", 1e-6, "MB/s over all connections"),
+    )
+    told = [f"{factor * pace[name]:,.1f} {unit}" for name, factor, unit in figures if name in pace]
+    return f"measured of the store: {', '.join(told)}"
 
 
 def _store(store: dict[str, dict[str, int]]) -> list[dict[str, Any]]:

@@ -171,6 +171,8 @@ class SourceWork(NamedTuple):
         codes: codes scored; postings of a text's words.
         vectors: rows scored exactly.
         nbytes: of codes and rows read, about.
+        int8: how the int8 rows of candidates are had, where they come from a store and are used: "along" with all
+            codes of their partitions, or "later", in a round of their own and of candidates alone; else "".
     """
 
     source: str
@@ -183,6 +185,7 @@ class SourceWork(NamedTuple):
     codes: int
     vectors: int
     nbytes: int
+    int8: str = ""
 
 
 class Scores(NamedTuple):

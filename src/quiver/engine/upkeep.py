@@ -76,8 +76,9 @@ class RecallReport(NamedTuple):
         queries: how many were asked.
         limit: neighbours asked for.
         target: what the index is set to.
-        mean: the share found, on average.
-        low, high: an interval that holds the true mean in 95 of 100 measurements (normal approximation).
+        mean: the share found, of all neighbours of all queries.
+        low, high: an interval that holds the true share in 95 of 100 measurements (Wilson's, of neighbours found);
+            0 and 1 for fewer than two queries.
         commit: the commit number it was measured at.
     """
 

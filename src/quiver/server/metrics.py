@@ -73,6 +73,20 @@ class Metrics:
         self.store_errors = self._store_counter("errors", "Requests to the object store that failed.")
         self.store_sent = self._store_counter("sent_bytes", "Bytes sent to the object store.")
         self.store_received = self._store_counter("received_bytes", "Bytes received from the object store.")
+        self._latency = Gauge(
+            "quiver_store_latency_seconds",
+            "What a request of next to no bytes takes, as the slowest process measures it.",
+            ["operation"],
+            multiprocess_mode="livemax",
+            registry=self.registry,
+        )
+        self._pace = Gauge(
+            "quiver_store_bytes_per_second",
+            "How fast bytes come over one connection and over all, as the slowest process measures it.",
+            ["operation", "over"],
+            multiprocess_mode="livemin",
+            registry=self.registry,
+        )
         self._store_seen = StoreCounts()
         self.cache = CacheMetrics(self.registry)
         self.maintenance = MaintenanceMetrics(self.registry)
@@ -95,9 +109,15 @@ class Metrics:
         self._store_seen = now
 
     def observe_cache(self, now: CacheCounts | None) -> None:
-        """Add what the caches did since the last call; nothing where there are none."""
-        if now is not None:
-            self.cache.observe(now)
+        """Add what the caches did since the last call, and the store's pace; nothing where there are none."""
+        if now is None:
+            return
+        self.cache.observe(now)
+        if now.pace.seconds is not None:
+            self._latency.labels("get").set(now.pace.seconds)
+        for over, rate in (("connection", now.pace.rate), ("all", now.pace.total)):
+            if rate is not None:
+                self._pace.labels("get", over).set(rate)
 
     def observe(self, operation: str, code: str, seconds: float, received: int, sent: int) -> None:
         """Count one answered request. `operation` and `code` come from fixed tables, never from the client."""

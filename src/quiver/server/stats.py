@@ -27,17 +27,23 @@ _OF_CACHES = {
     "quiver_cache_damaged_blocks_total": "damagedBlocks",
     "quiver_cache_disk_failures_total": "diskFailures",
 }
+_OF_PACE = {
+    ("quiver_store_latency_seconds", None): "latencySeconds",
+    ("quiver_store_bytes_per_second", "connection"): "connectionBytesPerSecond",
+    ("quiver_store_bytes_per_second", "all"): "bytesPerSecond",
+}
 _OF_UPKEEP = {"quiver_maintenance_jobs_total", "quiver_maintenance_seconds_total"}
 _DURATION = "quiver_request_duration_seconds"
 
 
 def document(families: Iterable[Metric]) -> dict[str, Any]:
-    """Requests by operation and code, their latency, the store's requests, upkeep by job, and caches if any."""
+    """Requests by operation and code, their latency, the store's requests and pace, upkeep by job, and caches."""
     stats: dict[str, Any] = {"requests": {}, "latency": {}, "store": {}, "maintenance": {}}
     cache: dict[str, Any] = {}
     buckets: dict[str, list[tuple[float, float]]] = {}
     sums: dict[str, float] = {}
-    for sample in (sample for family in families for sample in family.samples):
+    samples = [sample for family in families for sample in family.samples]
+    for sample in samples:
         labels, value = sample.labels, sample.value
         if sample.name == "quiver_requests_total":
             stats["requests"].setdefault(labels["operation"], {})[labels["code"]] = int(value)
@@ -60,6 +66,11 @@ def document(families: Iterable[Metric]) -> dict[str, Any]:
             cache[_OF_CACHES[sample.name]] = int(value)
     for operation, counts in buckets.items():
         stats["latency"][operation] = _latency(sorted(counts), sums.get(operation, 0.0))
+    stats["pace"] = {
+        name: round(sample.value, 6)
+        for sample in samples
+        if (name := _OF_PACE.get((sample.name, sample.labels.get("over"))))
+    }
     if "budgetBytes" in cache:
         stats["cache"] = cache | {"hitRate": _hit_rate(cache)}
     return stats

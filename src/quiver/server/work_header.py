@@ -21,7 +21,7 @@ def describe_work(work: Sequence[SourceWork]) -> str:
         return ""
     plans = "+".join(sorted({one.plan for one in work}))
     rows, matches, partitions, probed, codes, vectors, nbytes = (
-        sum(column) for column in zip(*(one[3:] for one in work), strict=True)
+        sum(column) for column in zip(*(one[3:10] for one in work), strict=True)
     )
     return (
         f"plan={plans}; sources={len(work)}; rows={rows}; matches={matches}; partitions={probed}/{partitions}; "

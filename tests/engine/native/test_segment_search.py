@@ -234,7 +234,7 @@ def test_many_matches_are_bounded_and_the_nearest_are_among_those_that_remain(re
 
 def test_nothing_matches(reader):
     found, work = look(reader, 0, text={"n": -1})
-    assert (found, work.plan, work.matches, work.vectors) == ([], "none", 0, 0)
+    assert (found, work.plan, work.matches, work.probed, work.vectors) == ([], "none", 0, 0, 0)
 
 
 def test_dead_rows_are_never_found(reader):

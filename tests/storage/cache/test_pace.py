@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quiver.storage.cache.counts import PaceFigures
 from quiver.storage.cache.pace import Pace
 from quiver.storage.cache.view import BLOCK
 
@@ -54,6 +55,18 @@ def test_it_begins_with_what_large_public_stores_do():
     assert (pace.gap, pace.narrow_gap) == (16, int(0.03 * 1e9 / 32 / BLOCK))
     assert pace.bandwidth(1) == 85e6
     assert pace.bandwidth(100) == 1e9
+    assert pace.measured == PaceFigures()
+
+
+def test_what_was_assumed_does_not_count_as_measured():
+    line = Line(0.02, alone=50e6, total=200e6)
+    line.wave(100)
+    assert line.pace.measured == PaceFigures(line.pace.seconds)
+    line.wave(*[4 * MIB] * 8)
+    assert line.pace.measured == PaceFigures(line.pace.seconds, line.pace.rate, line.pace.total)
+    free = Line(0.02, alone=80e6)
+    free.wave(*[4 * MIB] * 8)
+    assert free.pace.measured == PaceFigures(None, free.pace.rate, None)  # nothing was in the way of others
 
 
 @pytest.mark.parametrize("latency", [0.001, 0.03, 0.2])

@@ -120,9 +120,9 @@ def scan(
 
 
 def work_of(
-    reader: SegmentReader, method: Method, matches: int, probed: int, codes: int, vectors: int
+    reader: SegmentReader, method: Method, matches: int, probed: int, codes: int, vectors: int, int8: str = ""
 ) -> SourceWork:
-    """What was done: `probed` partitions, `codes` scored by codes and `vectors` exactly."""
+    """What was done: `probed` partitions, `codes` scored by codes and `vectors` exactly; see SourceWork."""
     nbytes = codes * (reader.codes.code_size + 8) + vectors * 4 * reader.dimension
     count = len(reader.codes.ends)
     return SourceWork(
@@ -136,4 +136,5 @@ def work_of(
         codes,
         vectors,
         nbytes,
+        int8,
     )

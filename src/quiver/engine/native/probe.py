@@ -91,6 +91,7 @@ class Probe:
         self._later = False  # whether what is needed beside codes is yet to be required
         self._done: list[NDArray[np.int64]] = []
         self._away: float | None = None  # from the nearest origin
+        self._int8 = ""  # see SourceWork
         self._probed = 0
         self._scored = 0
         self._read = 0
@@ -102,7 +103,9 @@ class Probe:
             rest = np.setdiff1d(np.arange(count), np.concatenate(self._done))
             scanned = self._merged(scanned, self._scan(rest))
         candidates = self._settle(scanned)
-        work = work_of(self._reader, Method.PROBE, self._matches, self._probed, self._scored, self._read)
+        work = work_of(
+            self._reader, Method.PROBE, self._matches, self._probed, self._scored, self._read, self._int8
+        )
         return Found(candidates, work)
 
     def _nearest(self) -> NDArray[np.int64]:
@@ -204,6 +207,8 @@ class Probe:
             return _Sifted(rows, scored.high, scored)
         if (few := self._score_few(rows, keep)) is not None:
             return _Sifted(rows, few.high, few)
+        if not self._reader.stable:
+            self._int8 = "later" if self._later else "along"
         if self._later:
             codes.require_candidates(rows)
         near = 0 if self._reader.stable else self._wanted  # each may be a request or two otherwise

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from quiver.model.filter import Filter
     from quiver.model.types import Float32Matrix, IndexSpec
 
-_SURE = 1.96  # standard errors on either side that hold the mean in 95 of 100 cases
+_SURE = 1.96  # standard errors on either side that hold the true share in 95 of 100 cases
 
 
 async def measure_recall(
@@ -31,17 +31,37 @@ async def measure_recall(
     snapshot = await index.snapshots.take_whole()
     with index.snapshots.forgetting_damage():
         found = await index.runtime.offload(_measure, snapshot, index.spec, queries, limit, condition, seed)
-    mean, low, high = _interval(found)
-    return RecallReport(len(found), limit, index.spec.recall, mean, low, high, snapshot.commit)
+    mean, low, high = wilson(*found)
+    return RecallReport(len(found[0]), limit, index.spec.recall, mean, low, high, snapshot.commit)
 
 
-def _interval(shares: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The mean, and what it lies between; one share tells nothing about others."""
-    if len(shares) < 2:
-        return (float(shares[0]) if len(shares) else 1.0), 0.0, 1.0
-    mean = float(shares.mean())
-    spread = _SURE * float(shares.std(ddof=1)) / len(shares) ** 0.5
-    return mean, max(0.0, mean - spread), min(1.0, mean + spread)
+def wilson(found: NDArray[np.int64], sought: NDArray[np.int64]) -> tuple[float, float, float]:
+    """The share of neighbours found, and what the true share lies between in 95 of 100 cases.
+
+    The score interval of E. B. Wilson (Probable Inference, the Law of Succession, and Statistical Inference,
+    Journal of the American Statistical Association 22, 1927), which tells something also when all are found. It
+    supposes that whether a neighbour is found has nothing to do with others. Those of one query are found or
+    missed together, though: so as many neighbours count as give the variance that there is between queries, and
+    no more than there are (the effective size of a sample of clusters: L. Kish, Survey Sampling, 1965).
+
+    Args:
+        found, sought: of each query the neighbours found, and how many there are, more than 0. Shape (queries,).
+
+    Returns: the share and the ends of the interval; 0 and 1 for fewer than two queries.
+    """
+    total = int(sought.sum())
+    share = int(found.sum()) / total if total else 1.0
+    if len(sought) < 2:
+        return share, 0.0, 1.0
+    size = float(total)
+    off = found - share * sought
+    variance = len(off) / (len(off) - 1) * float(off.dot(off)) / total**2  # of the share, as a ratio of sums
+    if variance > 0:
+        size = min(size, share * (1 - share) / variance)
+    square = _SURE**2 / size
+    middle = (share + square / 2) / (1 + square)
+    spread = (share * (1 - share) * square + square**2 / 4) ** 0.5 / (1 + square)
+    return share, min(share, max(0.0, middle - spread)), max(share, min(1.0, middle + spread))  # rounding aside
 
 
 def _measure(
@@ -51,14 +71,17 @@ def _measure(
     limit: int,
     condition: Filter | None,
     seed: int,
-) -> NDArray[np.float64]:
-    """The recall of each query that has neighbours. A row is not its own neighbour."""
+) -> NDArray[np.int64]:
+    """Of each query that has neighbours how many were found, and how many there are. Shape (2, queries).
+
+    A row is not its own neighbour.
+    """
     asked: Sequence[tuple[str | None, NDArray[np.float32]]]
     if isinstance(queries, int):
         asked = _sample(snapshot, spec.dimension, queries, seed)
     else:
         asked = [(None, vector) for vector in queries]
-    shares = []
+    counts = []
     for key, vector in asked:
         depth = limit if key is None else limit + 1
         true, answered = (
@@ -66,8 +89,8 @@ def _measure(
             for query in (Query(vector, depth, condition, recall=1.0), Query(vector, depth, condition))
         )
         if true:
-            shares.append(len(set(true) & set(answered)) / len(true))
-    return np.array(shares)
+            counts.append((len(set(true) & set(answered)), len(true)))
+    return np.array(counts, np.int64).reshape(-1, 2).T
 
 
 def _sample(

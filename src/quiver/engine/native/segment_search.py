@@ -64,7 +64,8 @@ def search_segment(segment: OpenSegment, target: Target) -> Found:
     else:
         candidates = gather(reader, np.zeros(0, np.int64), target)
     read = reader.rows if chosen.method is Method.SCAN else len(candidates.rows)
-    return Found(candidates, work_of(reader, chosen.method, matches, len(codes.ends), 0, read))
+    probed = 0 if chosen.method is Method.NONE else len(codes.ends)
+    return Found(candidates, work_of(reader, chosen.method, matches, probed, 0, read))
 
 
 def row_mask(rows: int, allowed: BitMap | None, dead: BitMap) -> NDArray[np.bool_] | None:

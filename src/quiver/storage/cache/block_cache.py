@@ -85,7 +85,9 @@ class BlockCache:
     def counts(self) -> CacheCounts:
         """What the cache did so far, and what it holds."""
         disk = None if self._disk is None else self._disk.counters
-        return CacheCounts(**self._counts, nbytes=self.nbytes, budget=self._budget, disk=disk)
+        return CacheCounts(
+            **self._counts, nbytes=self.nbytes, budget=self._budget, disk=disk, pace=self.pace.measured
+        )
 
     def open(self, key: str, size: int) -> CachedView:
         """The view of an object, which all who open it share; it counts until they have closed it."""

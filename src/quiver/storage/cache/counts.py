@@ -33,6 +33,21 @@ class DiskCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class PaceFigures:
+    """What a store was measured to do; None where no request has told anything but what was assumed.
+
+    Attributes:
+        seconds: that a request of next to no bytes takes.
+        rate: bytes per second that a request gets, among as many as there usually are.
+        total: bytes per second of all requests in flight together, where they are in each other's way.
+    """
+
+    seconds: float | None = None
+    rate: float | None = None
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheCounts:
     """What the caches did since the root was opened, and what they hold.
 
@@ -49,6 +64,7 @@ class CacheCounts:
         nbytes: bytes of the blocks in memory.
         budget: bytes that these may have.
         disk: of the disk tier; None without one.
+        pace: of the store.
     """
 
     found_in_memory: int = 0
@@ -61,3 +77,4 @@ class CacheCounts:
     nbytes: int = 0
     budget: int = 0
     disk: DiskCounts | None = None
+    pace: PaceFigures = PaceFigures()

@@ -6,6 +6,7 @@ from collections import deque
 from statistics import median
 from typing import TYPE_CHECKING
 
+from quiver.storage.cache.counts import PaceFigures
 from quiver.storage.cache.view import BLOCK
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ LONGEST = 64
 LINE = 10
 """Times the rate of a connection: what several at once are sure of."""
 
+SMALL = 2 * BLOCK
+"""Bytes of a request that says how long one takes, whatever its size."""
+
+_SECONDS, _RATE, _TOTAL = 0.03, 85e6, 1e9  # before anything is measured
 _WIDEST_GAP = 16  # blocks that are fetched along to save a request
 _MOST_ALONG = 1024  # blocks that are fetched along in a wave to keep to its requests
 _ALONG_SECONDS = 0.1  # that they may take to come
 _WIDTH = 32  # requests in flight at most
-_SMALL = 2 * BLOCK  # bytes of a request that says how long one takes, whatever its size
 _TELLING = 16 * BLOCK  # bytes in flight from which on their time says something about the line
 _ALONE = 2.5  # requests in flight, on average, up to which the line has room for each
 _SHARED = 1.5  # requests in flight, on average, from which on they may be in each other's way
@@ -60,7 +64,7 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """A pace by a clock that tells seconds."""
-        self.seconds, self.rate, self.alone, self.total = 0.03, 85e6, 85e6, 1e9
+        self.seconds, self.rate, self.alone, self.total = _SECONDS, _RATE, _RATE, _TOTAL
         self._medians = [_Median(each) for each in (self.seconds, self.rate, self.alone, self.total)]
         self._clock = clock
         self._flying = 0
@@ -92,9 +96,15 @@ class Pace:
         """Bytes per second of so many requests in flight together."""
         return min(requests * self.alone, self.total)
 
+    @property
+    def measured(self) -> PaceFigures:
+        """What was measured, as far as it is not what was assumed."""
+        known = zip((self.seconds, self.rate, self.total), (_SECONDS, _RATE, _TOTAL), strict=True)
+        return PaceFigures(*(None if now == assumed else now for now, assumed in known))
+
     async def timed(self, request: Awaitable[Buffer], nbytes: int) -> Buffer:
         """The answer to a request for at most so many bytes; learn from it. Raises what the request raises."""
-        large = nbytes > _SMALL
+        large = nbytes > SMALL
         began, before = self._fly(large)
         try:
             answer = await request
@@ -115,7 +125,7 @@ class Pace:
     def note(self, seconds: float, nbytes: int, abreast: float = 1.0) -> None:
         """Learn from a request that took so long, with so many in flight on average, itself included."""
         latency, rate, alone, total = self._medians
-        if nbytes <= _SMALL:
+        if nbytes <= SMALL:
             self.seconds = latency.add(seconds)
             return
         got = nbytes / max(seconds - self.seconds, self.seconds * _SHARPEST, 1e-9)

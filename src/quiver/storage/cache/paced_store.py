@@ -1,0 +1,57 @@
+"""A wrapper that tells how long an object store takes to answer, from the small objects that are read whole.
+
+A node reads some of these before its first query (the catalog, a checkpoint, the log), whose own first requests
+are large: without the latency of the small ones, a store that is far away would be taken for a slow line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore
+from quiver.storage.cache.pace import SMALL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from quiver.storage.cache.pace import Pace
+
+
+class PacedStore(ObjectStore):
+    """Passes everything on to another store; the pace learns from it."""
+
+    def __init__(self, inner: ObjectStore, pace: Pace, clock: Callable[[], float]) -> None:
+        """A store by a clock that tells seconds."""
+        self._inner = inner
+        self._pace = pace
+        self._clock = clock
+        self.url = inner.url
+        self.resident = inner.resident
+        self.large_bytes = inner.large_bytes
+
+    async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
+        await self._inner.put_new(key, parts)
+
+    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
+        await self._inner.put_large(key, parts)
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
+        began = self._clock()
+        data = await self._inner.get(key, start, length)
+        if (
+            length is None and (nbytes := memoryview(data).nbytes) <= SMALL
+        ):  # ranges are timed by who asks for them
+            self._pace.note(self._clock() - began, nbytes)
+        return data
+
+    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
+        return await self._inner.stands(key, head, absent)
+
+    async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
+        return await self._inner.list(prefix, after)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._inner.delete(keys)
+
+    async def close(self) -> None:
+        await self._inner.close()
