@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ann.samples import clustered, gaussian
+from quiver.ann import _kernels
 from quiver.ann.partitioners.lloyd import (
     inner_products,
     lloyd,
@@ -117,3 +118,33 @@ def test_means_are_of_the_rows_of_each_centroid():
     rows = np.array([[1, 2], [3, 4], [10, 20], [5, 9]], np.float32)
     found = means(rows, np.array([1, 1, 0, 1], np.int32), 3)
     assert (found.dtype, found.tolist()) == (np.float32, [[10, 20], [3, 5], [0, 0]])
+
+
+@pytest.mark.parametrize(("rows", "dimension", "count"), [(1000, 128, 37), (60, 3, 90), (50, 7, 1)])
+def test_means_are_those_of_numpy_in_float64(rows, dimension, count):
+    """To the last bit: the rows of a centroid are summed in their order."""
+    points = gaussian(rows, dimension)
+    assigned = np.random.default_rng(4).integers(0, count, rows).astype(np.int32)
+    wanted = np.zeros((count, dimension), np.float32)
+    for number in np.unique(assigned):
+        wanted[number] = points[assigned == number].mean(axis=0, dtype=np.float64)
+    assert means(points, assigned, count).tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("order", "starts", "shape"),
+    [
+        ([0, 3], [0, 2], (1, 4)),
+        ([0, -1], [0, 2], (1, 4)),
+        ([0, 1], [0, 3], (1, 4)),
+        ([0, 1], [1, 0], (1, 4)),
+        ([0, 1], [-1, 2], (1, 4)),
+        ([0, 1], [0, 2], (2, 4)),
+        ([0, 1], [0, 2], (1, 5)),
+        ([0, 1], [], (0, 4)),
+    ],
+)
+def test_means_outside_the_rows_are_refused(order, starts, shape):
+    rows, order, starts = np.ones((3, 4), np.float32), np.array(order, np.int64), np.array(starts, np.int64)
+    with pytest.raises(ValueError, match="do not fit"):
+        _kernels.means(rows, order, starts, np.zeros(shape, np.float32))

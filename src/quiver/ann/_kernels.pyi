@@ -48,6 +48,20 @@ def rotate(
         left, right: of shapes (a, a) and (b, b), with columns of zeros behind `right` up to a multiple of eight.
     """
 
+def means(
+    rows: NDArray[np.float32], order: NDArray[np.int64], starts: NDArray[np.int64], out: NDArray[np.float32]
+) -> None:
+    """Write the mean of each group of rows, summed in float64 in their order; of a group without rows, nothing.
+
+    Nobody may change the arrays meanwhile.
+
+    Args:
+        rows: shape (n, dimension).
+        order: row numbers, group by group.
+        starts: where in `order` each group begins, and where the last one ends; shape (groups + 1,).
+        out: shape (groups, dimension).
+    """
+
 def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]) -> int:
     """Write the numbers of the ranks at most `margin` above the least, ascending by rank; how many there are.
 

@@ -36,6 +36,7 @@ PyObject *work_begun(PyObject *module, PyObject *nothing);
 PyObject *touched_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *touch(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *touch_parts(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *means(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

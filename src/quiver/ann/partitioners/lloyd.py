@@ -6,6 +6,7 @@ centroid's rows are summed in row order by one thread, and of equally near centr
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import faiss
@@ -105,17 +106,14 @@ def means(rows: Float32Matrix, assigned: NDArray[np.int32], count: int) -> Float
     """The mean of the rows assigned to each of `count` centroids; zeros for one that has none."""
     order = np.argsort(assigned, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(assigned, minlength=count))])
-    found = np.zeros((count, rows.shape[1]), np.float32)
+    found, rows = np.zeros((count, rows.shape[1]), np.float32), np.ascontiguousarray(rows)
+    bounds = np.linspace(0, count, min(_GROUPS, count) + 1).astype(int)
 
-    def of_group(group: NDArray[np.int64]) -> None:
-        first = starts[group[0]]
-        members = rows[order[first : starts[group[-1] + 1]]]
-        for number in group[starts[group] < starts[group + 1]].tolist():
-            own = members[starts[number] - first : starts[number + 1] - first]
-            found[number] = own.mean(axis=0, dtype=np.float64)
+    def of_group(group: tuple[int, int]) -> None:
+        first, last = group
+        _kernels.means(rows, order, starts[first : last + 1], found[first:last])
 
-    groups = np.array_split(np.arange(count), min(_GROUPS, count))
-    for _ in on_every_core(of_group, groups):
+    for _ in on_every_core(of_group, list(pairwise(bounds.tolist()))):
         pass
     return found
 
