@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
-
-def norm(vector: NDArray[np.float32]) -> float:
-    """Euclidean norm of a vector: not finite only if a component is not, zero only if all components are."""
-    return _kernels.norm(vector)
+norm = _kernels.norm
+"""Euclidean norm of a float32 vector: not finite only if a component is not, zero only if all components are."""
 
 
 def norms(rows: Float32Matrix) -> NDArray[np.float32]:

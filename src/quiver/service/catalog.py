@@ -106,11 +106,7 @@ class Catalog:
 
     async def cached_index(self, ref: IndexRef) -> Index:
         """The index of this name, without I/O when the name was resolved before. Raises NotFoundError."""
-        return self.remembered(ref) or await self.index(ref)
-
-    def remembered(self, ref: IndexRef) -> Index | None:
-        """The index that had this name when it was resolved last; None when that is not known."""
-        return self._names.get(ref)
+        return self._names.get(ref) or await self.index(ref)
 
     async def index(self, ref: IndexRef) -> Index:
         """The index of this name now. Raises NotFoundError.

@@ -99,7 +99,7 @@ class QueryOperation:
             hits = await opened.query(self.extend(query, params), freshness)
         except (UnknownTextFieldError, TextFieldBuildingError) as error:
             raise refusal_of(error, TEXTS_TO_ASK, [text.key for text in texts]) from error
-        body: dict[str, Any] = {"vectors": show_hits(hits, size, params), "distanceMetric": spec.metric.value}
+        body: dict[str, Any] = {"vectors": show_hits(hits, size, params), "distanceMetric": str(spec.metric)}
         if len(hits.keys) > size:
             last = _Place(float(hits.places[size - 1]), hits.keys[size - 1], returned + size)
             body["nextToken"] = self._context.tokens.seal(scope(), last)
@@ -111,9 +111,12 @@ def texts_asked(query: dict[str, Any], path: str = "") -> tuple[TextQuery, ...]:
 
     Raises: ValidationError: it asks with neither a vector nor texts, or a metadata key is named twice.
     """
-    if query.get("queryVector") is None and query.get("queryTexts") is None:
-        raise ValidationError.at(f"{path}queryVector", _NO_QUESTION)
-    return queries_of(query.get("queryTexts"), path + TEXTS_TO_ASK)
+    texts = query.get("queryTexts")
+    if texts is None:
+        if query.get("queryVector") is None:
+            raise ValidationError.at(f"{path}queryVector", _NO_QUESTION)
+        return ()
+    return queries_of(texts, path + TEXTS_TO_ASK)
 
 
 def vector_asked(query: dict[str, Any], spec: IndexSpec) -> NDArray[np.float32] | None:

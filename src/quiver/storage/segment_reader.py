@@ -267,8 +267,10 @@ class SegmentReader:
     def _text_offsets(self, rows: Sequence[int] | NDArray[np.integer[Any]], column: int) -> NDArray[np.uint64]:
         """Where the keys (0) or metadata (1) of some rows are in rows.parquet."""
         if self._footer.text_size:
-            loaded = ("_metadata_offsets" if column else "_key_offsets") in self.__dict__
-            fetch = not (loaded or self._sections_tell(len(rows)))
+            fetch = self._view.stable
+            if not fetch:
+                loaded = ("_metadata_offsets" if column else "_key_offsets") in self.__dict__
+                fetch = not (loaded or self._sections_tell(len(rows)))
             places = self.codes.text_places(np.asarray(rows, np.int64), fetch=fetch)
             if places is not None:
                 return np.ascontiguousarray(places[:, column])

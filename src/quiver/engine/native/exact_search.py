@@ -128,7 +128,7 @@ def work_of(
     return SourceWork(
         reader.segment,
         reader.structure_name,
-        method.value,
+        str(method),
         reader.rows,
         matches,
         count,

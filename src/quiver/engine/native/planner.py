@@ -6,7 +6,7 @@ Costs are in units of one row scanned in float32, in a row of memory. They were 
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ REFINE_FROM = 200
 """Rows. Up to so many that are here, scoring them in float32 costs no more than sifting them by int8 first."""
 
 
-class Method(Enum):
+class Method(StrEnum):
     """SCAN scores all rows exactly, GATHER picks single rows out and scores those, PROBE scores codes first."""
 
     NONE = "none"

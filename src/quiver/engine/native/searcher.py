@@ -60,20 +60,23 @@ def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDAr
     recall = spec.recall if query.recall is None else query.recall
     target = make_target(vector, spec, query.depth, recall, query.filter, metadata=query.metadata)
     found = _search_segments(snapshot.segments, target)
-    found += [
-        _search_block(view, target)
-        for view in snapshot.tail.blocks(query.filter, spec.non_filterable)
-        if view.mask.any()
-    ]
-    work = [one.work for one in found]
-    candidates = [one.candidates for one in found]
-    if any(one.exact is None for one in candidates):
+    for view in snapshot.tail.blocks(query.filter, spec.non_filterable):
+        if view.mask.any():
+            found.append(_search_block(view, target))
+    candidates, work, exact = [], [], True
+    for one in found:
+        candidates.append(one.candidates)
+        work.append(one.work)
+        exact = exact and one.candidates.exact is not None
+    if not exact:
         candidates = _survivors(candidates, spec, query)
     return Nearest(_rank(candidates, spec, query, vector), work)
 
 
 def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
     """Raises MissingBytesError with all that the segments lack for their next step."""
+    if len(segments) == 1:
+        return [search_segment(segments[0], target)]
     found, missing = [], Missing()
     for segment in segments:
         with missing:
@@ -111,10 +114,15 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
 def _rank(
     survivors: Sequence[Candidates], spec: IndexSpec, query: Query, vector: NDArray[np.float32]
 ) -> list[tuple[float, str, Source, int]]:
-    exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
-    merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
-    order = _nearest(merged, query)
-    keyed = _keyed_of_one(survivors[0], order) if len(survivors) == 1 else _keyed(survivors, order)
+    if len(survivors) == 1:
+        merged = survivors[0].distances(vector, spec.metric)
+        order = _nearest(merged, query)
+        keyed = _keyed_of_one(survivors[0], order)
+    else:
+        exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
+        merged = np.concatenate([np.zeros(0, np.float32), *exact])
+        order = _nearest(merged, query)
+        keyed = _keyed(survivors, order)
     ranked = sorted(zip(merged[order].tolist(), *keyed, strict=True), key=_PLACE)
     if query.after is not None:
         ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
