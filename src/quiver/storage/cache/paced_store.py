@@ -38,10 +38,10 @@ class PacedStore(ObjectStore):
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
         began = self._clock()
         data = await self._inner.get(key, start, length)
-        if (
-            length is None and (nbytes := memoryview(data).nbytes) <= SMALL
-        ):  # ranges are timed by who asks for them
-            self._pace.note(self._clock() - began, nbytes)
+        if length is None:  # ranges are timed by who asks for them
+            nbytes = memoryview(data).nbytes
+            if nbytes <= SMALL:
+                self._pace.note(self._clock() - began, nbytes)
         return data
 
     async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
