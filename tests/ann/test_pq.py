@@ -28,6 +28,20 @@ class TestProductQuantizer(CodecContract):
         hits = segment.scan(query)
         np.testing.assert_allclose(hits.scores, np.square(segment.rows - query).sum(axis=1)[hits.rows], rtol=1e-4)
 
+    def test_codes_of_words_that_are_alike_mean_the_same(self):
+        """Each of 64 rows is four words, and which of these is its code depends on the processor."""
+        rows, none = gaussian(64, 16), np.zeros(64, np.int64)
+        trained = ProductQuantizer.train(rows, none, rows[:1] * 0, 1)
+        words = np.frombuffer(trained.encode(), np.float32)[-2 * 256 * 8 :].reshape(2, 256, 8)
+        codes = trained.encode_rows(rows, none, rows[:1] * 0)
+        others = np.empty_like(codes)
+        for row, part in np.ndindex(codes.shape):
+            alike = np.flatnonzero((words[part] == words[part, codes[row, part]]).all(axis=1))
+            others[row, part] = alike[-1] if alike[-1] != codes[row, part] else alike[0]
+        assert (others != codes).all()
+        np.testing.assert_array_equal(trained.canonical(others), trained.canonical(codes))
+        assert len(np.unique(trained.canonical(codes), axis=0)) == 64
+
     def test_a_codec_learns_offsets_from_origins(self):
         """Wherever the origins are."""
         rng = np.random.default_rng(1)

@@ -99,6 +99,10 @@ class Codec(ABC):
         """What `lay_out` was given: shape (count, code_size)."""
         return stored.reshape(count, self.code_size)
 
+    def canonical(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Codes of shape (n, code_size) in a form that those which mean the same have in common."""
+        return codes
+
     @abstractmethod
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
         """A scanner of the segment with these codes and partition origins, shape (count, dimension)."""

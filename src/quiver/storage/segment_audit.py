@@ -131,7 +131,8 @@ class _Audit:
         places = rows - int(codes.starts[partition])
         self._require(np.array_equal(stored.rows[places], rows), "partitions name rows that are not theirs")
         made = codes.codec.encode_rows(vectors, np.full(len(rows), partition), codes.origins)
-        wrong = _differ(stored.codes[places], made, codes.codec.floats)
+        canonical = codes.codec.canonical
+        wrong = _differ(canonical(stored.codes[places]), canonical(made), codes.codec.floats)
         if codes.refiner is not None:
             wrong |= _differ(stored.int8[places], codes.refiner.encode_rows(vectors))
         return int(np.count_nonzero(wrong))

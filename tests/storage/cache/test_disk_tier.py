@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from quiver.storage.cache import disk_tier, object_file
 from quiver.storage.cache.disk_tier import DiskTier
+from quiver.storage.cache.object_file import ObjectFile
 from storage.cache.kept import BLOCK, BUDGET, Thing, files, tier_of, used
 
 
@@ -98,6 +99,24 @@ def test_one_at_a_time_looks_at_a_file(tmp_path):
         assert tier.attach(thing.name, len(thing.data), thing.leases) is None
         del shelf
         assert tier.attach(thing.name, len(thing.data), thing.leases) is not None
+
+
+def test_a_file_that_a_thread_discards_to_make_room_is_made_anew(tmp_path, monkeypatch):
+    thing = Thing(1, 3 * BLOCK)
+    with tier_of(tmp_path) as tier:
+        thing.offer(tier)
+        (file,) = tier._files.values()
+        was_mapped = ObjectFile.is_mapped.fget
+
+        def discarded_meanwhile(asked):
+            if asked is file:
+                tier.discard(file)
+            return was_mapped(asked)
+
+        monkeypatch.setattr(ObjectFile, "is_mapped", property(discarded_meanwhile))
+        shelf = tier.attach(thing.name, len(thing.data), thing.leases)
+        assert shelf.file is not file
+        assert tier.counters.failures == 0
 
 
 def test_after_closing_nothing_is_found_and_nothing_taken(tmp_path):

@@ -58,6 +58,22 @@ def test_small_objects_that_are_read_whole_tell_the_latency(runtime: SystemRunti
     asyncio.run(work())
 
 
+class OtherStore(MemoryStore):
+    """Answers unlike a store that knows nothing of itself."""
+
+    near = False
+
+    async def is_current(self, key):
+        return key == "new"
+
+
+def test_what_a_store_says_of_itself_is_passed_on(runtime: SystemRuntime) -> None:
+    inner = OtherStore(runtime)
+    store = PacedStore(inner, Pace(runtime.monotonic), runtime.monotonic)
+    assert (store.url, store.resident, store.near) == (inner.url, True, False)
+    assert [asyncio.run(store.is_current(key)) for key in ("old", "new")] == [False, True]
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_store_that_is_far_away_is_not_taken_for_a_slow_line(known):
     """By the first large requests of a node, two at once, which a line of any speed answers in half a second."""

@@ -63,6 +63,13 @@ class ProductQuantizer(Codec):
             codes[block] = self._quantizer.compute_codes(_pad(residuals))
         return codes
 
+    def canonical(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Fewer sample rows than words make words alike, and which of these a row gets is up to the processor."""
+        words = (self._codebooks + np.float32(0)).reshape(self.code_size, _WORDS, -1)  # no -0, which equals 0
+        firsts = [np.unique(each, axis=0, return_index=True, return_inverse=True)[1:] for each in words]
+        alike = np.stack([first[inverse.reshape(-1)] for first, inverse in firsts]).astype(np.uint8)
+        return alike[np.arange(self.code_size), codes]
+
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
         sizes = checked_sizes(lists, self.code_size, origins)
         width = _padded(self._dimension)

@@ -136,8 +136,10 @@ class DiskTier:
             if file is None or file.is_mapped or file.size != size:
                 return None
             with self.lock:
-                self._files[name] = self._files.pop(name)
-            return Shelf(file, file.map() if self._cipher is None else None)
+                if self._files.get(name) is file:
+                    self._files[name] = self._files.pop(name)
+                    return Shelf(file, file.map() if self._cipher is None else None)
+            return self.attach(object_id, size, leases)  # a thread that made room has discarded the file
         except (OSError, ValueError) as error:
             self._fail()
             if file is not None and isinstance(error, FileNotFoundError | ValueError):

@@ -29,6 +29,10 @@ class PacedStore(ObjectStore):
         self.resident = inner.resident
         self.large_bytes = inner.large_bytes
 
+    @property
+    def near(self) -> bool:
+        return self._inner.near
+
     async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
         await self._inner.put_new(key, parts)
 
@@ -52,6 +56,9 @@ class PacedStore(ObjectStore):
 
     async def delete(self, keys: Sequence[str]) -> None:
         await self._inner.delete(keys)
+
+    async def is_current(self, key: str) -> bool:
+        return await self._inner.is_current(key)
 
     async def close(self) -> None:
         await self._inner.close()
