@@ -56,7 +56,7 @@ serve: $(RUNTIME) ## serve ./quiver-data on 127.0.0.1:8080 (ROOT=, HOST=, PORT=,
 test check: export PYTHONDONTWRITEBYTECODE =
 test check: export OMP_NUM_THREADS = 1
 test: $(TEST) ## run every test
-	@$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not soak"
+	@$(BIN)/python -m pytest -q -n 3 --dist worksteal --hypothesis-profile repeatable -m "not soak"
 
 check: $(TEST) ## formatting, lint, types, floors and the fast tests
 	$(BIN)/ruff format --check .

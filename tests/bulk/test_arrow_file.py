@@ -53,6 +53,12 @@ def test_what_is_no_arrow_file_is_refused_by_its_name(tmp_path: Path) -> None:
         ArrowFileSource(tmp_path / "none.arrow", Columns())
 
 
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.arrow", stream=False)
+    path.write_bytes(path.read_bytes().replace(b"vector", b"\xf6ector"))
+    assert "a.arrow: not an Arrow file" in refusal(lambda: ArrowFileSource(path, Columns()))
+
+
 @given(data=st.data(), stream=st.booleans())
 def test_a_damaged_file_is_refused_or_read(tmp_path_factory, data, stream) -> None:
     path = write(tmp_path_factory.mktemp("damaged") / "a.arrow", stream=stream)

@@ -88,7 +88,7 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """Raises ValidationError where Arrow finds that a file is not what it should be; OSError as it comes."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: names of columns
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValidationError(named(str(path), f"not {kind} that can be read")) from error
