@@ -157,7 +157,7 @@ async def open_service(
     workshop = _workshop(settings, runtime) if background and role is not Role.READER else None
     cache = None if store.resident else _cache(store, settings, runtime, keys)
     if cache is not None:
-        store = PacedStore(store, cache.pace, runtime.monotonic)
+        store = PacedStore(store, cache.pace)
     native = _native_settings(settings, role, background=background)
     engine = NativeEngine(store, runtime, native, workshop, watcher, cache)
     catalog = Catalog(store, runtime)

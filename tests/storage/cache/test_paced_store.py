@@ -22,7 +22,7 @@ MIB = 1 << 20
 class TestPacedStore(ObjectStoreContract):
     @pytest.fixture
     def connections(self, runtime: SystemRuntime) -> Connections:
-        store = PacedStore(MemoryStore(runtime), Pace(runtime.monotonic), runtime.monotonic)
+        store = PacedStore(MemoryStore(runtime), Pace(runtime.monotonic))
         return store, store
 
 
@@ -43,7 +43,7 @@ def test_small_objects_that_are_read_whole_tell_the_latency(runtime: SystemRunti
     async def work() -> None:
         inner = FarStore(runtime, 0.4)
         pace = Pace(lambda: inner.now)
-        store = PacedStore(inner, pace, lambda: inner.now)
+        store = PacedStore(inner, pace)
         await store.put_new("small", [bytes(SMALL)])
         await store.put_new("large", [bytes(SMALL + 1)])
         await store.get("large")
@@ -69,7 +69,7 @@ class OtherStore(MemoryStore):
 
 def test_what_a_store_says_of_itself_is_passed_on(runtime: SystemRuntime) -> None:
     inner = OtherStore(runtime)
-    store = PacedStore(inner, Pace(runtime.monotonic), runtime.monotonic)
+    store = PacedStore(inner, Pace(runtime.monotonic))
     assert (store.url, store.resident, store.near) == (inner.url, True, False)
     assert [asyncio.run(store.is_current(key)) for key in ("old", "new")] == [False, True]
 

@@ -6,6 +6,7 @@ with zeros to a multiple of eight coordinates, so that every dimension will do.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import faiss
@@ -65,10 +66,14 @@ class ProductQuantizer(Codec):
 
     def canonical(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fewer sample rows than words make words alike, and which of these a row gets is up to the processor."""
+        return self._alike[np.arange(self.code_size), codes]
+
+    @cached_property
+    def _alike(self) -> NDArray[np.uint8]:
+        """Of each word the first that is like it, shape (code_size, _WORDS)."""
         words = (self._codebooks + np.float32(0)).reshape(self.code_size, _WORDS, -1)  # no -0, which equals 0
         firsts = [np.unique(each, axis=0, return_index=True, return_inverse=True)[1:] for each in words]
-        alike = np.stack([first[inverse.reshape(-1)] for first, inverse in firsts]).astype(np.uint8)
-        return alike[np.arange(self.code_size), codes]
+        return np.stack([first[inverse.reshape(-1)] for first, inverse in firsts]).astype(np.uint8)
 
     def scanner(self, lists: CodeLists, origins: Float32Matrix) -> Scanner:
         sizes = checked_sizes(lists, self.code_size, origins)

@@ -102,6 +102,15 @@ class Pace:
         known = zip((self.seconds, self.rate, self.total), (_SECONDS, _RATE, _TOTAL), strict=True)
         return PaceFigures(*(None if now == assumed else now for now, assumed in known))
 
+    async def whole(self, request: Awaitable[Buffer]) -> Buffer:
+        """The answer to a request for a whole object; learn from a small one. Raises what the request raises."""
+        began = self._clock()
+        answer = await request
+        nbytes = memoryview(answer).nbytes
+        if nbytes <= SMALL:
+            self.note(self._clock() - began, nbytes)
+        return answer
+
     async def timed(self, request: Awaitable[Buffer], nbytes: int) -> Buffer:
         """The answer to a request for at most so many bytes; learn from it. Raises what the request raises."""
         large = nbytes > SMALL

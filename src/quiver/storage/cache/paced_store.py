@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore
-from quiver.storage.cache.pace import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from quiver.storage.cache.pace import Pace
 
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
 class PacedStore(ObjectStore):
     """Passes everything on to another store; the pace learns from it."""
 
-    def __init__(self, inner: ObjectStore, pace: Pace, clock: Callable[[], float]) -> None:
-        """A store by a clock that tells seconds."""
+    def __init__(self, inner: ObjectStore, pace: Pace) -> None:
         self._inner = inner
         self._pace = pace
-        self._clock = clock
         self.url = inner.url
         self.resident = inner.resident
         self.large_bytes = inner.large_bytes
@@ -40,13 +37,8 @@ class PacedStore(ObjectStore):
         await self._inner.put_large(key, parts)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
-        began = self._clock()
-        data = await self._inner.get(key, start, length)
-        if length is None:  # ranges are timed by who asks for them
-            nbytes = memoryview(data).nbytes
-            if nbytes <= SMALL:
-                self._pace.note(self._clock() - began, nbytes)
-        return data
+        request = self._inner.get(key, start, length)
+        return await (self._pace.whole(request) if length is None else request)  # who asks for ranges times them
 
     async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
         return await self._inner.stands(key, head, absent)
