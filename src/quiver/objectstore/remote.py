@@ -80,7 +80,8 @@ _REFUSALS = (
 )
 _REFUSING_STATUS = {400, 401, 403, 404, 405, 411, 413, 501}
 _RANGE_STATUS = 416
-_PAST_THE_END = "but object was only"  # a service that answers with the size instead, as Azurite does
+# A service that tells the size instead, as Azurite does; of an empty object by a range that ends before its begin.
+_PAST_THE_END = re.compile(r'but object was only|CONTENT_RANGE header: "bytes 0--1/0"')
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _QUERY = re.compile(r"\?\S*")
@@ -218,7 +219,7 @@ class RemoteStore(ObjectStore):
                 raise StoreUnavailableError(f"cannot read {key}: {_describe(error)}") from error
             raise ObjectNotFoundError(key) from error
         except _FAILURES as error:
-            if _status(error) == _RANGE_STATUS or _PAST_THE_END in str(error):
+            if _status(error) == _RANGE_STATUS or _PAST_THE_END.search(str(error)):
                 return b""
             raise StoreUnavailableError(f"cannot read {key}: {_describe(error)}") from error
         return b"" if length == 0 else data
