@@ -8,6 +8,7 @@ import pytest
 
 from ann.codec_contract import CodecContract, lay_out, squares
 from ann.samples import clustered, gaussian
+from quiver.ann import _kernels
 from quiver.ann.codecs.rabitq import RaBitQ
 
 
@@ -77,3 +78,10 @@ class TestRaBitQ(CodecContract):
             errors.append([np.mean((hits.scores - true[hits.rows]) ** 2), np.mean((scores - true[wanted]) ** 2)])
         ours, theirs = np.mean(errors, axis=0)
         assert ours < 1.02 * theirs
+
+    @pytest.mark.parametrize(
+        ("codes", "blocks"), [((3, 8), (1, 256)), ((33, 10), (1, 320)), ((3, 10), (1, 319)), ((3, 10), (2, 320))]
+    )
+    def test_blocks_of_other_shapes_are_refused(self, codes, blocks):
+        with pytest.raises(ValueError, match="do not fit"):
+            _kernels.rabitq_lay_out(np.zeros(codes, np.uint8), np.zeros(blocks, np.uint8))

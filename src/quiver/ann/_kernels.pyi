@@ -62,6 +62,13 @@ def means(
         out: shape (groups, dimension).
     """
 
+def rabitq_lay_out(codes: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Put codes of shape (n, size) in blocks of 32, as in native/scan.h, the last filled up with zeros.
+
+    Args:
+        out: shape (blocks, 32 * size).
+    """
+
 def nearest(ranks: NDArray[np.float32], margin: float, numbers: NDArray[np.int64]) -> int:
     """Write the numbers of the ranks at most `margin` above the least, ascending by rank; how many there are.
 

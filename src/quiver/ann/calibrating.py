@@ -122,6 +122,7 @@ def _depths(
     if scanner is None:
         return [[rank] * len(TARGETS) for rank in ranks], []
     probed = [of_rank[-1] for of_rank in partitions]
+    holder = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))  # of each row
 
     def seen(number: int) -> list[_Seen]:
         """The true neighbours of one query among the codes, for each rank that it is asked for."""
@@ -130,7 +131,7 @@ def _depths(
         limit = _limit(max(rank for rank, _ in asked))
         found, scores = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit)
         scores, found = scores[found != way.own], found[found != way.own]
-        places = way.place[np.searchsorted(ends, found, "right")]
+        places = way.place[holder[found]]
         ranked = _ranks(found, true[: max(rank for rank, _ in asked)])
         some = []
         for rank, count in asked:

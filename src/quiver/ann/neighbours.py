@@ -92,6 +92,9 @@ def _look(
 
 def _nearer(known: Neighbours, first: int, squares: Float32Matrix, count: int) -> Neighbours:
     """The `count` nearest of those known and of the rows from number `first` on, in no order."""
+    if not known.squares.shape[1]:
+        kept = [_least(of_query, count) for of_query in squares]
+        return Neighbours(np.stack(kept) + first, np.take_along_axis(squares, np.stack(kept), axis=1))
     rows, found = [], []
     bounds = (
         known.squares.max(axis=1, initial=-np.inf)
@@ -101,7 +104,12 @@ def _nearer(known: Neighbours, first: int, squares: Float32Matrix, count: int) -
     for number, bound in enumerate(bounds):
         near = np.flatnonzero(squares[number] <= bound)
         both = np.concatenate([known.squares[number], squares[number, near]])
-        kept = np.argpartition(both, count - 1)[:count] if len(both) > count else np.arange(len(both))
-        found.append(both[kept])
-        rows.append(np.concatenate([known.rows[number], near + first])[kept])
+        nearest = _least(both, count)
+        found.append(both[nearest])
+        rows.append(np.concatenate([known.rows[number], near + first])[nearest])
     return Neighbours(np.stack(rows), np.stack(found))
+
+
+def _least(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Where the `count` least are, in no order; all when there are no more."""
+    return np.argpartition(values, count - 1)[:count] if len(values) > count else np.arange(len(values))

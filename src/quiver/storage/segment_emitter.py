@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -121,8 +122,10 @@ class Emitter:
         step, codes = rows_per_group(self._spec.dimension), Behind(self.lists.buffer)
         for start in range(0, len(order), step):
             rows = order[start : start + step]
+            encoded = self._encoded(start, rows)
+            begun = list(islice(encoded, 1))  # from now on the others are encoded while texts are read
             keys, metadata = self._source.texts(rows)
-            self._writer.write(keys, self._encoded(start, rows), metadata)
+            self._writer.write(keys, chain(begun, encoded), metadata)
             self.columns.add(metadata)
             self.texts.add(metadata)
             self.hashes[start : start + len(rows)] = self._source.hashes(rows, keys)

@@ -6,7 +6,6 @@ Neighbor Search, SIGMOD 2024. Codes are scanned in C (native/scan.h), in place.
 
 from __future__ import annotations
 
-import math
 import struct
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -92,16 +91,9 @@ class RaBitQ(Codec):
 def in_blocks(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Codes of shape (n, size) in blocks of 32, as native/scan.h describes them, the last filled up with zeros."""
     count, size = codes.shape
-    blocks = np.zeros((-(-count // _BLOCK), _BLOCK, size), np.uint8)
-    blocks.reshape(-1, size)[:count] = codes
-    signs = blocks[:, :, : -_FACTORS.itemsize].transpose(0, 2, 1)
-    first, last = signs[:, :, : _BLOCK // 2], signs[:, :, _BLOCK // 2 :]
-    halves = np.stack([first & 15 | last << 4, first >> 4 | last & 240], axis=2)
-    floats = np.ascontiguousarray(blocks[:, :, -_FACTORS.itemsize :]).view("<f4").transpose(0, 2, 1)
-    parts = halves, np.ascontiguousarray(floats).view(np.uint8)
-    return np.concatenate(
-        [part.reshape(len(blocks), math.prod(part.shape[1:])) for part in parts], axis=1
-    ).reshape(-1)
+    blocks = np.empty((-(-count // _BLOCK), _BLOCK * size), np.uint8)
+    _kernels.rabitq_lay_out(np.ascontiguousarray(codes), blocks)
+    return blocks.reshape(-1)
 
 
 class RaBitQScanner(Scanner):

@@ -1,4 +1,4 @@
-/* means as Python calls it, for building: every size and place is checked before the GIL is released. */
+/* means and rabitq_lay_out as Python calls them, for building: every size and place is checked before. */
 #include <string.h>
 
 #include "faces.h"
@@ -56,6 +56,47 @@ PyObject *means(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t g
         (starts = hold(&held, args[2], (Wanted){"starts", 'q', 1, ALIGNED})) &&
         (out = hold(&held, args[3], (Wanted){"out", 'f', 2, WRITABLE})))
         done = run_means(rows, order, starts, out);
+    let_go(&held);
+    return done;
+}
+
+/* `count` codes as a block of scan.h, the rest of which is zeros. */
+static void lay_out_block(const uint8_t *codes, size_t count, size_t steps, uint8_t *block) {
+    const size_t half = BLOCK_CODES / 2, size = steps + FACTORS_SIZE, factor = FACTORS_SIZE / 2;
+    memset(block, 0, BLOCK_CODES * size);
+    for (size_t number = 0; number < count; number++, codes += size) {
+        uint8_t *place = block + number % half;
+        unsigned shift = number < half ? 0 : 4;
+        for (size_t step = 0; step < steps; step++, place += BLOCK_CODES) {
+            place[0] |= (uint8_t)((codes[step] & 15) << shift);
+            place[half] |= (uint8_t)(codes[step] >> 4 << shift);
+        }
+        uint8_t *factors = block + BLOCK_CODES * steps + factor * number;
+        memcpy(factors, codes + steps, factor);
+        memcpy(factors + factor * BLOCK_CODES, codes + steps + factor, factor);
+    }
+}
+
+static PyObject *run_lay_out(const Py_buffer *codes, const Py_buffer *out) {
+    size_t count = (size_t)codes->shape[0], size = (size_t)codes->shape[1];
+    size_t blocks = (count + BLOCK_CODES - 1) / BLOCK_CODES;
+    if (size <= FACTORS_SIZE || (size_t)out->shape[0] != blocks || (size_t)out->shape[1] != BLOCK_CODES * size)
+        return refuse("rabitq_lay_out: the arrays do not fit each other");
+    const uint8_t *from = codes->buf;
+    uint8_t *to = out->buf;
+    for (size_t start = 0; start < count; start += BLOCK_CODES)
+        lay_out_block(from + start * size, count - start < BLOCK_CODES ? count - start : BLOCK_CODES,
+                      size - FACTORS_SIZE, to + start * size);
+    Py_RETURN_NONE;
+}
+
+PyObject *rabitq_lay_out(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *codes, *out;
+    PyObject *done = NULL;
+    if (counted("rabitq_lay_out", given, 2) && (codes = hold(&held, args[0], (Wanted){"codes", 'B', 2, LOOSE})) &&
+        (out = hold(&held, args[1], (Wanted){"out", 'B', 2, WRITABLE})))
+        done = run_lay_out(codes, out);
     let_go(&held);
     return done;
 }

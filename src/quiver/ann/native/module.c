@@ -47,6 +47,7 @@ static PyMethodDef methods[] = {
     {"touch", _PyCFunction_CAST(touch), METH_FASTCALL, NULL},
     {"touch_parts", _PyCFunction_CAST(touch_parts), METH_FASTCALL, NULL},
     {"means", _PyCFunction_CAST(means), METH_FASTCALL, NULL},
+    {"rabitq_lay_out", _PyCFunction_CAST(rabitq_lay_out), METH_FASTCALL, NULL},
     {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},
     {"use_variant", use_variant, METH_O, NULL},
     {NULL, NULL, 0, NULL},
