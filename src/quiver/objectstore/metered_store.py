@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from quiver.objectstore.forwarding_store import ForwardingStore
 from quiver.objectstore.spending import Spent, metered, spending
 from quiver.objectstore.store import (
     Buffer,
@@ -74,7 +75,7 @@ class _Count:
             self._counts.errors += 1
 
 
-class MeteredStore(ObjectStore):
+class MeteredStore(ForwardingStore):
     """Passes everything on to another store, and counts.
 
     Args:
@@ -84,12 +85,9 @@ class MeteredStore(ObjectStore):
     """
 
     def __init__(self, inner: ObjectStore, *, billed: bool = True) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._billed = billed
         self._counts = StoreCounts()
-        self.url = inner.url
-        self.resident = inner.resident
-        self.large_bytes = inner.large_bytes
 
     def snapshot(self) -> StoreCounts:
         """The counts since the start or the last reset; a copy that changes no more."""
@@ -110,7 +108,7 @@ class MeteredStore(ObjectStore):
             if (spent := self._account()) is not None:
                 spent.puts += 1
                 spent.sent += nbytes
-            await self._inner.put_new(key, parts)
+            await self.inner.put_new(key, parts)
             counts.items += 1
 
     async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
@@ -118,7 +116,7 @@ class MeteredStore(ObjectStore):
         with _Count(now.put_new) as counts:
             with metered() as told:
                 try:
-                    await self._inner.put_large(key, parts)
+                    await self.inner.put_large(key, parts)
                 finally:
                     if not told.requests:  # a store that takes any size at once tells nothing
                         told.puts = 1
@@ -136,7 +134,7 @@ class MeteredStore(ObjectStore):
             spent = self._account()
             if spent is not None:
                 spent.gets += 1
-            data = await self._inner.get(key, start, length)
+            data = await self.inner.get(key, start, length)
             nbytes = memoryview(data).nbytes
             counts.bytes_out += nbytes
             counts.items += 1
@@ -147,13 +145,13 @@ class MeteredStore(ObjectStore):
     async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
         """Counts as the reads that it stands for; where a read takes a transfer, it is these reads."""
         if not self.resident:
-            return await super().stands(key, head, absent)
+            return await ObjectStore.stands(self, key, head, absent)
         counts, spent, asked = self._counts.get, self._account(), len(absent) + 1
         counts.requests += asked
         if spent is not None:
             spent.gets += asked
         try:
-            stands = await self._inner.stands(key, head, absent)
+            stands = await self.inner.stands(key, head, absent)
         except Exception:
             counts.errors += 1
             raise
@@ -169,7 +167,7 @@ class MeteredStore(ObjectStore):
             spent = self._account()
             if spent is not None:
                 spent.lists += 1
-            found = await self._inner.list(prefix, after)
+            found = await self.inner.list(prefix, after)
             counts.items += len(found)
             if spent is not None:
                 spent.lists += _pages(len(found)) - 1
@@ -179,8 +177,5 @@ class MeteredStore(ObjectStore):
         with _Count(self._counts.delete) as counts:
             if (spent := self._account()) is not None:
                 spent.deletes += _pages(len(keys))
-            await self._inner.delete(keys)
+            await self.inner.delete(keys)
             counts.items += len(keys)
-
-    async def close(self) -> None:
-        await self._inner.close()

@@ -5,23 +5,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from quiver.objectstore.store import (
-    Buffer,
-    ObjectInfo,
-    ObjectStore,
-    StoreMisconfiguredError,
-    StoreUnavailableError,
-)
+from quiver.objectstore.forwarding_store import ForwardingStore
+from quiver.objectstore.store import StoreMisconfiguredError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from quiver.model.runtime import Runtime
+    from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore
 
 T = TypeVar("T")
 
 
-class RetryingStore(ObjectStore):
+class RetryingStore(ForwardingStore):
     """Repeats with exponential backoff and full jitter until `patience` seconds have passed.
 
     Not what fails because of the configuration: who started the process wrongly is told at once.
@@ -30,31 +26,22 @@ class RetryingStore(ObjectStore):
     def __init__(
         self, inner: ObjectStore, runtime: Runtime, *, patience: float = 20.0, first_delay: float = 0.05
     ) -> None:
-        self.inner = inner
-        self.url = inner.url
-        self.resident = inner.resident
-        self.large_bytes = inner.large_bytes
+        super().__init__(inner)
         self._runtime = runtime
         self._patience = patience
         self._first_delay = first_delay
 
-    async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
-        await self.inner.put_new(key, parts)
-
-    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
-        await self.inner.put_large(key, parts)
-
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
         return await self._repeat(lambda: self.inner.get(key, start, length))
+
+    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
+        return await self._repeat(lambda: self.inner.stands(key, head, absent))
 
     async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
         return await self._repeat(lambda: self.inner.list(prefix, after))
 
     async def delete(self, keys: Sequence[str]) -> None:
         await self._repeat(lambda: self.inner.delete(keys))
-
-    async def close(self) -> None:
-        await self.inner.close()
 
     async def _repeat(self, attempt: Callable[[], Awaitable[T]]) -> T:
         give_up = self._runtime.monotonic() + self._patience

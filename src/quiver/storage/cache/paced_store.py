@@ -8,49 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quiver.objectstore.store import Buffer, ObjectInfo, ObjectStore
+from quiver.objectstore.forwarding_store import ForwardingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from quiver.objectstore.store import Buffer, ObjectStore
     from quiver.storage.cache.pace import Pace
 
 
-class PacedStore(ObjectStore):
-    """Passes everything on to another store; the pace learns from it."""
+class PacedStore(ForwardingStore):
+    """A store that the pace learns from."""
 
     def __init__(self, inner: ObjectStore, pace: Pace) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._pace = pace
-        self.url = inner.url
-        self.resident = inner.resident
-        self.large_bytes = inner.large_bytes
-
-    @property
-    def near(self) -> bool:
-        return self._inner.near
-
-    async def put_new(self, key: str, parts: Sequence[Buffer]) -> None:
-        await self._inner.put_new(key, parts)
-
-    async def put_large(self, key: str, parts: Sequence[Buffer]) -> None:
-        await self._inner.put_large(key, parts)
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> Buffer:
-        request = self._inner.get(key, start, length)
+        request = self.inner.get(key, start, length)
         return await (self._pace.whole(request) if length is None else request)  # who asks for ranges times them
-
-    async def stands(self, key: str, head: Buffer, absent: Sequence[str]) -> bool:
-        return await self._inner.stands(key, head, absent)
-
-    async def list(self, prefix: str, after: str = "") -> list[ObjectInfo]:
-        return await self._inner.list(prefix, after)
-
-    async def delete(self, keys: Sequence[str]) -> None:
-        await self._inner.delete(keys)
-
-    async def is_current(self, key: str) -> bool:
-        return await self._inner.is_current(key)
-
-    async def close(self) -> None:
-        await self._inner.close()
