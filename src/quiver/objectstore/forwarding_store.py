@@ -1,4 +1,4 @@
-"""What wrappers of a store begin with: every call is passed on to another store, also those that have a default."""
+"""What wrappers of a store begin with: every call is passed on to another store, even those with a default."""
 
 from __future__ import annotations
 
