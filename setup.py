@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from setuptools import Extension, setup
 
 SOURCE = Path("src/quiver")
@@ -27,7 +28,7 @@ def extension(name: str, folder: Path, *shared: Path) -> Extension:
         name,
         sources=sorted(map(str, [*folder.glob("*.c"), *shared])),
         depends=sorted(map(str, [*folder.glob("*.h"), *ANN.glob("*.h")])),
-        include_dirs=[str(ANN)],
+        include_dirs=[str(ANN), np.get_include()],
         extra_compile_args=FLAGS,
     )
 
