@@ -171,7 +171,7 @@ class SnapshotSource:
         """
 
         async def attempt(seen: Seen[N]) -> T:
-            snapshot = await self._open(seen.view)
+            snapshot = self._at_hand(seen.view) or await self._open(seen.view)
             try:
                 aside = run is not None and heavy(snapshot)
             except MissingBytesError:  # seldom: it looks at what was copied
