@@ -20,7 +20,7 @@ TEST := $(VENV)/test.stamp
 CLIENTS := .venv-clients
 PEERS := .venv-peers
 FUZZ_TARGETS := $(patsubst tests/fuzz/targets/%.py,%,$(wildcard tests/fuzz/targets/[a-z]*.py))
-NATIVE := setup.py $(wildcard src/quiver/ann/native/*.[ch] src/quiver/text/native/*.[ch])
+NATIVE := setup.py $(wildcard src/quiver/*/native/*.[ch])
 
 .PHONY: help venv native serve test check bench peers clients soak soak-stores azurite lock clean
 .DEFAULT_GOAL := help
@@ -138,5 +138,5 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 
 clean: ## remove .venv and every cache (never your data)
 	rm -rf $(VENV) $(CLIENTS) $(PEERS) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
-	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so
+	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so src/quiver/objectstore/_files.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

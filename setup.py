@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from setuptools import Extension, setup
 
 SOURCE = Path("src/quiver")
-ANN, TEXT = SOURCE / "ann/native", SOURCE / "text/native"
+ANN, TEXT, FILES = SOURCE / "ann/native", SOURCE / "text/native", SOURCE / "objectstore/native"
 # Fused multiplications would make results depend on the processor; errno would cost a call per square root.
 FLAGS = [
     "-std=c11",
@@ -27,7 +28,7 @@ def extension(name: str, folder: Path, *shared: Path) -> Extension:
         name,
         sources=sorted(map(str, [*folder.glob("*.c"), *shared])),
         depends=sorted(map(str, [*folder.glob("*.h"), *ANN.glob("*.h")])),
-        include_dirs=[str(ANN)],
+        include_dirs=[str(ANN), np.get_include()],
         extra_compile_args=FLAGS,
     )
 
@@ -36,5 +37,6 @@ setup(
     ext_modules=[
         extension("quiver.ann._kernels", ANN),
         extension("quiver.text._kernels", TEXT, ANN / "arguments.c"),
+        extension("quiver.objectstore._files", FILES),
     ]
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from engine.contract_nodes import INDEX, Nodes, asynchronous
 from engine.reference import Model, make_batch
@@ -105,7 +106,7 @@ async def all_pages(index: Index, query: Query) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     after = query.after
     while True:
-        hits = await index.query(query._replace(after=after))
+        hits = await index.query(structs.replace(query, after=after))
         found += as_ranking(hits)
         if len(hits.keys) < query.limit:
             return found
@@ -494,7 +495,8 @@ class EngineContract(TextContract):
             for limit in (1, 10, 1000):
                 query = Query(target, limit, condition, recall=1.0)
                 assert_ranks(await index.query(query), expected[:limit])
-            assert [key for _, key in await all_pages(index, query._replace(limit=6))] == [k for _, k in expected]
+            pages = await all_pages(index, structs.replace(query, limit=6))
+            assert [key for _, key in pages] == [k for _, k in expected]
 
     @asynchronous
     async def test_the_work_of_a_query_adds_up(self, nodes):

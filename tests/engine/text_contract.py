@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from engine.contract_nodes import asynchronous
 from engine.reference import Model, make_batch
@@ -109,7 +110,7 @@ async def all_text_pages(index: Index, query: Query) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     after = None
     while True:
-        hits = await index.query(query._replace(after=after))
+        hits = await index.query(structs.replace(query, after=after))
         found += zip(hits.places.tolist(), hits.keys, strict=True)
         if len(hits.keys) < query.limit:
             return found
@@ -166,7 +167,7 @@ class TextContract:
                 vector = rng.integers(-6, 7, 2).astype(np.float32)
                 query = Query(vector, limit, condition, metadata=True, texts=some_texts(rng))
                 await assert_finds(index, model, query)
-                await assert_finds(index, model, query._replace(total=120))
+                await assert_finds(index, model, structs.replace(query, total=120))
 
     @asynchronous
     async def test_pages_of_texts_make_the_whole_ranking(self, nodes):
@@ -179,9 +180,9 @@ class TextContract:
             Query(None, 3, texts=(TextQuery("title", "word1"), TextQuery("body", "word0 word2"))),
             Query(vector, 6, texts=(TextQuery("body", "word0 word3"), TextQuery("title", "word2")), total=1000),
         ):
-            expected = [hit[:2] for hit in model.answer(query._replace(limit=1000))]
+            expected = [hit[:2] for hit in model.answer(structs.replace(query, limit=1000))]
             assert await all_text_pages(index, query) == expected
-            assert await all_text_pages(index, query._replace(limit=1000)) == expected
+            assert await all_text_pages(index, structs.replace(query, limit=1000)) == expected
 
     @asynchronous
     async def test_a_text_cursor_need_not_be_a_row_of_the_index(self, nodes):

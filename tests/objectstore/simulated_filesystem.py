@@ -197,6 +197,19 @@ class SimulatedFilesystem:
     def status_of(self, fd: int) -> Any:
         return self._status(self._open[fd])
 
+    def is_absent(self, path: str) -> bool:
+        try:
+            self._find(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return False
+
+    def begins_with(self, path: str, head: bytes) -> bool:
+        if self.is_absent(path):
+            return False
+        node = self._find(path)
+        return isinstance(node, File) and node.data.startswith(head)
+
     def open(self, path: str) -> int:
         return self._descriptor(self._find(path))
 

@@ -218,49 +218,64 @@ def test_what_stands_is_asked_in_order_with_few_system_calls(root: Path, runtime
     calls = []
 
     class Noting(Filesystem):
-        def status(self, name, parent=None):
-            calls.append(f"status {name.rpartition('/x/')[2]}")
-            return super().status(name, parent)
+        def __getattribute__(self, name: str):
+            call = super().__getattribute__(name)
 
-        def open(self, path):
-            calls.append(f"open {path.rpartition('/x/')[2]}")
-            return super().open(path)
+            def noting(path, *given):
+                calls.append(f"{name} {path.rpartition('/x/')[2]}")
+                return call(path, *given)
 
-    store = LocalStore(root, runtime, Noting())
+            return noting
+
+    store = LocalStore(root, runtime)
     run(store.put_new("x/checkpoint/7", [b"head and more"]))
-    calls.clear()
+    store._filesystem = Noting()
     assert run(store.stands("x/checkpoint/7", b"head", ("x/log/2", "x/checkpoint/8")))
-    assert calls == ["status log/2", "status checkpoint/8", "open checkpoint/7"]
+    assert calls == ["is_absent log/2", "is_absent checkpoint/8", "begins_with checkpoint/7"]
     calls.clear()
     assert not run(store.stands("x/checkpoint/7", b"head", ("x/checkpoint/7", "x/log/2")))
-    assert calls == ["status checkpoint/7"]
+    assert calls == ["is_absent checkpoint/7"]
 
 
 def test_what_cannot_be_looked_at_is_not_taken_for_absent(root: Path, runtime: SystemRuntime) -> None:
+    store = LocalStore(root, runtime)
+    run(store.put_new("x/1", [b"head"]))
+    (root / "x/directory").mkdir()
+    (root / "x/link").symlink_to("1")
+    (root / "x/loop").symlink_to("loop")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert run(store.stands("x/1", b"head", ("x/2", "x/1/below")))
+    assert not run(store.stands("x/directory", b"head", ("x/2",)))
+    assert not run(store.stands("x/1", b"head", ("x/directory",)))
+    assert not run(store.stands("x/1", b"head", ("x/loop",)))
+    with pytest.raises(StoreUnavailableError, match="x/link"):
+        run(store.stands("x/link", b"head", ()))
+    with pytest.raises(StoreUnavailableError, match="x/1"):
+        run(store.stands("x/1", b"head", ("x/" + 300 * "n",)))  # longer than a name may be
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_disk_that_fails_tells_nothing_of_what_stands(root: Path, runtime: SystemRuntime) -> None:
     class Failing(Filesystem):
         failing = ""
 
-        def status(self, name, parent=None):
-            if self.failing == "status":
-                raise OSError(errno.EIO, "the disk")
-            return super().status(name, parent)
+        def is_absent(self, path):
+            return self._ask("is_absent") or super().is_absent(path)
 
-        def read(self, fd, size, start):
-            if self.failing == "read":
+        def begins_with(self, path, head):
+            return self._ask("begins_with") or super().begins_with(path, head)
+
+        def _ask(self, name):
+            if self.failing == name:
                 raise OSError(errno.EIO, "the disk")
-            return super().read(fd, size, start)
 
     files = Failing()
     store = LocalStore(root, runtime, files)
     run(store.put_new("x/1", [b"head"]))
-    (root / "x/directory").mkdir()
     assert run(store.stands("x/1", b"head", ("x/2",)))
-    assert not run(store.stands("x/directory", b"head", ("x/2",)))
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for files.failing in ("status", "read"):
+    for files.failing in ("is_absent", "begins_with"):
         with pytest.raises(StoreUnavailableError, match="x/1"):
             run(store.stands("x/1", b"head", ("x/2",)))
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize(

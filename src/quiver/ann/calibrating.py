@@ -129,8 +129,9 @@ def _depths(
         way, true = ways[number], near.rows[number]
         asked = [pair for pair in zip(ranks, probed, strict=True) if number < _DEEP_QUERIES or pair[0] <= _DEEP]
         limit = _limit(max(rank for rank, _ in asked))
-        found, scores = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit)
-        scores, found = scores[found != way.own], found[found != way.own]
+        scanned = scanner.scan(way.query, way.order[: max(count for _, count in asked)], limit)
+        others = scanned.rows != way.own
+        scores, found = scanned.scores[others], scanned.rows[others]
         places = way.place[holder[found]]
         ranked = _ranks(found, true[: max(rank for rank, _ in asked)])
         some = []

@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from quiver.model.record import Record
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -33,7 +35,7 @@ class CodeLists(NamedTuple):
     offsets: NDArray[np.int64]
 
 
-class Estimates(NamedTuple):
+class Estimates(Record, frozen=True):
     """Scored rows, the nearest first: row numbers (int64) and scores (float32), both of shape (n,)."""
 
     rows: NDArray[np.int64]

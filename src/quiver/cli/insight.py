@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import typer
+from msgspec.structs import asdict
 
 from quiver.cli.opening import opened
 from quiver.cli.output import Exit, show_json, show_table
@@ -57,13 +58,13 @@ async def explain(root: str, bucket: str, name: str, asked: Asked, *, as_json: b
         "median_ms": round(1e3 * float(np.median(again)), 3),
         "requests": requests,
         "received_bytes": received,
-        "work": [work._asdict() for work in hits.work],
+        "work": [asdict(work) for work in hits.work],
     }
     if as_json:
         show_json(shown)
         return Exit.OK
     if hits.work:
-        show_table([work._asdict() for work in hits.work])
+        show_table([asdict(work) for work in hits.work])
     typer.echo(
         f"{len(hits.keys)} hits at commit {hits.commit}, recall target {stored.spec.recall:g}: "
         f"{shown['first_ms']} ms after opening ({requests} store requests, {received:,} bytes), "

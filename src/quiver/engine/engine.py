@@ -15,6 +15,7 @@ import numpy as np
 
 from quiver.model.errors import ConflictError, NotFoundError, ValidationError
 from quiver.model.progress import no_progress
+from quiver.model.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
@@ -121,7 +122,7 @@ class TextQuery(NamedTuple):
     text: str
 
 
-class Query(NamedTuple):
+class Query(Record, frozen=True):
     """A query for nearest neighbours, for texts, or for both (hybrid).
 
     Nearest neighbours are ranked by distance. Texts are ranked by their BM25 scores, those of several texts
@@ -158,7 +159,7 @@ class Query(NamedTuple):
         return max(self.limit + (self.after.returned if self.after is not None else 0), self.total)
 
 
-class SourceWork(NamedTuple):
+class SourceWork(Record, frozen=True):
     """What a query did in one segment, or in the tail.
 
     Attributes:
@@ -212,7 +213,7 @@ class Scores(NamedTuple):
         return -total
 
 
-class Hits(NamedTuple):
+class Hits(Record, frozen=True):
     """The answer to a query, ascending by (place, key).
 
     Attributes:

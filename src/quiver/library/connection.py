@@ -17,7 +17,7 @@ from quiver.bulk.columns import Columns
 from quiver.bulk.sources import open_source
 from quiver.library.batches import batches, by_count
 from quiver.library.extended_index import ExtendedIndex
-from quiver.library.plain import to_model
+from quiver.library.plain import components, to_model
 from quiver.library.structure import as_tags
 from quiver.library.sync import at_once, synchronous
 from quiver.library.texts import asked_texts, configurations_of, scores_of, texts_of
@@ -307,25 +307,25 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         asked: dict[str, Any] = {
             "vectorBucketName": self.bucket_name,
             "indexName": self.name,
-            "topK": k,
+            "topK": to_model(k),
             "returnDistance": True,
-            "returnMetadata": metadata,
+            "returnMetadata": to_model(metadata),
         }
         if vector is not None:
-            asked["queryVector"] = {"float32": np.asarray(vector)}
+            asked["queryVector"] = {"float32": components(vector)}
         if texts is not None:
-            asked["queryTexts"] = asked_texts(texts)
+            asked["queryTexts"] = to_model(asked_texts(texts))
             asked["returnScores"] = True
         if filter is not None:
-            asked["filter"] = dict(filter)
+            asked["filter"] = to_model(dict(filter))
         operation = "QueryVectors"
         if vectors or recall is not None:
             operation = "QueryVectorsWithData"
-            asked |= {"returnData": vectors, "recall": recall}
+            asked |= {"returnData": to_model(vectors), "recall": to_model(recall)}
         hits: list[dict[str, Any]] = []
         commits = []
         reading = _reading(consistency, at_least)
-        following: dict[str, Any] | None = to_model(asked)
+        following: dict[str, Any] | None = asked
         while following is not None:  # what `_pages` does; a generator costs as much as the rest of it
             page = await self._root.call(operation, following, reading)
             hits += page.body["vectors"]

@@ -54,7 +54,7 @@ class LoopThread:
 
         Raises: RuntimeError when the loop has ended, and what the coroutine raises.
         """
-        if self.closed:
+        if self._loop.is_closed():
             coroutine.close()
             raise RuntimeError("this Quiver object is closed")
         if at_once and not self._loop.get_debug() and self._turn.acquire(blocking=False):

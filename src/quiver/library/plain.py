@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -32,6 +35,12 @@ def to_model(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return list(value) if _ATOMS.issuperset(map(type, value)) else [to_model(item) for item in value]
     return value
+
+
+def components(vector: ArrayLike) -> Any:
+    """Of a vector: a float array of one dimension, else what NumPy makes of it, for the service to judge."""
+    array = np.asarray(vector)
+    return array if _is_float_vector(array) else array.tolist()
 
 
 def _vector(value: Any) -> Any:

@@ -7,6 +7,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
+from quiver.objectstore import _files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -72,6 +74,14 @@ class Filesystem:
     def status_of(self, fd: int) -> os.stat_result:
         """What a descriptor refers to."""
         return os.fstat(fd)
+
+    def is_absent(self, path: str) -> bool:
+        """Whether nothing has this name, not even a symbolic link."""
+        return _files.is_absent(path)
+
+    def begins_with(self, path: str, head: Buffer) -> bool:
+        """Whether there is a file of this name, and it begins with some bytes: `open`, `read`, `close`."""
+        return _files.begins_with(path, head)
 
     def open(self, path: str) -> int:
         """A descriptor for reading; does not wait on pipes and does not follow a symbolic link."""

@@ -111,18 +111,9 @@ class LocalStore(ObjectStore):
         path, files = self._path, self._filesystem
         try:
             for each in absent:
-                try:
-                    files.status(path(each))
-                except _ABSENT:
-                    continue
-                return False
-            fd = files.open(path(key))
-            try:
-                return files.read(fd, len(head), 0) == head
-            finally:
-                files.close(fd)
-        except (*_ABSENT, IsADirectoryError):
-            return False
+                if not files.is_absent(path(each)):
+                    return False
+            return files.begins_with(path(key), head)
         except OSError as error:
             raise StoreUnavailableError(f"cannot tell whether {key} stands: {error}") from error
 

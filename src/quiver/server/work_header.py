@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from quiver.prices import StorePrices
 
 WORK = b"x-quiver-work"
+_SUMMED = ("rows", "matches", "partitions", "probed", "codes", "vectors", "nbytes")
 
 
 def describe_work(work: Sequence[SourceWork]) -> str:
@@ -21,7 +22,7 @@ def describe_work(work: Sequence[SourceWork]) -> str:
         return ""
     plans = "+".join(sorted({one.plan for one in work}))
     rows, matches, partitions, probed, codes, vectors, nbytes = (
-        sum(column) for column in zip(*(one[3:10] for one in work), strict=True)
+        sum(getattr(one, name) for one in work) for name in _SUMMED
     )
     return (
         f"plan={plans}; sources={len(work)}; rows={rows}; matches={matches}; partitions={probed}/{partitions}; "

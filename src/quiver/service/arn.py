@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from quiver.model.record import Record
 
 _NAME = "[a-z0-9][a-z0-9-.]{1,61}[a-z0-9]"
 BUCKET_ARN = f"arn:aws[-a-z0-9]*:s3vectors:[a-z0-9-]+:[0-9]{{12}}:bucket/{_NAME}"
@@ -15,15 +16,13 @@ INDEX_ARN = f"{BUCKET_ARN}/index/{_NAME}"
 _ANY_ARN = re.compile(f"{BUCKET_ARN}(/index/{_NAME})?")
 
 
-@dataclass(frozen=True, slots=True)
-class BucketRef:
+class BucketRef(Record, frozen=True):
     """A vector bucket of this deployment, by name. Nothing says that it exists."""
 
     bucket: str
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRef:
+class IndexRef(Record, frozen=True):
     """An index of this deployment, by name. Nothing says that it exists."""
 
     bucket: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from quiver.engine.engine import STRONG, Query, TextFieldBuildingError, UnknownTextFieldError
 from quiver.model.errors import ValidationError
 from quiver.service.context import Response
@@ -32,7 +34,7 @@ class QueryWithData(QueryOperation):
         return [*super().fixed(params, texts), params.get("recall")]
 
     def extend(self, query: Query, params: dict[str, Any]) -> Query:
-        return query._replace(vectors=_data_wanted(params, default=True), recall=params.get("recall"))
+        return replace(query, vectors=_data_wanted(params, default=True), recall=params.get("recall"))
 
 
 class BatchQuery:

@@ -296,7 +296,7 @@ class SegmentReader:
     def keys_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The keys of some rows."""
         try:
-            return [text.decode() for text in self._read_texts(self._text_offsets(rows, 0))]
+            return list(map(bytes.decode, self._read_texts(self._text_offsets(rows, 0))))
         except UnicodeDecodeError as error:
             raise CorruptObjectError(f"{self._rows_key}: a key is not UTF-8") from error
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec import structs
 
 from engine.conditional_contract import absent, chosen, counted, list_matching
 from engine.contract import all_pages, as_ranking, assert_holds, list_all
@@ -183,8 +184,8 @@ class TwoNodes(RuleBasedStateMachine):
         active = {status.field.key for status in fields if status.active}
         if active.issuperset(keys):
             assert_answers(self.loop.run(index.query(query)), self.model.answer(query)[:limit], self.model)
-            pages = self.loop.run(all_text_pages(index, query._replace(total=1000)))
-            assert pages == [hit[:2] for hit in self.model.answer(query._replace(limit=1000))]
+            pages = self.loop.run(all_text_pages(index, structs.replace(query, total=1000)))
+            assert pages == [hit[:2] for hit in self.model.answer(structs.replace(query, limit=1000))]
         else:
             with pytest.raises((UnknownTextFieldError, TextFieldBuildingError)):
                 self.loop.run(index.query(query))

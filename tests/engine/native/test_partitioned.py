@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from asynchronous import asynchronous
 from engine.contract import (
@@ -84,7 +85,7 @@ class ExactEngine(NativeEngine):
         query = type(index).query
 
         async def exactly(asked: Query) -> Hits:
-            return await query(index, asked._replace(recall=1.0))
+            return await query(index, structs.replace(asked, recall=1.0))
 
         index.query = exactly
         return index
@@ -189,7 +190,7 @@ async def test_approximate_answers_are_sound(structure, metric):
                     hits = await node.query(query)
                     assert_sound(hits, model, target, limit, condition)
                     probed += any(each.plan == "probe" for each in hits.work)
-                exact = await index.query(query._replace(recall=1.0))
+                exact = await index.query(structs.replace(query, recall=1.0))
                 assert_ranks(exact, model.ranking(target, condition)[:limit])
                 assert all(each.plan != "probe" for each in exact.work)
         assert probed > 20
@@ -238,7 +239,7 @@ async def test_most_of_the_nearest_are_found_in_clustered_rows(structure, metric
             target = vectors[row] + (0.1 * rng.normal(size=24)).astype(np.float32)
             for text in (None, {"share": {"$lt": 0.5}}, {"share": {"$lt": 0.05}}):
                 query = Query(target, 10, parse_filter(text) if text else None)
-                hits, exact = await index.query(query), await index.query(query._replace(recall=1.0))
+                hits, exact = await index.query(query), await index.query(structs.replace(query, recall=1.0))
                 assert len(hits.keys) == len(exact.keys) == 10
                 recalls.append(len(set(hits.keys) & set(exact.keys)) / 10)
                 probes += hits.work[0].plan == "probe"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from quiver.engine.native.planner import Method, Shape, plan
 
@@ -34,7 +35,7 @@ def of(shape: Shape, matches: int, limit: int = 10, recall: float = 0.98, *, fil
 
 def test_nothing_is_done_where_nothing_matches():
     assert of(LARGE, 0).method is Method.NONE
-    assert of(LARGE._replace(calibration=None), 0).method is Method.NONE
+    assert of(structs.replace(LARGE, calibration=None), 0).method is Method.NONE
 
 
 def test_a_large_segment_is_probed():
@@ -49,7 +50,7 @@ def test_a_recall_of_one_is_exact():
 
 
 def test_a_segment_without_calibration_is_searched_exactly():
-    shape = LARGE._replace(calibration=None)
+    shape = structs.replace(LARGE, calibration=None)
     assert of(shape, shape.rows).method is Method.SCAN
     assert of(shape, shape.rows // 10).method is Method.GATHER
 
@@ -77,11 +78,11 @@ def test_many_codes_are_sifted_by_int8_where_there_are_int8_rows():
     chosen = of(LARGE, LARGE.rows, limit=100)
     assert (chosen.depth, chosen.keep) == (300, 216)
     assert of(LARGE, LARGE.rows, limit=20).keep is None  # so few are scored at once
-    assert of(LARGE._replace(refined=False), LARGE.rows, limit=100).keep is None
+    assert of(structs.replace(LARGE, refined=False), LARGE.rows, limit=100).keep is None
 
 
 def test_a_small_segment_is_scanned():
-    assert of(LARGE._replace(rows=500, partitions=45), 500).method is Method.SCAN
+    assert of(structs.replace(LARGE, rows=500, partitions=45), 500).method is Method.SCAN
 
 
 @given(

@@ -109,6 +109,7 @@ class RaBitQScanner(Scanner):
         self._buffer, self._given, self._rotation = lists.buffer, origins, rotation
         self._origins = np.empty(origins.shape, np.float32)
         self._turned = np.zeros(len(origins), bool)
+        self._all_turned = False
         self._sizes = sizes
         self._ends, self._offsets = np.ascontiguousarray(lists.ends), np.ascontiguousarray(lists.offsets)
         self._rows = int(lists.ends[-1])
@@ -124,7 +125,7 @@ class RaBitQScanner(Scanner):
         if limit < 1:
             return NOTHING
         partitions = np.ascontiguousarray(partitions)
-        if _kernels.all_marked(self._turned, self._sizes, partitions) < 0:
+        if not self._all_turned and _kernels.all_marked(self._turned, self._sizes, partitions) < 0:
             self._turn(partitions)
         rows, scores = np.empty(limit, np.int64), np.empty(limit, np.float32)
         try:
@@ -143,6 +144,7 @@ class RaBitQScanner(Scanner):
         for number in fresh.tolist():
             self._origins[number] = self._rotation.row(self._given[number])
         self._turned[fresh] = True
+        self._all_turned = bool(self._turned.all())
 
 
 def _factors(residuals: Float32Matrix) -> NDArray[np.void]:

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #define MOST_HELD 12
+#define MOST_DIMENSIONS 2
 
 /* What an array has to be. */
 typedef struct {
@@ -18,8 +19,12 @@ typedef struct {
 
 typedef struct {
     Py_buffer views[MOST_HELD];
+    Py_ssize_t shapes[MOST_HELD][MOST_DIMENSIONS];
     int count;
 } Held;
+
+/* Before anything else, by each module; -1 with an error set. */
+int prepare_arguments(void);
 
 /* The view of an array that is as wanted, C-contiguous; NULL with ValueError or TypeError set. */
 const Py_buffer *hold(Held *held, PyObject *object, Wanted wanted);

@@ -54,6 +54,8 @@ static PyMethodDef methods[] = {
 };
 
 static int fill(PyObject *module) {
+    if (prepare_arguments() < 0)
+        return -1;
     int count = variants_here();
     PyObject *names = PyTuple_New(count);
     if (!names)

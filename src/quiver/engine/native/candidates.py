@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from quiver.model.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,7 @@ class Source(Protocol):
     def metadata_of(self, rows: Sequence[int]) -> list[bytes]: ...
 
 
-class Candidates(NamedTuple):
+class Candidates(Record, frozen=True):
     """Scored rows of one source.
 
     Attributes:

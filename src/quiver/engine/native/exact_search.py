@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from quiver.ann.exact import bounds_of, score_bounds
 from quiver.ann.space import query_to_space
 from quiver.engine.engine import SourceWork
 from quiver.engine.native.candidates import Candidates
+from quiver.model.record import Record
 from quiver.storage.cache.view import MissingBytesError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _MANY = 300  # rows picked out that are worth bounding in float32 first, beside those that have to be ranked anyway
 
 
-class Target(NamedTuple):
+class Target(Record, frozen=True):
     """What is looked for.
 
     Attributes:
@@ -59,7 +60,7 @@ def make_target(
     return Target(vector, norm, point, spec.metric, limit, recall, condition, metadata)
 
 
-class Found(NamedTuple):
+class Found(Record, frozen=True):
     """Candidates, and what it took to find them."""
 
     candidates: Candidates

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from pyroaring import BitMap
 
@@ -123,7 +124,7 @@ async def _publish(index: NativeIndex, loaded: SegmentRef, reader: SegmentReader
             if await index.log.checkpoints.newest(draft.checkpoint.generation - 1) is None:
                 raise MissingObjectError(f"{error.message} is missing") from error
             return None
-        kept = bury(draft.contents.segments, draft.snapshot._replace(segments=segments))
+        kept = bury(draft.contents.segments, msgspec.structs.replace(draft.snapshot, segments=segments))
         tail = await store_tail(index, draft, lambda keys: _found(reader, keys))
         added = [loaded, *tail]
         reserved = published(draft.contents.reserved, loaded.id)

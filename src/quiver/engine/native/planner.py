@@ -10,6 +10,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from quiver.model.record import Record
+
 if TYPE_CHECKING:
     from quiver.ann.calibration import Calibration
 
@@ -52,7 +54,7 @@ class Plan(NamedTuple):
     error: float | None = None
 
 
-class Shape(NamedTuple):
+class Shape(Record, frozen=True):
     """What a segment is like.
 
     Attributes:

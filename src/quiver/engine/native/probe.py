@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from quiver.engine.native.candidates import Candidates
 from quiver.engine.native.exact_search import Found, gather, gather_here, scan, work_of
 from quiver.engine.native.planner import REFINE_FROM, Method
 from quiver.engine.native.sparing import spare_int8
+from quiver.model.record import Record
 from quiver.model.types import DistanceMetric
 from quiver.storage.cache.view import MissingBytesError
 
@@ -36,7 +37,7 @@ _DEEPER = 4  # times as many again, when that is too few
 _FIRST_WAVE = 0.5  # recall that the partitions probed before the reach is known are good for
 
 
-class _Sifted(NamedTuple):
+class _Sifted(Record, frozen=True):
     """Rows to score exactly.
 
     Attributes:

@@ -8,7 +8,7 @@ So distances are always exact, and the answer is that of a brute-force search wh
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from quiver.ann.exact import score_of
 from quiver.engine.engine import Hits, SourceWork
 from quiver.engine.native.exact_search import Found, make_target, score_rows
 from quiver.engine.native.segment_search import search_segment
+from quiver.model.record import Record
 from quiver.storage.cache.view import Missing
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _PLACE = itemgetter(0, 1)  # in the ranking: by distance, then by key
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
 
 
-class Nearest(NamedTuple):
+class Nearest(Record, frozen=True):
     """The nearest rows, ascending: of each its distance, key, source and row number there; and what it took."""
 
     ranked: list[tuple[float, str, Source, int]]
@@ -47,12 +48,13 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     """Answer a query that has only a vector at the snapshot's commit. CPU and page-ins only. Raises DataError."""
     if query.vector is None:
         raise ValueError("a query without a vector")
-    ranked, work = find_nearest(snapshot, spec, query, query.vector)
+    nearest = find_nearest(snapshot, spec, query, query.vector)
+    ranked = nearest.ranked
     found = np.array([entry[0] for entry in ranked], np.float32)
     metadata, vectors = None, None
     if query.metadata or query.vectors:
         metadata, vectors = details_of([entry[2:] for entry in ranked], spec, query)
-    return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, work, None, vectors)
+    return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, nearest.work, None, vectors)
 
 
 def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDArray[np.float32]) -> Nearest:

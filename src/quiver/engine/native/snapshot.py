@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
+import msgspec
 import numpy as np
 
 from quiver.engine.engine import STRONG, IndexSealedError
 from quiver.model.errors import CorruptObjectError, MissingObjectError, RequestTimeoutError
+from quiver.model.record import Record
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage.cache.gate import Urgency
 from quiver.storage.cache.view import Missing, MissingBytesError
@@ -60,7 +62,7 @@ def row_numbers(rows: BitMap) -> NDArray[np.int64]:
     return np.frombuffer(rows.to_array(), np.uint32).astype(np.int64)
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Record, frozen=True):
     """Everything a read needs, fixed at one commit; `base_slot` is that of the checkpoint underneath.
 
     `texts` and `fresh` as in `View`.
@@ -74,7 +76,7 @@ class Snapshot(NamedTuple):
     fresh: frozenset[TextField] = frozenset()
 
 
-class Seen(NamedTuple, Generic[N]):
+class Seen(Record, Generic[N], frozen=True):
     """A view, and what else was noted at the same instant."""
 
     view: View
@@ -146,7 +148,7 @@ class SnapshotSource:
 
         async def whole(seen: Seen[None]) -> Snapshot:
             snapshot = await self._open(seen.view)
-            return snapshot._replace(segments=await self.whole(snapshot.segments))
+            return msgspec.structs.replace(snapshot, segments=await self.whole(snapshot.segments))
 
         sight = self._sight(lambda: None)
         return await self._insist(whole, sight, await self._log.observe(sight))
@@ -171,7 +173,7 @@ class SnapshotSource:
         """
 
         async def attempt(seen: Seen[N]) -> T:
-            snapshot = await self._open(seen.view)
+            snapshot = self._at_hand(seen.view) or await self._open(seen.view)
             try:
                 aside = run is not None and heavy(snapshot)
             except MissingBytesError:  # seldom: it looks at what was copied

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from quiver.engine.engine import FUSED_LISTS, Hits, Scores
@@ -59,7 +60,7 @@ def search_texts(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
         legs = open_legs(snapshot, spec, query, fields)
     with missing:
         if query.vector is not None:
-            wanted = query._replace(limit=_list_length(query), after=None, total=0)
+            wanted = msgspec.structs.replace(query, limit=_list_length(query), after=None, total=0)
             nearest = find_nearest(snapshot, spec, wanted, query.vector)
     missing.raise_any()
     hits, work = _by_sum(query, legs) if query.vector is None else _fused(query, legs, nearest)

@@ -14,6 +14,8 @@ static PyMethodDef methods[] = {
 };
 
 static int fill(PyObject *module) {
+    if (prepare_arguments() < 0)
+        return -1;
     if (!damaged_error && !(damaged_error = PyErr_NewException("quiver.text._kernels.DamagedError", NULL, NULL)))
         return -1;
     if (PyModule_AddObjectRef(module, "DamagedError", damaged_error) < 0)
