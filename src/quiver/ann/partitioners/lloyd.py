@@ -96,10 +96,14 @@ def nearest(rows: Float32Matrix, centroids: Float32Matrix) -> NDArray[np.int32]:
 
 def project(rows: Float32Matrix, directions: Float32Matrix) -> Float32Matrix:
     """Coordinates of rows along directions, shape (rows, directions); block by block, however many threads."""
-    across = np.ascontiguousarray(directions.T)
-    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    none = np.zeros((0, len(directions)), np.float32)
-    return np.concatenate([none, *on_every_core(lambda block: block @ across, blocks)])
+    across, found = np.ascontiguousarray(directions.T), np.empty((len(rows), len(directions)), np.float32)
+
+    def of_block(start: int) -> None:
+        np.matmul(rows[start : start + _BLOCK], across, out=found[start : start + _BLOCK])
+
+    for _ in on_every_core(of_block, range(0, len(rows), _BLOCK)):
+        pass
+    return found
 
 
 def means(rows: Float32Matrix, assigned: NDArray[np.int32], count: int) -> Float32Matrix:

@@ -31,9 +31,9 @@ def principal_directions(
     """
     rows = pick(rows, _ROWS, seed)
     offsets = rows - rows.mean(axis=0, dtype=np.float64)
-    scale = np.abs(offsets).max()
+    scale = max(offsets.max(), -offsets.min())
     # Products of float32 are twice as fast, and bases stay orthonormal as QR makes them, in float64.
-    centred = (offsets / (scale if scale > 0 else 1.0)).astype(np.float32)
+    centred = np.divide(offsets, scale if scale > 0 else 1.0, out=np.empty_like(rows), casting="same_kind")
     known = np.zeros((0, rows.shape[1])) if apart_from is None else apart_from.astype(np.float64)
     width = min(count, rows.shape[1] - len(known))
     basis = np.random.default_rng(seed).normal(size=(rows.shape[1], width))
