@@ -17,6 +17,7 @@ from cli.running import environment
 from quiver.model.runtime import SystemRuntime
 from quiver.model.threads import (
     beside,
+    building,
     every_core,
     loading_for_one_thread,
     on_every_core,
@@ -120,6 +121,23 @@ def test_nothing_is_done_before_it_is_asked_for() -> None:
     assert not done
     next(results)
     assert 1 in done
+
+
+def test_threads_stay_as_long_as_something_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+    def inside() -> set[int]:
+        with building():
+            used = [set(on_every_core(lambda _: threading.get_ident(), range(8))) for _ in range(5)]
+            with pytest.raises(ZeroDivisionError):
+                list(on_every_core(lambda part: 6 // part, [3, 0]))
+            used.append(set(on_every_core(lambda _: threading.get_ident(), range(8))))
+        return set.union(*used)
+
+    with ThreadPoolExecutor(1) as pool:
+        used = pool.submit(inside).result()
+    assert 1 <= len(used) <= 2
+    assert not used & {thread.ident for thread in threading.enumerate()}
 
 
 def test_the_environment_is_as_before_and_what_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:

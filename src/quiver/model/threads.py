@@ -23,6 +23,7 @@ _READ_WHEN_LOADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LIMITING = threading.Lock()
 _holders: list[Any] = []  # of the limit: the same one for each piece of work within it
 _WORKS_ON_A_PART = ContextVar("works_on_a_part", default=False)  # each thread has its own
+_THREADS: ContextVar[ThreadPoolExecutor | None] = ContextVar("threads", default=None)  # while `building`
 
 
 def one_thread() -> None:
@@ -35,6 +36,19 @@ def every_core() -> None:
     _limit(_allowed())
 
 
+@contextmanager
+def building() -> Iterator[None]:
+    """Every core for what is built within it: the threads of `on_every_core` stay, which a small build would spend
+    a part of its time to start, and products of NumPy's take one thread each."""
+    every_core()
+    with one_blas_thread(), ThreadPoolExecutor(_allowed(), "quiver-build", _begin_part) as pool:
+        before = _THREADS.set(pool)
+        try:
+            yield
+        finally:
+            _THREADS.reset(before)
+
+
 def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]:
     """What a function gives for each part, in order; for building, where parts are work of NumPy's.
 
@@ -45,9 +59,11 @@ def on_every_core(function: Callable[[S], T], parts: Sequence[S]) -> Iterator[T]
     threads = min(_allowed(), len(parts))
     if threads < 2 or _WORKS_ON_A_PART.get():
         yield from map(function, parts)
-        return
-    with ThreadPoolExecutor(threads, "quiver-build", _begin_part) as pool:
+    elif (pool := _THREADS.get()) is not None:
         yield from pool.map(function, parts)
+    else:
+        with ThreadPoolExecutor(threads, "quiver-build", _begin_part) as fresh:
+            yield from fresh.map(function, parts)
 
 
 @contextmanager

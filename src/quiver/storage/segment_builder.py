@@ -25,7 +25,7 @@ from quiver.ann.space import is_tame, to_space
 from quiver.format import key_filter, segment_index
 from quiver.model.mapped import STEP, Behind, release
 from quiver.model.progress import Progress, no_progress
-from quiver.model.threads import beside, every_core, on_every_core, one_blas_thread
+from quiver.model.threads import beside, building, on_every_core
 from quiver.storage.segment_emitter import BLOCK_BYTES, Emitter, SegmentParts, blocks
 from quiver.storage.spool import Spool
 
@@ -106,8 +106,7 @@ def build_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | No
 
 def begin_segment(source: RowSource, spec: IndexSpec, options: BuildOptions | None = None) -> BegunSegment:
     """The same as far as the rows go, so that they can be stored while the rest is being built."""
-    every_core()
-    with one_blas_thread():
+    with building():
         return _Builder(source, spec, options or BuildOptions()).begin()
 
 
@@ -132,8 +131,7 @@ class BegunSegment:
 
     def finish(self) -> BuiltSegment:
         """Calibrate, and put the index together. CPU and page-ins only."""
-        every_core()
-        with one_blas_thread():
+        with building():
             return self._finish()
 
     def _finish(self) -> BuiltSegment:
