@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiver.library.plain import from_answer, to_model
+from quiver.library.plain import components, from_answer, to_model
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
@@ -94,3 +94,13 @@ def test_creation_times_become_aware_datetimes(member: str) -> None:
     plural = {"vectorBucket": "vectorBuckets", "index": "indexes"}[member]
     assert from_answer({member: record})[member]["creationTime"] == expected
     assert from_answer({plural: [record, record]})[plural][1]["creationTime"] == expected
+
+
+def test_components_are_a_float_array_or_what_the_service_judges() -> None:
+    for dtype in (np.float32, np.float64):
+        array = np.ones(3, dtype)
+        assert components(array) is array
+    assert components([1.5, 2.5]).tolist() == [1.5, 2.5]
+    for other in ([1, 2], [True, False], ["a"], [[1.5]], 1.5, None):
+        assert components(other) == other
+        assert components(other) == to_model(np.asarray(other))

@@ -34,7 +34,7 @@ static char kind_of(char type) {
     return type == 'f' || type == 'd' ? 'f' : type == 'q' ? 'i' : type == '?' ? 'b' : 'u';
 }
 
-/* Hold a NumPy array that is as wanted, else do nothing: a tenth of what its buffer costs, and a query has fifty. */
+/* Hold a NumPy array that is as wanted, else do nothing. A third of what its buffer costs, and a query has fifty. */
 static int hold_array(Held *held, PyObject *object, Wanted wanted) {
     if (!PyArray_CheckExact(object))
         return 0;
