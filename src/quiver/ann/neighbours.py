@@ -112,4 +112,6 @@ def _nearer(known: Neighbours, first: int, squares: Float32Matrix, count: int) -
 
 def _least(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Where the `count` least are, in no order; all when there are no more."""
-    return np.argpartition(values, count - 1)[:count] if len(values) > count else np.arange(len(values))
+    if len(values) <= count:
+        return np.arange(len(values))
+    return np.argpartition(values, count - 1)[:count].copy()  # else all of them stay in memory

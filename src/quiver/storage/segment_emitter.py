@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from quiver.ann.codec import CodeLists
+from quiver.ann.partitioners.lloyd import squared_distances
 from quiver.ann.space import to_space
 from quiver.format import segment_index
 from quiver.format.metadata_columns import MetadataColumnsBuilder
@@ -169,28 +170,31 @@ class Emitter:
         start, order = block
         vectors = self._source.vectors(order)
         partitions = self._partitions[start : start + len(order)]
-        lowest = int(partitions[0])
+        lowest, highest = int(partitions[0]), int(partitions[-1])
+        squares = np.zeros(highest - lowest + 1)
         if len(self.lists.ends) == 1 and self.codec is None:
-            return _Encoded(vectors, lowest, np.zeros(1))
+            return _Encoded(vectors, lowest, squares)
         rows = to_space(vectors, self._norms[order], self._spec.metric)
-        gaps = rows - self._origins[partitions]
-        squares = np.bincount(partitions - lowest, np.einsum("ij,ij->i", gaps, gaps)).astype(np.float64)
+        codes = int8 = np.empty((len(rows), 0), np.uint8)
         if self.codec is not None:
             codes = self.codec.encode_rows(rows, partitions, self._origins)
-            int8 = self._refiner.encode_rows(rows) if self._refiner else np.empty((len(rows), 0), np.uint8)
-            for partition in range(lowest, int(partitions[-1]) + 1):
-                self._place(partition, start, codes, int8)
+            int8 = self._refiner.encode_rows(rows) if self._refiner else int8
+        bounds = np.searchsorted(partitions, np.arange(lowest, highest + 2)).tolist()
+        for number, (first, end) in enumerate(pairwise(bounds)):
+            partition = lowest + number
+            gaps = squared_distances(self._origins[partition], rows[first:end])
+            squares[number] = gaps.sum(dtype=np.float64)
+            if self.codec is not None:
+                self._place(partition, start + first, codes[first:end], int8[first:end])
         return _Encoded(vectors, lowest, squares)
 
-    def _place(self, partition: int, start: int, codes: NDArray[np.uint8], int8: NDArray[np.uint8]) -> None:
-        """Put those of the rows from `start` on that are in a partition where they belong."""
+    def _place(self, partition: int, low: int, codes: NDArray[np.uint8], int8: NDArray[np.uint8]) -> None:
+        """Put those of rows of a partition, from `low` on, where they belong."""
         first = int(self.lists.ends[partition - 1]) if partition else 0
         size = int(self.lists.ends[partition]) - first
-        low, high = max(start, first), min(start + len(codes), first + size)
-        inside = slice(low - start, high - start)
-        numbers = np.arange(low, high, dtype="<i8").view(np.uint8).reshape(-1, 8)
+        numbers = np.arange(low, low + len(codes), dtype="<i8").view(np.uint8).reshape(-1, 8)
         place = int(self.lists.offsets[partition])
-        for block, fill in ((codes[inside], self._fills[partition]), (numbers, 0), (int8[inside], 0)):
+        for block, fill in ((codes, self._fills[partition]), (numbers, 0), (int8, 0)):
             width = block.shape[1]
             at = place + (low - first) * width
             self.lists.buffer[at : at + block.size] = block.reshape(-1)
