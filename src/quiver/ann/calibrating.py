@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from quiver.ann.calibration import REACH_RANK, Calibration, Tables
 from quiver.model.threads import on_every_core
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,10 +80,7 @@ def calibrate(
     place = np.empty_like(orders)
     np.put_along_axis(place, orders, np.arange(orders.shape[1])[None], axis=1)
     places = np.take_along_axis(place, holders, axis=1)
-    partitions = [
-        [int(np.quantile(places[:, :rank], _probe_target(target), method="higher")) + 1 for target in TARGETS]
-        for rank in ranks
-    ]
+    partitions = [[last + 1 for last in _higher(places[:, :rank], _probe_target)] for rank in ranks]
     ways = [_Way(*way) for way in zip(queries, own.tolist(), orders, place, strict=True)]
     gaps = _gaps(queries.astype(np.float64), partitioner.origins.astype(np.float64))
     away = np.sqrt(np.take_along_axis(gaps, orders[:, :1], axis=1)[:, 0])
@@ -97,8 +94,13 @@ def calibrate(
 
 def _margins(behind: NDArray[np.float32], ranks: Sequence[int]) -> list[list[float]]:
     """The margins for each rank and target, where the neighbours' partitions rank so far behind the first."""
-    targets = [_probe_target(target) for target in TARGETS]
-    return [np.quantile(behind[:, :rank], targets, method="higher").tolist() for rank in ranks]
+    return [_higher(behind[:, :rank], _probe_target) for rank in ranks]
+
+
+def _higher(values: NDArray[np.number[Any]], share: Callable[[float], float]) -> list[Any]:
+    """For each target, the least of the values that its share of them is not above; all targets at once."""
+    found: list[Any] = np.quantile(values, [share(target) for target in TARGETS], method="higher").tolist()
+    return found
 
 
 def _probe_target(target: float) -> float:
@@ -167,16 +169,14 @@ def _quantiles(positions: NDArray[np.int64], rank: int) -> list[int]:
     """For each target, the codes that hold its share of neighbours found at these positions among them."""
     if not len(positions):
         return [_limit(rank)] * len(TARGETS)  # copies of one row: their codes are in no order
-    return [
-        max(rank, int(np.quantile(positions, _code_target(target), method="higher")) + 2) for target in TARGETS
-    ]
+    return [max(rank, position + 2) for position in _higher(positions, _code_target)]
 
 
 def _error_quantiles(errors: NDArray[np.float64]) -> list[float]:
     """For each target, the bound that its share of the errors is below."""
     if not len(errors):
         return [math.inf] * len(TARGETS)
-    return [float(np.quantile(errors, _code_target(target), method="higher")) for target in TARGETS]
+    return _higher(errors, _code_target)
 
 
 def _code_target(target: float) -> float:
