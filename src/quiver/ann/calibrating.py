@@ -71,7 +71,8 @@ def calibrate(
         scanner: None when the rows themselves are scanned.
     """
     ranks = [rank for rank in RANKS if rank <= neighbours.rows.shape[1]] or [1]
-    holders = np.searchsorted(ends, neighbours.rows, "right")
+    holder = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))  # of each row
+    holders = holder[neighbours.rows]
     behind = np.stack([partitioner.rank(query) for query in queries])
     orders = np.argsort(behind, axis=1, kind="stable")
     behind -= behind.min(axis=1, keepdims=True)
@@ -84,7 +85,7 @@ def calibrate(
     ways = [_Way(*way) for way in zip(queries, own.tolist(), orders, place, strict=True)]
     gaps = _gaps(queries.astype(np.float64), partitioner.origins.astype(np.float64))
     away = np.sqrt(np.take_along_axis(gaps, orders[:, :1], axis=1)[:, 0])
-    depth, errors = _depths(ways, neighbours, away, ends, partitions, scanner)
+    depth, errors = _depths(ways, neighbours, away, holder, partitions, scanner)
     reach = _reach(np.take_along_axis(gaps, holders, axis=1), neighbours.squares, radii[holders], ranks)
     most = 4.0 * float(radii.max())  # a product is at most that of two lengths
     errors = [[min(max(error, 0.0), most) for error in row] for row in errors]
@@ -111,20 +112,19 @@ def _depths(
     ways: Sequence[_Way],
     near: Neighbours,
     away: NDArray[np.float64],
-    ends: NDArray[np.int64],
+    holder: NDArray[np.int32],
     partitions: list[list[int]],
     scanner: Scanner | None,
 ) -> tuple[list[list[int]], list[list[float]]]:
     """How many codes to keep, and their errors, for each rank and target, in the partitions of the highest target.
 
     The neighbours are of as many ranks as there are lists in `partitions`; the queries are so far `away` from the
-    origins of the first partitions. Each query scans once, for all.
+    origins of the first partitions; `holder` is the partition of each row. Each query scans once, for all.
     """
     ranks = [min(rank, near.rows.shape[1]) for rank in RANKS[: len(partitions)]]
     if scanner is None:
         return [[rank] * len(TARGETS) for rank in ranks], []
     probed = [of_rank[-1] for of_rank in partitions]
-    holder = np.repeat(np.arange(len(ends), dtype=np.int32), np.diff(ends, prepend=0))  # of each row
 
     def seen(number: int) -> list[_Seen]:
         """The true neighbours of one query among the codes, for each rank that it is asked for."""

@@ -144,7 +144,8 @@ class RaBitQScanner(Scanner):
         for number in fresh.tolist():
             self._origins[number] = self._rotation.row(self._given[number])
         self._turned[fresh] = True
-        self._all_turned = bool(self._turned.all())
+        if self._turned.all():  # another thread may have said so before
+            self._all_turned = True
 
 
 def _factors(residuals: Float32Matrix) -> NDArray[np.void]:

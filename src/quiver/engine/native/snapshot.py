@@ -340,9 +340,6 @@ class SnapshotSource:
 
     async def _open(self, view: View, urgency: Urgency = Urgency.QUERY) -> Snapshot:
         """The snapshot, whatever has to be done for it first."""
-        snapshot = self._at_hand(view)
-        if snapshot is not None:
-            return snapshot
         held = [self._pool.held(ref.owner(self._owner), ref.id) for ref in view.segments]
         readers = [reader for reader in held if reader is not None]
         if len(readers) < len(held):
