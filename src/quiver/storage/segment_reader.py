@@ -49,6 +49,7 @@ class SegmentReader:
         structure_name: both in one.
         codes: its partitions.
         texts: its text fields.
+        stable: whether all bytes are at hand.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SegmentReader:
         self.codes = SegmentCodes(sections)
         self.texts = SegmentTexts(sections)
         self._view = rows(self._rows_key, footer.rows_size)
+        self.stable = self._view.stable
         self._data = self._view.data
         if len(self._data) != footer.rows_size:
             raise CorruptObjectError(f"{self._rows_key}: {len(self._data)} bytes, {footer.rows_size} are due")
@@ -96,11 +98,6 @@ class SegmentReader:
         return cls.over(root, owner, segment, memoryview(index), memoryview(rows))
 
     @property
-    def stable(self) -> bool:
-        """Whether all bytes are at hand."""
-        return self._view.stable
-
-    @property
     def views(self) -> tuple[ObjectView, ObjectView]:
         """Of both objects."""
         return self._sections.view, self._view
@@ -117,7 +114,7 @@ class SegmentReader:
     @property
     def resident(self) -> int:
         """Bytes held in memory, mapped files and cached blocks apart."""
-        if not self._view.stable:
+        if not self.stable:
             return self._sections.copied
         whole = (view for view in self.views if view.stable)
         held = sum(len(view.data) for view in whole if isinstance(view.data.obj, bytes | bytearray))
@@ -207,7 +204,7 @@ class SegmentReader:
     def _verify(self, blocks: NDArray[np.int64]) -> None:
         """Require blocks, and check those that were not checked before."""
         size = self._footer.block_bytes
-        if not self._view.stable:
+        if not self.stable:
             self._view.require(blocks * size, np.minimum((blocks + 1) * size, len(self._data)))
         verified = np.frombuffer(self._verified, bool)
         if verified[blocks].all():
@@ -218,7 +215,7 @@ class SegmentReader:
                 raise CorruptObjectError(f"{self._rows_key}: checksum of block {number} does not match")
             self._verified[number] = 1
         # Bytes that may go and come again always have to be asked for.
-        self._unverified = self._verified.count(0) if self._view.stable else len(self._verified)
+        self._unverified = self._verified.count(0) if self.stable else len(self._verified)
 
     def _distrust(self, arrived: NDArray[np.int64]) -> None:
         """Have the blocks of rows.parquet that lie in these blocks of the cache checked, perhaps again."""
@@ -229,7 +226,7 @@ class SegmentReader:
         """Of verified blocks all at once; where some are to be verified, one by one."""
         offsets = np.ascontiguousarray(offsets)
         texts = self._texts_at(offsets)
-        if texts is None and not self._view.stable:
+        if texts is None and not self.stable:
             self._require_texts(offsets.astype(np.int64))
             texts = self._texts_at(offsets)
         return list(self._texts(offsets)) if texts is None else texts
@@ -267,11 +264,12 @@ class SegmentReader:
     def _text_offsets(self, rows: Sequence[int] | NDArray[np.integer[Any]], column: int) -> NDArray[np.uint64]:
         """Where the keys (0) or metadata (1) of some rows are in rows.parquet."""
         if self._footer.text_size:
-            fetch = self._view.stable
-            if not fetch:
+            numbers = np.asarray(rows, np.int64)
+            places = self.codes.text_places(numbers, fetch=self.stable)
+            if places is None:
                 loaded = ("_metadata_offsets" if column else "_key_offsets") in self.__dict__
-                fetch = not (loaded or self._sections_tell(len(rows)))
-            places = self.codes.text_places(np.asarray(rows, np.int64), fetch=fetch)
+                if not (loaded or self._sections_tell(len(rows))):
+                    places = self.codes.text_places(numbers)
             if places is not None:
                 return np.ascontiguousarray(places[:, column])
         return (self._metadata_offsets if column else self._key_offsets)[rows]
@@ -286,7 +284,7 @@ class SegmentReader:
     def _sections_tell(self, count: int) -> bool:
         """Whether sections of their own tell where the texts of so many rows are, when partitions would have to be
         fetched for it: these hold much besides, and rows that were found by their keys lie in as many of them."""
-        if self._view.stable or not self._footer.text_size:
+        if self.stable or not self._footer.text_size:
             return not self._footer.text_size
         if "key_offsets" not in self._footer.sections:
             return False

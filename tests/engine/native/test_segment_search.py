@@ -287,7 +287,7 @@ def test_where_rows_have_to_be_fetched_those_are_left_out_that_int8_rows_show_to
     monkeypatch.setattr(segment_search, "plan", lambda *_, **__: Plan(Method.PROBE, whole, 2000, 35))
     at_hand, works = recall_of(reader, PROBES, everything, limit=20)
     assert {work.vectors for work in works} == {35}
-    monkeypatch.setattr(SegmentReader, "stable", property(lambda _: False))
+    monkeypatch.setattr(reader, "stable", False)
     fetched, works = recall_of(reader, PROBES, everything, limit=20)
     assert fetched == at_hand
     counts = [work.vectors for work in works]

@@ -282,6 +282,65 @@ async def test_what_is_dropped_takes_no_memory_and_comes_again():
 
 
 @asynchronous
+async def test_of_an_object_that_is_nearly_all_here_the_rest_comes_unasked():
+    bench = Bench()
+    view = await bench.view()
+    bench.cache.pace.seconds = 0  # no gaps fetched along
+    await bench.read(view, *range(34))
+    await bench.settle()
+    assert held(view) == [*range(34)]
+    bench.store.read.clear()
+    await bench.read(view, 36)
+    assert bench.store.read == [(36 * BLOCK, BLOCK)], "nobody waits for the rest"
+    await bench.settle()
+    assert held(view) == [*range(BLOCKS)]
+    assert bench.cache.counts.missed == 35
+
+
+@asynchronous
+async def test_the_rest_of_an_object_that_does_not_come_is_asked_for_again_later():
+    bench = Bench()
+    view = await bench.view()
+    bench.cache.pace.seconds = 0
+    await bench.read(view, *range(34))
+    await bench.read(view, 38)
+    bench.store.failing = 2
+    await bench.settle()
+    assert len(held(view)) == 35
+    bench.store.failing = 0
+    await bench.read(view, 36)
+    await bench.settle()
+    assert held(view) == [*range(BLOCKS)]
+
+
+@pytest.mark.parametrize("tier", ["memory", "disk"])
+@asynchronous
+async def test_nothing_goes_for_the_rest_of_an_object(tier: str, tmp_path: Path):
+    disk = DiskTier.open(tmp_path, (BLOCKS // 2) * BLOCK) if tier == "disk" else None
+    bench = Bench(budget=(BLOCKS + 2) * BLOCK if tier == "memory" else 1 << 30, disk=disk)
+    view = await bench.view()
+    await bench.read(view, *range(BLOCKS // 2))
+    await bench.settle()
+    await bench.read(view, *range(BLOCKS - 1))
+    await bench.settle()
+    assert not view.present[-1]
+    await bench.cache.shut()
+
+
+@asynchronous
+async def test_a_cache_that_is_shut_does_not_wait_for_the_rest_of_an_object():
+    bench = Bench()
+    view = await bench.view()
+    await bench.read(view, *range(BLOCKS - 1))
+    bench.store.go.clear()
+    await asyncio.sleep(0.01)
+    assert bench.store.read[-1] == ((BLOCKS - 1) * BLOCK, BLOCK - 1000)
+    await bench.cache.shut()
+    assert held(view) == [*range(BLOCKS - 1)]
+    assert not bench.runtime._tasks
+
+
+@asynchronous
 async def test_short_last_blocks_free_no_more_than_they_have():
     """Of many small objects each one's only block is short: as many go as it takes."""
     bench = Bench(budget=10_000)

@@ -1,17 +1,18 @@
 """The cache in front of a remote store: blocks in memory, blocks on disk, and the store behind them.
 
-A query may touch any number of blocks; those that are missing are fetched in one wave: near ranges as one request,
-ranges that another query is fetching already not again, the most urgent first. What came is in memory until the
-disk tier has taken it; what that does not take stays there. Memory is held to a budget: blocks that were used in
-one query only go first, so that a scan does not push out what is used again and again, then the least recently
-used. What a query under way has used stays.
+A query may touch any number of blocks; those that are missing are fetched in one wave: near ranges as one
+request, ranges that another query is fetching already not again, the most urgent first. What came is in memory
+until the disk tier has taken it; what that does not take stays there. Of an object that is nearly all here, the
+rest is fetched before anybody asks. Memory is held to a budget: blocks that were used in one query only go first,
+so that a scan does not push out what is used again and again, then the least recently used. What a query under
+way has used stays.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +21,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import xxhash
 
-from quiver.model.errors import CorruptObjectError
+from quiver.model.errors import CorruptObjectError, QuiverError
 from quiver.storage.cache.blocks import PROTECTED, Wave, joined, least_worth
 from quiver.storage.cache.cached_view import CachedView, Leases, Work
 from quiver.storage.cache.counts import CacheCounts
@@ -45,6 +46,7 @@ FIRST_WAVE = 11
 
 _LATER_WAVE = 12  # and in each later one, besides those that waves before left over; with seven of an opening, 30
 _SHARE_ALONG = 8  # of the budget they may take at most: one in so many
+_REST = 8  # of an object's blocks: where no more than one in so many is missing, those are fetched, too
 _APART = 1 << 40  # numbers of blocks of several objects are so far apart that no gap between them is closed
 _DRAIN = 0.9  # of the budget is left when blocks are dropped
 _FROM_DISK = 64  # blocks that are read from the disk before they are copied into place
@@ -80,6 +82,7 @@ class BlockCache:
         self._counts: Counter[str] = Counter()
         self._keeping = asyncio.Lock()  # the disk takes no more by several threads, which others need
         self._keeps: set[asyncio.Task[None]] = set()
+        self._rests: set[asyncio.Task[None]] = set()  # of objects that were nearly all here
 
     @property
     def counts(self) -> CacheCounts:
@@ -126,7 +129,10 @@ class BlockCache:
             await asyncio.wait(self._keeps.copy())
 
     async def shut(self) -> None:
-        """Let go of the disk tier's folder; nothing may be under way."""
+        """Let go of the disk tier's folder; nothing that anybody waits for may be under way."""
+        for rest in self._rests.copy():
+            rest.cancel()
+            await asyncio.wait([rest])
         await self.settle()
         if self._disk is not None:
             await self._runtime.offload(self._disk.close)
@@ -202,7 +208,26 @@ class BlockCache:
         if coming:
             await asyncio.wait(coming)
         self._keep_to_budget()
+        for view, _ in wanted:
+            self._fetch_rest(view)
         return len(ranges)
+
+    def _fetch_rest(self, view: CachedView) -> None:
+        """Have the rest of an object come in the background, if that is little and nothing has to go for it."""
+        rest = np.flatnonzero(~view.present)
+        if not 0 < len(rest) <= len(view.present) // _REST or view.flying or view.damaged:
+            return
+        nbytes = view.extent(rest)
+        if self.nbytes + nbytes > _DRAIN * self._budget or not (self._disk is None or self._disk.has_room(nbytes)):
+            return
+        task = self._runtime.spawn(self._bring(Wanted(view, rest)), "rest of an object")
+        self._rests.add(task)
+        task.add_done_callback(self._rests.discard)
+
+    async def _bring(self, rest: Wanted) -> None:
+        """Fetch what nobody waits for. If it does not come, the next query that needs it says why."""
+        with suppress(QuiverError):
+            await self.fetch([rest], Urgency.WARMING)
 
     def _ranges(
         self, wanted: Sequence[Wanted], most: int | None, *, sparing: bool

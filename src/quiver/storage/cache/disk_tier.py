@@ -118,6 +118,10 @@ class DiskTier:
         """What the tier did so far, and what it has."""
         return DiskCounts(**self._counts, nbytes=self._nbytes, budget=self._budget)
 
+    def has_room(self, nbytes: int) -> bool:
+        """Whether so many bytes more would have nothing evicted, and leave some room."""
+        return self._nbytes + nbytes <= _DRAIN * self._budget
+
     def attach(self, object_id: bytes, size: int, leases: Leases) -> Shelf | None:
         """The file of an object, made if need be; None when there can be none, or somebody maps it already.
 
