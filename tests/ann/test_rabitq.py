@@ -85,3 +85,10 @@ class TestRaBitQ(CodecContract):
     def test_blocks_of_other_shapes_are_refused(self, codes, blocks):
         with pytest.raises(ValueError, match="do not fit"):
             _kernels.rabitq_lay_out(np.zeros(codes, np.uint8), np.zeros(blocks, np.uint8))
+
+    @pytest.mark.parametrize(
+        ("rows", "codes"), [((3, 9), (3, 9)), ((3, 9), (2, 10)), ((3, 9), (3, 11)), ((3, 0), (3, 8))]
+    )
+    def test_codes_of_other_shapes_are_refused(self, rows, codes):
+        with pytest.raises(ValueError, match="do not fit"):
+            _kernels.rabitq_codes(np.zeros(rows, np.float32), np.zeros(codes, np.uint8))

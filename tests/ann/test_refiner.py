@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from ann.codec_contract import DIMENSIONS, squares
 from ann.samples import TAME_SAMPLES, assert_hostile_states_are_refused, clustered, gaussian
+from quiver.ann import _kernels
 from quiver.ann.refiner import Refiner
 from quiver.model.errors import CorruptObjectError
 
@@ -26,6 +28,37 @@ def test_scores_are_squared_distances_up_to_half_a_level(sample):
         moved = np.linalg.norm(refiner.width.astype(np.float64)) / 255 / 2
         gaps = np.sqrt(squares(query, sample))
         assert (np.abs(np.sqrt(scores) - gaps) <= moved * 1.02 + 1e-5 * (1 + gaps)).all()
+
+
+@pytest.mark.parametrize("dimension", [1, 15, 16, 17, 384, 997])
+@pytest.mark.parametrize("scale", [1e-30, 1, 1e9])
+def test_levels_are_those_of_the_quantizer_of_faiss(dimension, scale):
+    """Also outside of the range, at its ends, and where all rows of the sample are alike."""
+    sample = gaussian(300, dimension) * np.float32(scale)
+    sample[:, ::7] = sample[0, ::7]
+    refiner = Refiner.train(sample)
+    rows = np.concatenate([sample, 2 * sample, refiner.low[None], (refiner.low + refiner.width)[None]])
+    quantizer = faiss.ScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_8bit)
+    faiss.copy_array_to_vector(refiner.trained, quantizer.trained)
+    assert np.array_equal(refiner.encode_rows(rows), quantizer.compute_codes(rows))
+    assert np.array_equal(
+        Refiner.decode(memoryview(refiner.encode()), dimension).encode_rows(rows[:9]),
+        refiner.encode_rows(rows[:9]),
+    )
+    assert refiner.encode_rows(rows[:0]).shape == (0, dimension)
+
+
+def test_what_is_no_number_is_at_the_lower_end():
+    row = np.array([[np.nan, np.inf, -np.inf, 0.5] * 5], np.float32)
+    levels = Refiner(np.zeros(20, np.float32), np.ones(20, np.float32)).encode_rows(row)
+    assert levels.tolist() == [[0, 255, 0, 127] * 5]
+
+
+@pytest.mark.parametrize("shapes", [((3, 9), 8, 9, (3, 9)), ((3, 9), 9, 8, (3, 9)), ((3, 9), 9, 9, (2, 9))])
+def test_byte_rows_of_other_shapes_are_refused(shapes):
+    rows, low, width = (np.zeros(shape, np.float32) for shape in shapes[:3])
+    with pytest.raises(ValueError, match="do not fit"):
+        _kernels.byte_rows(rows, low, width, np.zeros(shapes[3], np.uint8))
 
 
 @DIMENSIONS

@@ -62,6 +62,30 @@ def means(
         out: shape (groups, dimension).
     """
 
+def rabitq_codes(rows: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """Write the codes of rotated residuals r of shape (n, d): a bit a coordinate, 1 where it is positive, the
+    first lowest; then, as float32, the squared norm s, and s * sqrt(d) / sum |r|.
+
+    To the last bit as faiss's encoder: the sums go from coordinate to coordinate. But faiss does not divide by
+    norms whose square is below epsilon, and would misjudge such short residuals. Nobody may change the rows
+    meanwhile.
+
+    Args:
+        out: shape (n, ceil(d / 8) + 8).
+    """
+
+def byte_rows(
+    rows: NDArray[np.float32], low: NDArray[np.float32], width: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
+    """Write the level of each coordinate of rows of shape (n, d), a byte each, as faiss's 8-bit quantizer does it.
+
+    Nobody may change the arrays meanwhile.
+
+    Args:
+        low, width: the range of each coordinate, shape (d,).
+        out: shape (n, d).
+    """
+
 def rabitq_lay_out(codes: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Put codes of shape (n, size) in blocks of 32, as in native/scan.h, the last filled up with zeros.
 

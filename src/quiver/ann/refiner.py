@@ -1,6 +1,7 @@
 """Rows at a byte per coordinate: scored between the codes and the float32 rows, and scanned by the codec `sq8`.
 
-A coordinate is one of 256 levels between the least and the greatest that training has seen. faiss quantizes.
+A coordinate is one of 256 levels between the least and the greatest that training has seen, as faiss's 8-bit
+quantizer has them, which scans those of `sq8`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-import faiss
 import numpy as np
 
 from quiver.ann import _kernels
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from quiver.model.types import Float32Matrix
 
 _DEVIATIONS = 4
-_LEVELS = 255  # faiss stretches 255 steps over the range, and takes the middle of each
+_LEVELS = 255  # steps over the range; a level stands for the middle of its step
 
 
 class Refiner:
@@ -36,8 +36,6 @@ class Refiner:
         self.low, self.width = low, width
         self._step = (width / np.float32(_LEVELS)).astype(np.float32)
         self._middle = (low + self._step / 2).astype(np.float32)  # of the lowest level
-        self._quantizer = faiss.ScalarQuantizer(len(low), faiss.ScalarQuantizer.QT_8bit)
-        faiss.copy_array_to_vector(self.trained, self._quantizer.trained)
 
     @cached_property
     def doubt(self) -> float:
@@ -66,9 +64,8 @@ class Refiner:
 
     def encode_rows(self, rows: Float32Matrix) -> NDArray[np.uint8]:
         """Byte rows, shape (n, dimension); coordinates outside the range are moved to its nearest end."""
-        if not len(rows):
-            return np.empty(rows.shape, np.uint8)
-        codes: NDArray[np.uint8] = self._quantizer.compute_codes(np.ascontiguousarray(rows))
+        codes = np.empty(rows.shape, np.uint8)
+        _kernels.byte_rows(np.ascontiguousarray(rows), self.low, self.width, codes)
         return codes
 
     def score(self, query: NDArray[np.float32], codes: NDArray[np.uint8]) -> NDArray[np.float32]:

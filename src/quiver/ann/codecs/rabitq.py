@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from quiver.model.types import Float32Matrix
 
 _SEED = struct.Struct("<Q")
-_VANISHING = np.finfo(np.float32).eps
-_FACTORS = np.dtype([("square", "<f4"), ("factor", "<f4")])
+_FACTORS_SIZE = 8  # of two floats
 _BLOCK = 32  # codes, as in native/kernels.h
 
 
@@ -41,7 +40,7 @@ class RaBitQ(Codec):
     def __init__(self, dimension: int, seed: int) -> None:
         self._dimension, self._seed = dimension, seed
         self._rotation = Rotation(dimension, seed)
-        self.code_size = -(-dimension // 8) + _FACTORS.itemsize
+        self.code_size = -(-dimension // 8) + _FACTORS_SIZE
 
     @classmethod
     def train(
@@ -58,9 +57,7 @@ class RaBitQ(Codec):
     ) -> NDArray[np.uint8]:
         codes = np.empty((len(rows), self.code_size), np.uint8)
         for block, residuals in residual_blocks(rows, partitions, origins):
-            turned = self._rotation.rows(residuals)
-            codes[block, : -_FACTORS.itemsize] = np.packbits(turned > 0, axis=1, bitorder="little")
-            codes[block, -_FACTORS.itemsize :] = _factors(turned)[:, None].view(np.uint8)
+            _kernels.rabitq_codes(self._rotation.rows(residuals), codes[block])
         return codes
 
     def lay_out(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -68,7 +65,7 @@ class RaBitQ(Codec):
 
     def take_up(self, stored: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
         blocks = stored.reshape(-1, _BLOCK * self.code_size)
-        steps = self.code_size - _FACTORS.itemsize
+        steps = self.code_size - _FACTORS_SIZE
         first, last = blocks[:, : _BLOCK * steps].reshape(-1, steps, 2, _BLOCK // 2).transpose(2, 0, 1, 3)
         signs = np.concatenate([first & 15 | last << 4, first >> 4 | last & 240], axis=2).transpose(0, 2, 1)
         factors = np.ascontiguousarray(blocks[:, _BLOCK * steps :]).view("<f4").reshape(-1, 2, _BLOCK)
@@ -146,21 +143,3 @@ class RaBitQScanner(Scanner):
         self._turned[fresh] = True
         if self._turned.all():  # another thread may have said so before
             self._all_turned = True
-
-
-def _factors(residuals: Float32Matrix) -> NDArray[np.void]:
-    """What ends the code of a residual r: its squared norm s, and s * sqrt(dimension) / sum |r|.
-
-    To the last bit as faiss's encoder, which takes many times as long: the sums go from coordinate to coordinate.
-    But faiss does not divide by norms whose square is below epsilon, and would misjudge such short residuals.
-    """
-    across = np.ascontiguousarray(residuals.T)
-    squares, sums = np.square(across).sum(axis=0), np.abs(across).sum(axis=0)
-    norms, root, one = np.sqrt(squares), np.float32(np.sqrt(np.float32(residuals.shape[1]))), np.float32(1)
-    factors = np.zeros(len(residuals), _FACTORS)
-    factors["square"] = squares
-    np.divide(squares * root, sums, out=factors["factor"], where=sums > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        usual = one / (sums * (one / norms) * (one / root)) * norms
-    np.copyto(factors["factor"], usual, where=squares >= _VANISHING)
-    return factors

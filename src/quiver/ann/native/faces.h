@@ -38,6 +38,8 @@ PyObject *touch(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *touch_parts(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *means(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *rabitq_lay_out(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *rabitq_codes(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *byte_rows(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

@@ -48,6 +48,8 @@ static PyMethodDef methods[] = {
     {"touch_parts", _PyCFunction_CAST(touch_parts), METH_FASTCALL, NULL},
     {"means", _PyCFunction_CAST(means), METH_FASTCALL, NULL},
     {"rabitq_lay_out", _PyCFunction_CAST(rabitq_lay_out), METH_FASTCALL, NULL},
+    {"rabitq_codes", _PyCFunction_CAST(rabitq_codes), METH_FASTCALL, NULL},
+    {"byte_rows", _PyCFunction_CAST(byte_rows), METH_FASTCALL, NULL},
     {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},
     {"use_variant", use_variant, METH_O, NULL},
     {NULL, NULL, 0, NULL},
