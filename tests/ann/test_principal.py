@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ann.samples import gaussian
+from quiver.ann.partitioners import principal
 from quiver.ann.partitioners.principal import principal_directions
 
 
@@ -20,6 +21,14 @@ def test_the_directions_of_largest_variance_are_found_in_their_order():
     assert np.abs(directions).argmax(axis=1).tolist() == [7, 31, 2]
     assert (np.abs(directions).max(axis=1) > 0.99).all()
     assert_orthonormal(directions)
+
+
+def test_directions_are_the_same_however_they_are_computed(monkeypatch):
+    rows = gaussian(3000, 60) * np.geomspace(100, 1, 60, dtype=np.float32) + np.float32(50)
+    found = [principal_directions(rows, 8, 1)]
+    monkeypatch.setattr(principal, "_NARROW", 59)
+    found.append(principal_directions(rows, 8, 1))
+    assert np.allclose(np.abs(found[0] @ found[1].T), np.eye(8), atol=1e-3)
 
 
 FLAT = {

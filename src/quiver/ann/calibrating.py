@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ _DEPTH_LIMIT = 4  # codes kept per row asked for, beyond _DEPTH_FLOOR, when dept
 _DEPTH_FLOOR = 400
 _DEEP = 100
 _DEEP_QUERIES = 32  # are asked for more neighbours than that, when depth is measured: they have many each
+_GROUP = 16  # queries that a thread measures one after the other
 _TINY = 1e-30
 _USUAL = 0.9
 
@@ -126,7 +127,7 @@ def _depths(
         return [[rank] * len(TARGETS) for rank in ranks], []
     probed = [of_rank[-1] for of_rank in partitions]
 
-    def seen(number: int) -> list[_Seen]:
+    def seen(number: int, table: NDArray[np.int32]) -> list[_Seen]:
         """The true neighbours of one query among the codes, for each rank that it is asked for."""
         way, true = ways[number], near.rows[number]
         asked = [pair for pair in zip(ranks, probed, strict=True) if number < _DEEP_QUERIES or pair[0] <= _DEEP]
@@ -135,7 +136,7 @@ def _depths(
         others = scanned.rows != way.own
         scores, found = scanned.scores[others], scanned.rows[others]
         places = way.place[holder[found]]
-        ranked = _ranks(found, true[: max(rank for rank, _ in asked)])
+        ranked = _ranks(found, true[: max(rank for rank, _ in asked)], table)
         some = []
         for rank, count in asked:
             inside = np.flatnonzero(places < count)[: _limit(rank)]
@@ -144,7 +145,12 @@ def _depths(
             some.append(_Seen(positions, over / max(away[number], _TINY)))
         return some
 
-    measured = on_every_core(seen, range(len(ways)))
+    def of_group(numbers: Sequence[int]) -> list[list[_Seen]]:
+        table = np.zeros(len(holder), np.int32)
+        return [seen(number, table) for number in numbers]
+
+    groups = [range(first, min(first + _GROUP, len(ways))) for first in range(0, len(ways), _GROUP)]
+    measured = chain.from_iterable(on_every_core(of_group, groups))
     nothing = _Seen(np.zeros(0, np.int64), np.zeros(0))
     of_ranks = [
         _Seen(*map(np.concatenate, zip(*each, strict=True))) for each in zip_longest(*measured, fillvalue=nothing)
@@ -153,11 +159,15 @@ def _depths(
     return depth, [_error_quantiles(found.errors) for found in of_ranks]
 
 
-def _ranks(rows: NDArray[np.int64], near: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each row among those near the query; their number for a row that is not there."""
-    order = np.argsort(near)
-    place = np.minimum(np.searchsorted(near, rows, sorter=order), len(near) - 1)
-    return np.where(near[order[place]] == rows, order[place], len(near))
+def _ranks(rows: NDArray[np.int64], near: NDArray[np.int64], table: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The place of each row among those near the query; their number for a row that is not there.
+
+    Args:
+        table: a number for each row of the segment, whatever it was used for before.
+    """
+    table[near] = np.arange(len(near))
+    place = np.minimum(table[rows], len(near) - 1)
+    return np.where(near[place] == rows, place, len(near))
 
 
 def _limit(rank: int) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import faiss
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from quiver.ann import _kernels
 from quiver.model.threads import on_every_core
@@ -41,8 +42,8 @@ def pick_distinct(rows: Float32Matrix, limit: int, seed: int) -> Float32Matrix:
     """A random choice of at most `limit` different rows; fewer only when there are no more."""
     for among in (4 * limit, len(rows)):
         candidates = np.ascontiguousarray(pick(rows, among, seed)) + np.float32(0)  # no -0, which equals 0
-        whole = candidates.view(np.dtype((np.void, candidates.shape[1] * 4)))[:, 0]
-        first = np.unique(whole, return_index=True)[1]
+        hashes = np.fromiter(map(xxh3_64_intdigest, candidates), np.uint64, len(candidates))
+        first = np.unique(hashes, return_index=True)[1]
         if len(first) >= limit or len(candidates) == len(rows):
             break
     return pick(candidates[np.sort(first)], limit, seed)
