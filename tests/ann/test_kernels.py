@@ -622,7 +622,9 @@ def test_a_rotation_is_the_product_of_its_steps(dimension):
     rotation, row = Rotation(dimension, 3), gaussian(1, dimension)[0]
     np.testing.assert_allclose(rotation.row(row), rotation.rows(row[None])[0], atol=1e-5)
     with pytest.raises(ValueError, match="fit"):
-        _kernels.rotate(rotation._signs, rotation._left, rotation._wide, np.zeros(dimension + 1, np.float32))
+        _kernels.rotate(rotation._signs, rotation._left, rotation._right, np.zeros(dimension + 1, np.float32))
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.rotate_rows(rotation._signs, rotation._left, rotation._right, np.zeros((2, dimension + 1), "f4"))
 
 
 def test_threads_share_what_they_scan():

@@ -48,6 +48,14 @@ def rotate(
         left, right: of shapes (a, a) and (b, b), with columns of zeros behind `right` up to a multiple of eight.
     """
 
+def rotate_rows(
+    signs: NDArray[np.float32], left: NDArray[np.float32], right: NDArray[np.float32], rows: NDArray[np.float32]
+) -> None:
+    """The same for rows of shape (n, dimension), rounded as is fastest on this processor.
+
+    Nobody may use the rows meanwhile.
+    """
+
 def means(
     rows: NDArray[np.float32], order: NDArray[np.int64], starts: NDArray[np.int64], out: NDArray[np.float32]
 ) -> None:

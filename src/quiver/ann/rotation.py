@@ -33,25 +33,20 @@ class Rotation:
         raw = np.random.PCG64(seed).random_raw(_STEPS * dimension)
         signs = np.where(raw >> np.uint64(63), np.float32(1), np.float32(-1))
         self._signs: Float32Matrix = signs.astype(np.float32).reshape(_STEPS, dimension)
-        self._grid = _grid(dimension)
-        self._size = math.prod(self._grid)
-        self._left, self._right = _hartley(self._grid[0]), _hartley(self._grid[1])
-        self._wide = np.pad(self._right, [(0, 0), (0, -self._grid[1] % _LANES)])
+        height, width = _grid(dimension)
+        self._left = _hartley(height)
+        self._right = np.pad(_hartley(width), [(0, 0), (0, -width % _LANES)])
 
     def rows(self, rows: Float32Matrix) -> Float32Matrix:
         """Rotated rows, shape (n, dimension)."""
-        slack = rows.shape[1] - self._size
-        for step, signs in enumerate(self._signs):
-            rows = rows * signs
-            part = rows[:, slack:] if step % 2 else rows[:, : self._size]
-            grids = part.reshape(len(rows), *self._grid)
-            part[:] = np.matmul(self._left, grids @ self._right).reshape(part.shape)
-        return rows
+        turned: Float32Matrix = np.array(rows, np.float32, order="C")
+        _kernels.rotate_rows(self._signs, self._left, self._right, turned)
+        return turned
 
     def row(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         """One rotated row, shape (dimension,)."""
         turned: NDArray[np.float32] = np.array(row, np.float32, order="C")
-        _kernels.rotate(self._signs, self._left, self._wide, turned)
+        _kernels.rotate(self._signs, self._left, self._right, turned)
         return turned
 
 

@@ -10,6 +10,7 @@ extern const Kernels *kernels;
 
 PyObject *rabitq_scan(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *rotate(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *rotate_rows(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *nearest_points(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *sketch_points(PyObject *module, PyObject *const *args, Py_ssize_t given);

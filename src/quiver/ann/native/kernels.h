@@ -48,12 +48,14 @@ typedef struct {
     float *scratch;
 } Turn;
 
+typedef void Rotate(const Turn *, float *row);
+
 /* One set of kernels. */
 typedef struct {
     const char *name;
     /* Score the parts. */
     void (*scan)(const Scan *, Nearest *);
-    void (*rotate)(const Turn *, float *row);
+    Rotate *rotate;
     /* The query's components, in float64, are followed by zeros up to a whole number of lanes. `rows` may lie at any
     address. */
     void (*cosine)(const double *query, const uint8_t *const *rows, size_t count, size_t dimension, float *out);
@@ -77,5 +79,8 @@ typedef struct {
 /* Those that this processor can run, the fastest last. */
 extern const Kernels *const every_variant[];
 int variants_here(void);
+
+/* For rows that are encoded; it may round otherwise than `rotate` of the variants. */
+Rotate *fastest_rotation(void);
 
 #endif

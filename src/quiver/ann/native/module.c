@@ -20,6 +20,7 @@ static PyObject *use_variant(PyObject *Py_UNUSED(module), PyObject *name) {
 static PyMethodDef methods[] = {
     {"rabitq_scan", _PyCFunction_CAST(rabitq_scan), METH_FASTCALL, NULL},
     {"rotate", _PyCFunction_CAST(rotate), METH_FASTCALL, NULL},
+    {"rotate_rows", _PyCFunction_CAST(rotate_rows), METH_FASTCALL, NULL},
     {"nearest", _PyCFunction_CAST(nearest), METH_FASTCALL, NULL},
     {"nearest_points", _PyCFunction_CAST(nearest_points), METH_FASTCALL, NULL},
     {"sketch_points", _PyCFunction_CAST(sketch_points), METH_FASTCALL, NULL},

@@ -224,7 +224,9 @@ BODY void multiply(const float *a, const float *b, float *out, size_t height, si
     }
 }
 
-BODY void rotate_body(const Turn *turn, float *row) {
+typedef void Multiply(const float *, const float *, float *, size_t, size_t, size_t);
+
+BODY void rotate_body(const Turn *turn, float *row, Multiply *multiply) {
     float *first = turn->scratch, *second = first + turn->height * turn->stride;
     size_t slack = turn->dimension - turn->height * turn->width;
     for (size_t step = 0; step < turn->steps; step++) {

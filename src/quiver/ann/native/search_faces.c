@@ -1,4 +1,4 @@
-/* rabitq_scan and rotate as Python calls them. Every size and place is checked before the GIL is released,
+/* rabitq_scan, rotate and rotate_rows as Python calls them. Every size and place is checked before the GIL is released,
 and what was checked is copied, so that no other thread can change it. */
 #include <math.h>
 #include <string.h>
@@ -125,32 +125,64 @@ PyObject *rabitq_scan(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssi
     return found;
 }
 
-static PyObject *run_rotation(const Py_buffer *signs, const Py_buffer *left, const Py_buffer *right,
-                              const Py_buffer *row) {
-    Turn turn = {signs->buf, left->buf, right->buf, (size_t)signs->shape[0], (size_t)signs->shape[1],
-                 (size_t)left->shape[0], (size_t)right->shape[0], (size_t)right->shape[1], NULL};
-    int fits = row->shape[0] == signs->shape[1] && left->shape[1] == left->shape[0] && turn.stride % LANES == 0 &&
-               turn.width >= 1 && turn.height >= 1 && turn.stride >= turn.width && turn.stride < turn.width + LANES &&
-               turn.dimension <= MOST_COMPONENTS && turn.height <= turn.dimension / turn.width;
+/* What is turned; its scratch is yet to be had. False with ValueError set when the arrays do not fit each other. */
+static int hold_turn(Held *held, PyObject *const *args, Py_ssize_t dimension, Turn *turn) {
+    const Py_buffer *signs, *left, *right;
+    if (!(signs = hold(held, args[0], (Wanted){"signs", 'f', 2, ALIGNED})) ||
+        !(left = hold(held, args[1], (Wanted){"left", 'f', 2, ALIGNED})) ||
+        !(right = hold(held, args[2], (Wanted){"right", 'f', 2, ALIGNED})))
+        return 0;
+    *turn = (Turn){signs->buf, left->buf, right->buf, (size_t)signs->shape[0], (size_t)signs->shape[1],
+                   (size_t)left->shape[0], (size_t)right->shape[0], (size_t)right->shape[1], NULL};
+    int fits = dimension == signs->shape[1] && left->shape[1] == left->shape[0] && turn->stride % LANES == 0 &&
+               turn->width >= 1 && turn->height >= 1 && turn->stride >= turn->width &&
+               turn->stride < turn->width + LANES && turn->dimension <= MOST_COMPONENTS &&
+               turn->height <= turn->dimension / turn->width;
     if (!fits)
-        return refuse("rotate: the arrays do not fit each other");
-    turn.scratch = PyMem_RawMalloc(2 * turn.height * turn.stride * sizeof(float));
-    if (!turn.scratch)
-        return PyErr_NoMemory();
-    kernels->rotate(&turn, row->buf);
-    PyMem_RawFree(turn.scratch);
-    Py_RETURN_NONE;
+        refuse("rotate: the arrays do not fit each other");
+    return fits;
+}
+
+static float *scratch_of(const Turn *turn) {
+    return PyMem_RawMalloc(2 * turn->height * turn->stride * sizeof(float));
 }
 
 PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
     Held held = {.count = 0};
-    const Py_buffer *signs, *left, *right, *row;
+    const Py_buffer *row;
     PyObject *done = NULL;
-    if (counted("rotate", given, 4) && (signs = hold(&held, args[0], (Wanted){"signs", 'f', 2, ALIGNED})) &&
-        (left = hold(&held, args[1], (Wanted){"left", 'f', 2, ALIGNED})) &&
-        (right = hold(&held, args[2], (Wanted){"right", 'f', 2, ALIGNED})) &&
-        (row = hold(&held, args[3], (Wanted){"row", 'f', 1, WRITABLE})))
-        done = run_rotation(signs, left, right, row);
+    Turn turn;
+    if (counted("rotate", given, 4) && (row = hold(&held, args[3], (Wanted){"row", 'f', 1, WRITABLE})) &&
+        hold_turn(&held, args, row->shape[0], &turn)) {
+        if ((turn.scratch = scratch_of(&turn))) {
+            kernels->rotate(&turn, row->buf);
+            done = Py_NewRef(Py_None);
+        } else
+            PyErr_NoMemory();
+        PyMem_RawFree(turn.scratch);
+    }
+    let_go(&held);
+    return done;
+}
+
+PyObject *rotate_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    Held held = {.count = 0};
+    const Py_buffer *rows;
+    PyObject *done = NULL;
+    Turn turn;
+    if (counted("rotate_rows", given, 4) && (rows = hold(&held, args[3], (Wanted){"rows", 'f', 2, WRITABLE})) &&
+        hold_turn(&held, args, rows->shape[1], &turn)) {
+        if ((turn.scratch = scratch_of(&turn))) {
+            Rotate *rotate_row = fastest_rotation();
+            Py_BEGIN_ALLOW_THREADS
+            for (Py_ssize_t i = 0; i < rows->shape[0]; i++)
+                rotate_row(&turn, (float *)rows->buf + (size_t)i * turn.dimension);
+            Py_END_ALLOW_THREADS
+            done = Py_NewRef(Py_None);
+        } else
+            PyErr_NoMemory();
+        PyMem_RawFree(turn.scratch);
+    }
     let_go(&held);
     return done;
 }

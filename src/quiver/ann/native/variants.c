@@ -2,6 +2,7 @@
 #include "distance.h"
 #include "scan.h"
 #ifdef __x86_64__
+#include "rotate_fma.h"
 #include "scan_avx2.h"
 #endif
 
@@ -9,7 +10,7 @@
     target static void scan_##set(const Scan *scan, Nearest *nearest) {                                           \
         scan_body(scan, nearest, tabulate, count_codes);                                                          \
     }                                                                                                             \
-    target static void rotate_##set(const Turn *turn, float *row) { rotate_body(turn, row); }                     \
+    target static void rotate_##set(const Turn *turn, float *row) { rotate_body(turn, row, multiply); }                     \
     target static void cosine_##set(const double *query, const uint8_t *const *rows, size_t count,                \
                                     size_t dimension, float *out) {                                               \
         cosine_body(query, rows, count, dimension, out);                                                          \
@@ -63,10 +64,23 @@ int variants_here(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") ? 2 : 1;
 }
+
+FMA static void rotate_fused(const Turn *turn, float *row) {
+    rotate_body(turn, row, multiply_fused);
+}
+
+Rotate *fastest_rotation(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? rotate_fused : rotate_plain;
+}
 #else
 const Kernels *const every_variant[] = {&kernels_plain};
 
 int variants_here(void) {
     return 1;
+}
+
+Rotate *fastest_rotation(void) {
+    return rotate_plain;
 }
 #endif
