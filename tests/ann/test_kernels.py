@@ -406,6 +406,28 @@ def test_texts_out_of_bounds_are_none(offset):
             _kernels.covered(bytearray(b"\1"), block, np.array([0]), 1, None)
 
 
+@given(data=st.binary(max_size=40), bounds=st.lists(st.tuples(*[st.integers(0, 40)] * 2), max_size=12))
+@FEW
+def test_slices_are_the_bytes_of_their_ranges(data, bounds):
+    ranges = [sorted(min(place, len(data)) for place in pair) for pair in bounds]
+    starts, ends = np.array(ranges, np.int64).reshape(-1, 2).T.copy()
+    wanted = [data[start:end] for start, end in ranges]
+    assert _kernels.slices_of(memoryview(data), starts, ends) == wanted
+    many = np.tile(starts, 2000), np.tile(ends, 2000)  # read ahead while other threads run
+    assert _kernels.slices_of(memoryview(data), *many) == wanted * 2000
+
+
+@pytest.mark.parametrize("times", [1, 2000])
+@pytest.mark.parametrize("wrong", [(-1, 2), (3, 2), (0, 5), (5, 5), (-(2**63), 2**63 - 1), (2**63 - 1, -(2**63))])
+def test_slices_outside_the_data_are_refused(wrong, times):
+    data, bounds = memoryview(b"abcd"), np.array([(0, 4), (4, 4), wrong] * times, np.int64).T.copy()
+    with pytest.raises(ValueError, match="outside"):
+        _kernels.slices_of(data, *bounds)
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.slices_of(data, bounds[0], bounds[1, :-1])
+    assert _kernels.slices_of(data, *bounds[:, :2].copy()) == [b"abcd", b""]
+
+
 @given(
     ranges=st.lists(st.tuples(st.integers(-20, 130), st.integers(-3, 40)), max_size=8),
     block=st.integers(1, 17),

@@ -47,7 +47,7 @@ def write(keys: list[str], vectors: np.ndarray, metadata: list[bytes], spool: Sp
     step = rows_per_group(vectors.shape[1])
     for start in range(0, len(keys), step):
         part = slice(start, start + step)
-        writer.write(keys[part], np.array_split(vectors[part], 3), metadata[part])
+        writer.write([key.encode() for key in keys[part]], np.array_split(vectors[part], 3), metadata[part])
     layout = writer.finish()
     return Made(file.view(), layout)
 
@@ -132,7 +132,7 @@ def test_as_many_vectors_as_keys_have_to_come(given):
     keys, vectors, metadata = sample(6, 3)
     writer = RowsWriter(Spool().open(), 3)
     with pytest.raises(ValueError, match="5 rows"):
-        writer.write(keys[:5], [vectors[:given]], metadata[:5])
+        writer.write([key.encode() for key in keys[:5]], [vectors[:given]], metadata[:5])
 
 
 def test_a_sink_in_memory_and_one_in_a_file_hold_the_same_bytes():

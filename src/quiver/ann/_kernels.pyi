@@ -291,3 +291,6 @@ def texts_at(
     None when one is out of bounds, or lies in a block of `block` bytes that is not marked; with notes they are
     touched, and have to be here, too.
     """
+
+def slices_of(data: memoryview, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[bytes]:
+    """The bytes [starts[n], ends[n]) of `data` for each n. Raises ValueError when some are not within it."""

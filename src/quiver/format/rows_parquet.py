@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 GROUP_BYTES = 64 << 20
 """Vector bytes of one row group, about."""
 ALIGNMENT = 64
-_LENGTHS = struct.Struct("<I")  # before each text
-_LENGTH = _LENGTHS.size
+_LENGTH = 4  # before each text
 _FLOAT_SIZE = 4
 _GROUP_ROWS = 50_000  # with metadata of 40,960 bytes each, as much as a vector may have, just within one page
 
@@ -99,13 +97,14 @@ class RowsWriter:
         self._layouts: list[Layout] = []
         sink.write(_MAGIC)
 
-    def write(self, keys: Sequence[str], vectors: Iterable[Float32Matrix], metadata: Sequence[bytes]) -> None:
+    def write(self, keys: Sequence[bytes], vectors: Iterable[Float32Matrix], metadata: Sequence[bytes]) -> None:
         """Append one row group: n rows, at least one and no more than `rows_per_group` allows.
 
         Args:
+            keys: UTF-8.
             vectors: n rows in all, one matrix after the other.
         """
-        rows, sizes = len(keys), (_sizes(texts := [key.encode() for key in keys]), _sizes(metadata))
+        rows, sizes = len(keys), (_sizes(keys), _sizes(metadata))
         count, levels = rows * self._dimension, _levels(rows, self._dimension)
         head = _page_header(count, len(levels) + _FLOAT_SIZE * count) + levels
         self._sink.write(bytes(-(self._sink.tell() + len(head)) % ALIGNMENT))
@@ -114,7 +113,7 @@ class RowsWriter:
         if chunks[0].size != len(head) + _FLOAT_SIZE * count:
             raise ValueError(f"vectors of {chunks[0].size - len(head)} bytes for {rows} rows")
         ends = [self._sink.tell()]
-        for name, column, lengths in (("key", texts, sizes[0]), ("metadata", metadata, sizes[1])):
+        for name, column, lengths in (("key", keys, sizes[0]), ("metadata", metadata, sizes[1])):
             page = _texts(column, lengths)
             chunks.append(self._chunk(_BYTE_ARRAY, [name], rows, _page_header(rows, len(page)), [page]))
             ends.append(self._sink.tell())
@@ -227,8 +226,9 @@ def _raw(vectors: Float32Matrix) -> memoryview:
 
 def _texts(texts: Sequence[bytes], sizes: NDArray[np.int64]) -> bytes:
     """Each text with its length before it."""
-    lengths = map(_LENGTHS.pack, sizes.tolist())
-    return b"".join(chain.from_iterable(zip(lengths, texts, strict=True)))
+    parts = [b""] * (2 * len(texts))
+    parts[::2], parts[1::2] = sizes.astype("<u4").view("V4").tolist(), texts
+    return b"".join(parts)
 
 
 def _sizes(texts: Sequence[bytes]) -> NDArray[np.int64]:

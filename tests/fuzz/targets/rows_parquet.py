@@ -17,7 +17,7 @@ def _file() -> bytes:
     sink = io.BytesIO()
     writer = RowsWriter(sink, DIMENSION)
     vectors = np.random.default_rng(1).normal(size=(8, DIMENSION)).astype(np.float32)
-    writer.write([f"k{n}" for n in range(8)], [vectors], [b'{"n":%d}' % n for n in range(8)])
+    writer.write([b"k%d" % n for n in range(8)], [vectors], [b'{"n":%d}' % n for n in range(8)])
     writer.finish()
     return sink.getvalue()
 

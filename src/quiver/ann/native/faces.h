@@ -39,5 +39,6 @@ PyObject *touch_parts(PyObject *module, PyObject *const *args, Py_ssize_t given)
 PyObject *means(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *rabitq_lay_out(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *slices_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

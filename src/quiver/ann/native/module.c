@@ -49,6 +49,7 @@ static PyMethodDef methods[] = {
     {"means", _PyCFunction_CAST(means), METH_FASTCALL, NULL},
     {"rabitq_lay_out", _PyCFunction_CAST(rabitq_lay_out), METH_FASTCALL, NULL},
     {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},
+    {"slices_of", _PyCFunction_CAST(slices_of), METH_FASTCALL, NULL},
     {"use_variant", use_variant, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
