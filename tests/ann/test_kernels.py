@@ -428,6 +428,30 @@ def test_slices_outside_the_data_are_refused(wrong, times):
     assert _kernels.slices_of(data, *bounds[:, :2].copy()) == [b"abcd", b""]
 
 
+@given(texts=st.lists(st.binary(max_size=30), max_size=20), times=st.sampled_from([1, 5000]))
+@FEW
+def test_a_page_has_each_text_and_its_length_before_it(texts, times):
+    many = texts * times  # a large page is written while other threads run
+    sizes = np.full(len(many), -7, np.int64)
+    wanted = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    assert _kernels.page_of(many, sizes) == wanted * times
+    assert sizes.tolist() == [len(text) for text in many]
+
+
+def test_pages_of_anything_but_bytes_are_refused():
+    sizes = np.zeros(2, np.int64)
+    for wrong in (["a", b"b"], [b"a", bytearray(b"b")], [b"a", None], "ab", 2, None):
+        with pytest.raises(TypeError):
+            _kernels.page_of(wrong, sizes)
+    for texts in ([], [b"a"], [b"a", b"b", b"c"]):
+        with pytest.raises(ValueError, match="fit"):
+            _kernels.page_of(texts, sizes)
+    with pytest.raises(ValueError, match="due"):
+        _kernels.page_of([b"a", b"b"], sizes.astype(np.int32))
+    with pytest.raises(ValueError, match="writable"):
+        _kernels.page_of([b"a", b"b"], _read_only(sizes))
+
+
 @given(
     ranges=st.lists(st.tuples(st.integers(-20, 130), st.integers(-3, 40)), max_size=8),
     block=st.integers(1, 17),

@@ -66,6 +66,18 @@ class Layout(NamedTuple):
     metadata: NDArray[np.uint64]
 
 
+class TextPage(NamedTuple):
+    """Texts of a row group as they stand in a file.
+
+    Attributes:
+        values: each with its length, a u32, before it.
+        sizes: bytes of each, its length apart. int64 of shape (rows,).
+    """
+
+    values: bytes
+    sizes: NDArray[np.int64]
+
+
 class Ends(NamedTuple):
     """Where the column chunks of one row group end."""
 
@@ -97,14 +109,13 @@ class RowsWriter:
         self._layouts: list[Layout] = []
         sink.write(_MAGIC)
 
-    def write(self, keys: Sequence[bytes], vectors: Iterable[Float32Matrix], metadata: Sequence[bytes]) -> None:
+    def write(self, keys: TextPage, vectors: Iterable[Float32Matrix], metadata: TextPage) -> None:
         """Append one row group: n rows, at least one and no more than `rows_per_group` allows.
 
         Args:
-            keys: UTF-8.
             vectors: n rows in all, one matrix after the other.
         """
-        rows, sizes = len(keys), (_sizes(keys), _sizes(metadata))
+        rows = len(keys.sizes)
         count, levels = rows * self._dimension, _levels(rows, self._dimension)
         head = _page_header(count, len(levels) + _FLOAT_SIZE * count) + levels
         self._sink.write(bytes(-(self._sink.tell() + len(head)) % ALIGNMENT))
@@ -113,12 +124,11 @@ class RowsWriter:
         if chunks[0].size != len(head) + _FLOAT_SIZE * count:
             raise ValueError(f"vectors of {chunks[0].size - len(head)} bytes for {rows} rows")
         ends = [self._sink.tell()]
-        for name, column, lengths in (("key", keys, sizes[0]), ("metadata", metadata, sizes[1])):
-            page = _texts(column, lengths)
+        for name, page in (("key", keys.values), ("metadata", metadata.values)):
             chunks.append(self._chunk(_BYTE_ARRAY, [name], rows, _page_header(rows, len(page)), [page]))
             ends.append(self._sink.tell())
         self._groups.append(_row_group(rows, chunks))
-        self._layouts.append(group_layout(rows, self._dimension, Ends(*ends), *sizes))
+        self._layouts.append(group_layout(rows, self._dimension, Ends(*ends), keys.sizes, metadata.sizes))
 
     def finish(self) -> Layout:
         """Write the Parquet footer. The sink stays open."""
@@ -222,17 +232,6 @@ def _level_run(count: int, level: int) -> bytes:
 
 def _raw(vectors: Float32Matrix) -> memoryview:
     return np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
-
-
-def _texts(texts: Sequence[bytes], sizes: NDArray[np.int64]) -> bytes:
-    """Each text with its length before it."""
-    parts = [b""] * (2 * len(texts))
-    parts[::2], parts[1::2] = sizes.astype("<u4").view("V4").tolist(), texts
-    return b"".join(parts)
-
-
-def _sizes(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 def _offsets(end: int, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:

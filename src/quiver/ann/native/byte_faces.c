@@ -1,6 +1,6 @@
 /* at_hand, covered, all_marked, run_places, pick_parts, take_notes, begin_work, end_work, work_begun, touched_of, touch,
- * touch_parts, texts_at and slices_of as Python calls them: where bytes are, whether they are here and were verified, and bytes
- * that are and were. */
+ * touch_parts and texts_at as Python calls them: where bytes are, whether they are here and were verified, and bytes that are and
+ * were. */
 #include <stdint.h>
 #include <string.h>
 
@@ -597,70 +597,4 @@ PyObject *texts_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
         texts = read_texts(data, offsets, &marks, blocks);
     let_go(&held);
     return texts;
-}
-
-#define PAGE 4096
-#define MANY 1000 /* ranges that take longer than handing the GIL to another thread and having it back */
-
-typedef struct {
-    const Py_buffer *data, *starts, *ends;
-} Ranges;
-
-/* The bytes of a range, and how many; NULL when it is not within the data. */
-static const char *range_at(const Ranges *ranges, Py_ssize_t number, int64_t *length) {
-    int64_t start, end;
-    memcpy(&start, (const char *)ranges->starts->buf + 8 * number, sizeof start);
-    memcpy(&end, (const char *)ranges->ends->buf + 8 * number, sizeof end);
-    if (start < 0 || end < start || end > ranges->data->len)
-        return NULL;
-    *length = end - start;
-    return (const char *)ranges->data->buf + start;
-}
-
-/* Read something of every page, so that those of a mapped file come while other threads run. */
-static void bring_here(const Ranges *ranges) {
-    volatile char read;
-    for (Py_ssize_t i = 0; i < ranges->starts->shape[0]; i++) {
-        int64_t length;
-        const char *bytes = range_at(ranges, i, &length);
-        for (int64_t place = 0; bytes && place < length; place += PAGE)
-            read = bytes[place];
-        if (bytes && length)
-            read = bytes[length - 1];
-    }
-    (void)read;
-}
-
-static PyObject *cut(const Ranges *ranges) {
-    Py_ssize_t count = ranges->starts->shape[0];
-    if (ranges->ends->shape[0] != count)
-        return refuse("ranges: the arrays do not fit each other");
-    if (count >= MANY) {
-        Py_BEGIN_ALLOW_THREADS
-        bring_here(ranges);
-        Py_END_ALLOW_THREADS
-    }
-    PyObject *slices = PyList_New(count);
-    for (Py_ssize_t i = 0; slices && i < count; i++) {
-        int64_t length;
-        const char *bytes = range_at(ranges, i, &length);
-        PyObject *slice = bytes ? PyBytes_FromStringAndSize(bytes, length) : refuse("ranges: one outside the data");
-        if (slice)
-            PyList_SET_ITEM(slices, i, slice);
-        else
-            Py_CLEAR(slices);
-    }
-    return slices;
-}
-
-PyObject *slices_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
-    Held held = {.count = 0};
-    Ranges ranges;
-    PyObject *slices = NULL;
-    if (counted("slices_of", given, 3) && (ranges.data = hold(&held, args[0], (Wanted){"data", 'B', 1, LOOSE})) &&
-        (ranges.starts = hold(&held, args[1], (Wanted){"starts", 'q', 1, LOOSE})) &&
-        (ranges.ends = hold(&held, args[2], (Wanted){"ends", 'q', 1, LOOSE})))
-        slices = cut(&ranges);
-    let_go(&held);
-    return slices;
 }

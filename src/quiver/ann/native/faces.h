@@ -40,5 +40,6 @@ PyObject *means(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *rabitq_lay_out(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *slices_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *page_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

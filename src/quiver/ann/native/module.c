@@ -50,6 +50,7 @@ static PyMethodDef methods[] = {
     {"rabitq_lay_out", _PyCFunction_CAST(rabitq_lay_out), METH_FASTCALL, NULL},
     {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},
     {"slices_of", _PyCFunction_CAST(slices_of), METH_FASTCALL, NULL},
+    {"page_of", _PyCFunction_CAST(page_of), METH_FASTCALL, NULL},
     {"use_variant", use_variant, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
