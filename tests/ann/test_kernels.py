@@ -406,6 +406,52 @@ def test_texts_out_of_bounds_are_none(offset):
             _kernels.covered(bytearray(b"\1"), block, np.array([0]), 1, None)
 
 
+@given(data=st.binary(max_size=40), bounds=st.lists(st.tuples(*[st.integers(0, 40)] * 2), max_size=12))
+@FEW
+def test_slices_are_the_bytes_of_their_ranges(data, bounds):
+    ranges = [sorted(min(place, len(data)) for place in pair) for pair in bounds]
+    starts, ends = np.array(ranges, np.int64).reshape(-1, 2).T.copy()
+    wanted = [data[start:end] for start, end in ranges]
+    assert _kernels.slices_of(memoryview(data), starts, ends) == wanted
+    many = np.tile(starts, 2000), np.tile(ends, 2000)  # read ahead while other threads run
+    assert _kernels.slices_of(memoryview(data), *many) == wanted * 2000
+
+
+@pytest.mark.parametrize("times", [1, 2000])
+@pytest.mark.parametrize("wrong", [(-1, 2), (3, 2), (0, 5), (5, 5), (-(2**63), 2**63 - 1), (2**63 - 1, -(2**63))])
+def test_slices_outside_the_data_are_refused(wrong, times):
+    data, bounds = memoryview(b"abcd"), np.array([(0, 4), (4, 4), wrong] * times, np.int64).T.copy()
+    with pytest.raises(ValueError, match="outside"):
+        _kernels.slices_of(data, *bounds)
+    with pytest.raises(ValueError, match="fit"):
+        _kernels.slices_of(data, bounds[0], bounds[1, :-1])
+    assert _kernels.slices_of(data, *bounds[:, :2].copy()) == [b"abcd", b""]
+
+
+@given(texts=st.lists(st.binary(max_size=30), max_size=20), times=st.sampled_from([1, 5000]))
+@FEW
+def test_a_page_has_each_text_and_its_length_before_it(texts, times):
+    many = texts * times  # a large page is written while other threads run
+    sizes = np.full(len(many), -7, np.int64)
+    wanted = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+    assert _kernels.page_of(many, sizes) == wanted * times
+    assert sizes.tolist() == [len(text) for text in many]
+
+
+def test_pages_of_anything_but_bytes_are_refused():
+    sizes = np.zeros(2, np.int64)
+    for wrong in (["a", b"b"], [b"a", bytearray(b"b")], [b"a", None], "ab", 2, None):
+        with pytest.raises(TypeError):
+            _kernels.page_of(wrong, sizes)
+    for texts in ([], [b"a"], [b"a", b"b", b"c"]):
+        with pytest.raises(ValueError, match="fit"):
+            _kernels.page_of(texts, sizes)
+    with pytest.raises(ValueError, match="due"):
+        _kernels.page_of([b"a", b"b"], sizes.astype(np.int32))
+    with pytest.raises(ValueError, match="writable"):
+        _kernels.page_of([b"a", b"b"], _read_only(sizes))
+
+
 @given(
     ranges=st.lists(st.tuples(st.integers(-20, 130), st.integers(-3, 40)), max_size=8),
     block=st.integers(1, 17),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quiver.format import rows_parquet
-from quiver.format.rows_parquet import ALIGNMENT, Layout, RowsWriter, rows_per_group
+from quiver.format.rows_parquet import ALIGNMENT, Layout, RowsWriter, TextPage, rows_per_group
 from quiver.storage.spool import Spool
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def write(keys: list[str], vectors: np.ndarray, metadata: list[bytes], spool: Sp
     step = rows_per_group(vectors.shape[1])
     for start in range(0, len(keys), step):
         part = slice(start, start + step)
-        writer.write(keys[part], np.array_split(vectors[part], 3), metadata[part])
+        writer.write(*pages(keys[part], np.array_split(vectors[part], 3), metadata[part]))
     layout = writer.finish()
     return Made(file.view(), layout)
 
@@ -57,6 +57,18 @@ def made(request, monkeypatch, rows, dimension, group_bytes) -> tuple[Made, list
     monkeypatch.setattr(rows_parquet, "GROUP_BYTES", group_bytes)
     values = sample(rows, dimension)
     return write(*values, Spool() if request.param is None else Spool(memory_bytes=request.param)), *values
+
+
+def pages(
+    keys: list[str], vectors: list[np.ndarray], metadata: list[bytes]
+) -> tuple[TextPage, list[np.ndarray], TextPage]:
+    """What a writer takes."""
+    return page([key.encode() for key in keys]), vectors, page(metadata)
+
+
+def page(texts: list[bytes]) -> TextPage:
+    values = b"".join(struct.pack("<I", len(text)) + text for text in texts)
+    return TextPage(values, np.array(list(map(len, texts)), np.int64))
 
 
 def text_at(data: memoryview, offset: int) -> bytes:
@@ -132,7 +144,7 @@ def test_as_many_vectors_as_keys_have_to_come(given):
     keys, vectors, metadata = sample(6, 3)
     writer = RowsWriter(Spool().open(), 3)
     with pytest.raises(ValueError, match="5 rows"):
-        writer.write(keys[:5], [vectors[:given]], metadata[:5])
+        writer.write(*pages(keys[:5], [vectors[:given]], metadata[:5]))
 
 
 def test_a_sink_in_memory_and_one_in_a_file_hold_the_same_bytes():

@@ -12,14 +12,14 @@ from quiver.storage.row_source import BatchSource, RowSource, SegmentsSource
 from storage.segments import flat_spec, opened, sample
 
 
-def rows_of(source: RowSource, chosen: np.ndarray) -> list[tuple[str, list[float], bytes]]:
+def rows_of(source: RowSource, chosen: np.ndarray) -> list[tuple[bytes, list[float], bytes]]:
     keys, metadata = source.texts(chosen)
     return list(zip(keys, source.vectors(chosen).tolist(), metadata, strict=True))
 
 
 @pytest.fixture(scope="module")
 def readers():
-    batches = [sample(rows, 3, prefix=f"segment-{rows}-") for rows in (1, 7, 40)]
+    batches = [sample(rows, 3, prefix=f"segm\u00e9nt-{rows}-") for rows in (1, 7, 40)]
     return [opened(batch, flat_spec(3)) for batch in batches], [
         rows_of(BatchSource(b), np.arange(len(b.keys))) for b in batches
     ]
@@ -31,7 +31,10 @@ def test_a_batch_is_read_in_any_order():
     order = np.array([3, 19, 3, 0])
     assert (source.rows, source.dimension) == (20, 3)
     assert (source.vectors(order) == batch.vectors[order]).all()
-    assert source.texts(order) == ([batch.keys[row] for row in order], [batch.metadata[row] for row in order])
+    assert source.texts(order) == (
+        [batch.keys[row].encode() for row in order],
+        [batch.metadata[row] for row in order],
+    )
     assert source.texts(np.zeros(0, np.int64)) == ([], [])
 
 

@@ -17,9 +17,10 @@ from quiver.format import paths, rows_parquet, segment_index
 from quiver.format.keys import key_hashes
 from quiver.model.errors import CorruptObjectError, DataError, UnsupportedFormatError
 from quiver.model.filter_parser import parse_filter
-from quiver.model.types import DistanceMetric, IndexSpec
+from quiver.model.types import DistanceMetric, IndexSpec, VectorBatch
 from quiver.objectstore.store import ObjectNotFoundError
 from quiver.storage import row_source, segment_builder
+from quiver.storage.row_source import RowSource, SegmentsSource
 from quiver.storage.segment_audit import audit_segment
 from quiver.storage.segment_reader import SegmentReader
 from storage.segments import (
@@ -126,9 +127,46 @@ def test_keys_are_found_by_hash_and_told_apart_by_bytes(monkeypatch):
     assert reader.find([], key_hashes([])).tolist() == []
     assert (reader.key_hashes[1:] >= reader.key_hashes[:-1]).all()
     # All keys collide: only their bytes tell them apart.
-    monkeypatch.setattr(row_source, "key_hashes", lambda keys: np.full(len(keys), 9, np.uint64))
+    monkeypatch.setattr(row_source, "utf8_hashes", lambda keys: np.full(len(keys), 9, np.uint64))
     reader = opened(batch, flat_spec(2))
     assert reader.find(wanted, np.full(5, 9, np.uint64)).tolist() == [150, -1, 0, 199, -1]
+
+
+def test_keys_are_read_as_text_and_as_utf8():
+    keys = ["", "a", "\u00e9", "nul\0", "\U0001f3f9\0"]
+    batch = sample(len(keys), 2)
+    reader = opened(VectorBatch(keys, batch.vectors, batch.metadata), flat_spec(2))
+    rows = reader.find(keys, key_hashes(keys))
+    assert reader.keys_of(rows) == keys
+    assert reader.key_bytes_of(rows) == [key.encode() for key in keys]
+    assert reader.key_bytes_of([]) == []
+    assert SegmentsSource([reader], [np.arange(reader.rows)], 2).texts(rows)[0] == reader.key_bytes_of(rows)
+
+
+@pytest.mark.parametrize(
+    "keys", [[b"\xed\xa0\x80"], [b"k\xc3", b"\xa9ey"], [b"\xf0\x9f\x8f", b"\xb9"], [b"\xff", b""]]
+)
+def test_a_key_that_is_not_utf8_raises_a_data_error(keys):
+    reader = forged(segment_builder.build_segment(BytesSource([b"one", *keys, b"two"]), flat_spec(2)))
+    merged = SegmentsSource([reader], [np.arange(reader.rows)], 2)
+    for read_keys in (reader.keys_of, reader.key_bytes_of, merged.texts):
+        with pytest.raises(CorruptObjectError, match="UTF-8"):
+            read_keys(np.arange(reader.rows))
+    with pytest.raises(CorruptObjectError, match="UTF-8"):
+        segment_builder.build_segment(merged, flat_spec(2))
+
+
+class BytesSource(RowSource):
+    """Rows whose keys are any bytes."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self.rows, self.dimension, self._keys = len(keys), 2, keys
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        return np.ones((len(rows), 2), np.float32)
+
+    def texts(self, rows: np.ndarray) -> tuple[list[bytes], list[bytes]]:
+        return [self._keys[row] for row in rows], [b"{}"] * len(rows)
 
 
 @given(present=st.sets(st.integers(0, 199), max_size=20), absent=st.sets(st.integers(), max_size=20))

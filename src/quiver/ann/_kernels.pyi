@@ -6,6 +6,7 @@ Results do not depend on the processor: every variant returns the same bytes.
 """
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -323,3 +324,10 @@ def texts_at(
     None when one is out of bounds, or lies in a block of `block` bytes that is not marked; with notes they are
     touched, and have to be here, too.
     """
+
+def slices_of(data: memoryview, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[bytes]:
+    """The bytes [starts[n], ends[n]) of `data` for each n. Raises ValueError when some are not within it."""
+
+def page_of(texts: Sequence[bytes], sizes: NDArray[np.int64]) -> bytes:
+    """The texts one after the other, a 32-bit length before each; how many bytes each has is written to `sizes`,
+    shape (len(texts),). Raises ValueError for one that has too many."""

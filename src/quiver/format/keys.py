@@ -22,4 +22,9 @@ def key_hash(key: str) -> int:
 
 def key_hashes(keys: Iterable[str]) -> NDArray[np.uint64]:
     """The hash of each key, uint64 of shape (n,)."""
-    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, keys)), np.uint64)
+    return utf8_hashes(map(str.encode, keys))
+
+
+def utf8_hashes(keys: Iterable[bytes]) -> NDArray[np.uint64]:
+    """The same of keys that are encoded already, as UTF-8."""
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, keys), np.uint64)

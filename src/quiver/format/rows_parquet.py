@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
 GROUP_BYTES = 64 << 20
 """Vector bytes of one row group, about."""
 ALIGNMENT = 64
-_LENGTHS = struct.Struct("<I")  # before each text
-_LENGTH = _LENGTHS.size
+_LENGTH = 4  # before each text
 _FLOAT_SIZE = 4
 _GROUP_ROWS = 50_000  # with metadata of 40,960 bytes each, as much as a vector may have, just within one page
 
@@ -68,6 +66,18 @@ class Layout(NamedTuple):
     metadata: NDArray[np.uint64]
 
 
+class TextPage(NamedTuple):
+    """Texts of a row group as they stand in a file.
+
+    Attributes:
+        values: each with its length, a u32, before it.
+        sizes: bytes of each, its length apart. int64 of shape (rows,).
+    """
+
+    values: bytes
+    sizes: NDArray[np.int64]
+
+
 class Ends(NamedTuple):
     """Where the column chunks of one row group end."""
 
@@ -99,13 +109,13 @@ class RowsWriter:
         self._layouts: list[Layout] = []
         sink.write(_MAGIC)
 
-    def write(self, keys: Sequence[str], vectors: Iterable[Float32Matrix], metadata: Sequence[bytes]) -> None:
+    def write(self, keys: TextPage, vectors: Iterable[Float32Matrix], metadata: TextPage) -> None:
         """Append one row group: n rows, at least one and no more than `rows_per_group` allows.
 
         Args:
             vectors: n rows in all, one matrix after the other.
         """
-        rows, sizes = len(keys), (_sizes(texts := [key.encode() for key in keys]), _sizes(metadata))
+        rows = len(keys.sizes)
         count, levels = rows * self._dimension, _levels(rows, self._dimension)
         head = _page_header(count, len(levels) + _FLOAT_SIZE * count) + levels
         self._sink.write(bytes(-(self._sink.tell() + len(head)) % ALIGNMENT))
@@ -114,12 +124,11 @@ class RowsWriter:
         if chunks[0].size != len(head) + _FLOAT_SIZE * count:
             raise ValueError(f"vectors of {chunks[0].size - len(head)} bytes for {rows} rows")
         ends = [self._sink.tell()]
-        for name, column, lengths in (("key", texts, sizes[0]), ("metadata", metadata, sizes[1])):
-            page = _texts(column, lengths)
+        for name, page in (("key", keys.values), ("metadata", metadata.values)):
             chunks.append(self._chunk(_BYTE_ARRAY, [name], rows, _page_header(rows, len(page)), [page]))
             ends.append(self._sink.tell())
         self._groups.append(_row_group(rows, chunks))
-        self._layouts.append(group_layout(rows, self._dimension, Ends(*ends), *sizes))
+        self._layouts.append(group_layout(rows, self._dimension, Ends(*ends), keys.sizes, metadata.sizes))
 
     def finish(self) -> Layout:
         """Write the Parquet footer. The sink stays open."""
@@ -223,16 +232,6 @@ def _level_run(count: int, level: int) -> bytes:
 
 def _raw(vectors: Float32Matrix) -> memoryview:
     return np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
-
-
-def _texts(texts: Sequence[bytes], sizes: NDArray[np.int64]) -> bytes:
-    """Each text with its length before it."""
-    lengths = map(_LENGTHS.pack, sizes.tolist())
-    return b"".join(chain.from_iterable(zip(lengths, texts, strict=True)))
-
-
-def _sizes(texts: Sequence[bytes]) -> NDArray[np.int64]:
-    return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 def _offsets(end: int, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quiver.format.keys import key_hashes
+from quiver.format.keys import utf8_hashes
 from quiver.format.rows_parquet import GROUP_BYTES
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class RowSource(ABC):
         """The vectors of some rows, shape (len(rows), dimension)."""
 
     @abstractmethod
-    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
-        """Keys and metadata of some rows."""
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
+        """Keys, UTF-8, and metadata of some rows."""
 
-    def hashes(self, rows: NDArray[np.int64], keys: Sequence[str]) -> NDArray[np.uint64]:  # noqa: ARG002
+    def hashes(self, rows: NDArray[np.int64], keys: Sequence[bytes]) -> NDArray[np.uint64]:  # noqa: ARG002
         """The hashes of the keys of some rows, which are given too."""
-        return key_hashes(keys)
+        return utf8_hashes(keys)
 
     def parts(self) -> Iterator[tuple[int, Float32Matrix]]:
         """All vectors in order, as (first row, vectors), each part small enough for memory."""
@@ -66,9 +66,9 @@ class BatchSource(RowSource):
     def consecutive(self, start: int, end: int) -> Float32Matrix:
         return self._batch.vectors[start:end]
 
-    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
         numbers = rows.tolist()
-        return [self._batch.keys[row] for row in numbers], [self._batch.metadata[row] for row in numbers]
+        return [self._batch.keys[row].encode() for row in numbers], [self._batch.metadata[row] for row in numbers]
 
 
 class SegmentsSource(RowSource):
@@ -93,12 +93,11 @@ class SegmentsSource(RowSource):
             out[places] = reader.take_vectors(theirs)
         return out
 
-    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
-        keys, metadata = [""] * len(rows), [b""] * len(rows)
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
+        texts = np.empty((2, len(rows)), object)
         for reader, places, theirs in self._split(rows):
-            texts = zip(places.tolist(), reader.keys_of(theirs), reader.metadata_of(theirs), strict=True)
-            for place, key, document in texts:
-                keys[place], metadata[place] = key, document
+            texts[0, places], texts[1, places] = reader.key_bytes_of(theirs), reader.metadata_of(theirs)
+        keys, metadata = texts.tolist()
         return keys, metadata
 
     def _split(

@@ -8,7 +8,7 @@ import numpy as np
 
 from quiver.ann.distance import norms
 from quiver.ann.space import to_space
-from quiver.format.keys import key_hashes
+from quiver.format.keys import utf8_hashes
 from quiver.format.metadata_columns import MetadataColumnsBuilder
 from quiver.model.errors import CorruptObjectError
 from quiver.storage.spool import Spool
@@ -77,7 +77,7 @@ class _Audit:
         close = np.allclose(reader.norms[rows], norms(vectors), rtol=_NORM_TOLERANCE, atol=0)
         self._require(close, "norms do not follow from the rows")
         self._require(reader.places_agree(rows), "places of texts differ between partitions and sections")
-        self._hashes[rows] = key_hashes(reader.keys_of(rows))
+        self._hashes[rows] = utf8_hashes(reader.key_bytes_of(rows))
         metadata = reader.metadata_of(rows)
         self._columns.add(metadata)
         self._texts.add(metadata)

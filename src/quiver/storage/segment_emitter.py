@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from quiver.ann._kernels import page_of
 from quiver.ann.codec import CodeLists
 from quiver.ann.partitioners.lloyd import squared_distances
 from quiver.ann.space import to_space
 from quiver.format import segment_index
 from quiver.format.metadata_columns import MetadataColumnsBuilder
-from quiver.format.rows_parquet import RowsWriter, rows_per_group
+from quiver.format.rows_parquet import RowsWriter, TextPage, rows_per_group
 from quiver.model.mapped import Behind, release
 from quiver.model.threads import on_every_core
 from quiver.storage.text_builder import TextsBuilder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -126,7 +127,7 @@ class Emitter:
             encoded = self._encoded(start, rows)
             begun = list(islice(encoded, 1))  # from now on the others are encoded while texts are read
             keys, metadata = self._source.texts(rows)
-            self._writer.write(keys, chain(begun, encoded), metadata)
+            self._writer.write(text_page(keys), chain(begun, encoded), text_page(metadata))
             self.columns.add(metadata)
             self.texts.add(metadata)
             self.hashes[start : start + len(rows)] = self._source.hashes(rows, keys)
@@ -211,6 +212,12 @@ class _Encoded(NamedTuple):
     vectors: Float32Matrix
     lowest: int
     squares: NDArray[np.float64]
+
+
+def text_page(texts: Sequence[bytes]) -> TextPage:
+    """Texts as `RowsWriter` takes them."""
+    sizes = np.empty(len(texts), np.int64)
+    return TextPage(page_of(texts, sizes), sizes)
 
 
 def blocks(first: int, rows: NDArray[Kind], row_bytes: int, nbytes: int) -> list[tuple[int, NDArray[Kind]]]:

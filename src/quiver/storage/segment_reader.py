@@ -298,6 +298,16 @@ class SegmentReader:
         except UnicodeDecodeError as error:
             raise CorruptObjectError(f"{self._rows_key}: a key is not UTF-8") from error
 
+    def key_bytes_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
+        """The same as UTF-8; costs less than `keys_of` where there are many."""
+        keys = self._read_texts(self._text_offsets(rows, 0))
+        joined = b"\0".join(keys)  # UTF-8 just when each of them is: no character goes on past a zero
+        try:
+            _ = joined.isascii() or joined.decode()
+        except UnicodeDecodeError as error:
+            raise CorruptObjectError(f"{self._rows_key}: a key is not UTF-8") from error
+        return keys
+
     def metadata_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[bytes]:
         """The metadata of some rows, JSON texts."""
         return self._read_texts(self._text_offsets(rows, 1))

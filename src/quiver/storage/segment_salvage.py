@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quiver.format import paths, segment_index
-from quiver.format.keys import key_hashes
+from quiver.format.keys import utf8_hashes
 from quiver.format.metadata_columns import decode_metadata
 from quiver.format.rows_layout import read_layout
 from quiver.model.errors import CorruptObjectError, DataError
@@ -93,7 +93,7 @@ def _check_values(reader: SegmentReader) -> None:
         rows = np.arange(start, min(start + _STEP, reader.rows))
         if not np.isfinite(reader.take_vectors(rows)).all():
             raise CorruptObjectError("a vector is not finite")
-        hashes[rows] = key_hashes(reader.keys_of(rows))
+        hashes[rows] = utf8_hashes(reader.key_bytes_of(rows))
         for document in reader.metadata_of(rows):
             decode_metadata(document)
     order = np.argsort(hashes, kind="stable")

@@ -5,12 +5,12 @@ Vectors go to one spool, keys and metadata to another; a few numbers per row sta
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quiver.format.keys import key_hashes
+from quiver.ann._kernels import slices_of
+from quiver.format.keys import utf8_hashes
 from quiver.model.mapped import release
 from quiver.storage.row_source import RowSource
 
@@ -46,12 +46,13 @@ class SpooledRows:
 
     def append(self, batch: VectorBatch) -> None:
         """Take rows in; keys may repeat."""
-        keys = [key.encode() for key in batch.keys]
+        keys = list(map(str.encode, batch.keys))
         self._vectors.write(np.ascontiguousarray(batch.vectors, "<f4").reshape(-1).view(np.uint8).data)
-        texts = list(chain.from_iterable(zip(keys, batch.metadata, strict=True)))
+        texts = [b""] * (2 * len(keys))
+        texts[::2], texts[1::2] = keys, batch.metadata
         self._texts.write(b"".join(texts))
         self._sizes.append(np.fromiter(map(len, texts), np.int64, len(texts)))
-        self._hashes.append(key_hashes(batch.keys))
+        self._hashes.append(utf8_hashes(keys))
         self.rows += len(keys)
 
     def source(self) -> RowSource:
@@ -86,13 +87,14 @@ class _Source(RowSource):
         release(self._vectors)  # what was read before
         return self._vectors[start:end]
 
-    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
-        starts, middles, ends = (self._ends[2 * rows + shift].tolist() for shift in range(3))
-        texts = self._texts
-        keys = [str(texts[start:end], "utf-8") for start, end in zip(starts, middles, strict=True)]
-        return keys, [bytes(texts[start:end]) for start, end in zip(middles, ends, strict=True)]
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
+        return self._slices(2 * rows), self._slices(2 * rows + 1)
 
-    def hashes(self, rows: NDArray[np.int64], keys: Sequence[str]) -> NDArray[np.uint64]:  # noqa: ARG002 - known
+    def _slices(self, numbers: NDArray[np.int64]) -> list[bytes]:
+        """Keys, whose numbers are even, and metadata, whose are odd."""
+        return slices_of(self._texts, self._ends[numbers], self._ends[numbers + 1])
+
+    def hashes(self, rows: NDArray[np.int64], keys: Sequence[bytes]) -> NDArray[np.uint64]:  # noqa: ARG002 - known
         return self._hashes[rows]
 
     def last_of_each_key(self) -> NDArray[np.int64]:
@@ -105,7 +107,7 @@ class _Source(RowSource):
         for first in np.split(again, np.flatnonzero(np.diff(again) > 1) + 1):
             if len(first):
                 rows = order[first[0] : first[-1] + 2]
-                last = dict(zip(self.texts(rows)[0], rows.tolist(), strict=True))
+                last = dict(zip(self._slices(2 * rows), rows.tolist(), strict=True))
                 kept[rows] = False
                 kept[list(last.values())] = True
         return np.flatnonzero(kept)
@@ -123,8 +125,8 @@ class _Chosen(RowSource):
     def vectors(self, rows: NDArray[np.int64]) -> Float32Matrix:
         return self._source.vectors(self._chosen[rows])
 
-    def texts(self, rows: NDArray[np.int64]) -> tuple[list[str], list[bytes]]:
+    def texts(self, rows: NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
         return self._source.texts(self._chosen[rows])
 
-    def hashes(self, rows: NDArray[np.int64], keys: Sequence[str]) -> NDArray[np.uint64]:
+    def hashes(self, rows: NDArray[np.int64], keys: Sequence[bytes]) -> NDArray[np.uint64]:
         return self._source.hashes(self._chosen[rows], keys)

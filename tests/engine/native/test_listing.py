@@ -13,8 +13,8 @@ from quiver.storage import row_source
 
 @asynchronous
 async def test_keys_that_share_a_hash_are_paged_found_and_replaced_one_by_one(monkeypatch):
-    for module in (tail, lookup, row_source):
-        monkeypatch.setattr(module, "key_hashes", lambda keys: np.full(len(list(keys)), 1 << 63, np.uint64))
+    for module, name in ((tail, "key_hashes"), (lookup, "key_hashes"), (row_source, "utf8_hashes")):
+        monkeypatch.setattr(module, name, lambda keys: np.full(len(list(keys)), 1 << 63, np.uint64))
     async with fresh_nodes(1) as (index,):
         keys = [f"k{number:02}" for number in range(20)]
         await put(index, {key: [1, 0] for key in keys[::2]})

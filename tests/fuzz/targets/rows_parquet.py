@@ -9,6 +9,7 @@ import numpy as np
 from quiver.format.rows_layout import read_layout
 from quiver.format.rows_parquet import RowsWriter
 from quiver.model.errors import DataError
+from quiver.storage.segment_emitter import text_page
 
 DIMENSION = 3
 
@@ -17,7 +18,8 @@ def _file() -> bytes:
     sink = io.BytesIO()
     writer = RowsWriter(sink, DIMENSION)
     vectors = np.random.default_rng(1).normal(size=(8, DIMENSION)).astype(np.float32)
-    writer.write([f"k{n}" for n in range(8)], [vectors], [b'{"n":%d}' % n for n in range(8)])
+    keys, metadata = ([form % n for n in range(8)] for form in (b"k%d", b'{"n":%d}'))
+    writer.write(text_page(keys), [vectors], text_page(metadata))
     writer.finish()
     return sink.getvalue()
 

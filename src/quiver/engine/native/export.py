@@ -37,4 +37,4 @@ def sources_of(snapshot: Snapshot, dimension: int) -> list[RowSource]:
 
 def _read(source: RowSource, chosen: NDArray[np.int64]) -> VectorBatch:
     keys, metadata = source.texts(chosen)
-    return VectorBatch(keys, source.vectors(chosen), metadata)
+    return VectorBatch(list(map(bytes.decode, keys)), source.vectors(chosen), metadata)

@@ -105,5 +105,5 @@ def _sample(
     for source, end in zip(sources, ends.tolist(), strict=True):
         local = chosen[(chosen >= end - source.rows) & (chosen < end)] - (end - source.rows)
         if len(local):
-            rows += zip(source.texts(local)[0], source.vectors(local), strict=True)
+            rows += zip(map(bytes.decode, source.texts(local)[0]), source.vectors(local), strict=True)
     return rows
