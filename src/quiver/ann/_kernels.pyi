@@ -2,7 +2,7 @@
 
 Arrays are C-contiguous; float32 unless said otherwise. All sizes and places are checked: ValueError for what
 does not fit or lies outside its array, TypeError for what is no array. Scans and distances release the GIL.
-Results do not depend on the processor: every variant returns the same bytes.
+Results do not depend on the processor, but for those of `rotate_rows`: every variant returns the same bytes.
 """
 
 from array import array

@@ -1,7 +1,8 @@
 /* The kernels: what a vector query computes, free of Python. Callers have checked every size and every place.
 
 Each kernel exists once, as an inlined body of plain C, and is compiled for several instruction sets. Sums are made
-in a fixed order and multiplications are not fused with additions, so that all variants return the same bytes. */
+in a fixed order and multiplications are not fused with additions, so that all variants return the same bytes; for
+rows that are encoded there is rotate_fma.h. */
 #ifndef QUIVER_KERNELS_H
 #define QUIVER_KERNELS_H
 
