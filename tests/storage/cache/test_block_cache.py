@@ -313,6 +313,20 @@ async def test_the_rest_of_an_object_that_does_not_come_is_asked_for_again_later
     assert held(view) == [*range(BLOCKS)]
 
 
+@asynchronous
+async def test_the_rest_of_an_object_that_was_closed_meanwhile_is_left():
+    bench = Bench()
+    view = await bench.view()
+    bench.store.go.clear()
+    reading = asyncio.create_task(bench.read(view, *range(BLOCKS - 1)))
+    await asyncio.sleep(0.01)
+    bench.cache.close(view)
+    bench.store.go.set()
+    await reading
+    await bench.settle()
+    assert held(view) == [*range(BLOCKS - 1)]
+
+
 @pytest.mark.parametrize("tier", ["memory", "disk"])
 @asynchronous
 async def test_nothing_goes_for_the_rest_of_an_object(tier: str, tmp_path: Path):

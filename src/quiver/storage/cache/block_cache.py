@@ -215,7 +215,7 @@ class BlockCache:
     def _fetch_rest(self, view: CachedView) -> None:
         """Have the rest of an object come in the background, if that is little and nothing has to go for it."""
         rest = np.flatnonzero(~view.present)
-        if not 0 < len(rest) <= len(view.present) // _REST or view.flying or view.damaged:
+        if not 0 < len(rest) <= len(view.present) // _REST or view.flying or view.damaged or not view.users:
             return
         nbytes = view.extent(rest)
         if self.nbytes + nbytes > _DRAIN * self._budget or not (self._disk is None or self._disk.has_room(nbytes)):
