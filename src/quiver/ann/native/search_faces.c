@@ -143,41 +143,22 @@ static int hold_turn(Held *held, PyObject *const *args, Py_ssize_t dimension, Tu
     return fits;
 }
 
-static float *scratch_of(const Turn *turn) {
-    return PyMem_RawMalloc(2 * turn->height * turn->stride * sizeof(float));
-}
-
-PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
-    Held held = {.count = 0};
-    const Py_buffer *row;
-    PyObject *done = NULL;
-    Turn turn;
-    if (counted("rotate", given, 4) && (row = hold(&held, args[3], (Wanted){"row", 'f', 1, WRITABLE})) &&
-        hold_turn(&held, args, row->shape[0], &turn)) {
-        if ((turn.scratch = scratch_of(&turn))) {
-            kernels->rotate(&turn, row->buf);
-            done = Py_NewRef(Py_None);
-        } else
-            PyErr_NoMemory();
-        PyMem_RawFree(turn.scratch);
-    }
-    let_go(&held);
-    return done;
-}
-
-PyObject *rotate_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+/* Turn one row, of one dimension, or rows, of two; these while other threads run. */
+static PyObject *run_rotation(const char *name, PyObject *const *args, Py_ssize_t given, int dimensions,
+                              Rotate *rotate_row) {
     Held held = {.count = 0};
     const Py_buffer *rows;
     PyObject *done = NULL;
     Turn turn;
-    if (counted("rotate_rows", given, 4) && (rows = hold(&held, args[3], (Wanted){"rows", 'f', 2, WRITABLE})) &&
-        hold_turn(&held, args, rows->shape[1], &turn)) {
-        if ((turn.scratch = scratch_of(&turn))) {
-            Rotate *rotate_row = fastest_rotation();
-            Py_BEGIN_ALLOW_THREADS
-            for (Py_ssize_t i = 0; i < rows->shape[0]; i++)
+    if (counted(name, given, 4) && (rows = hold(&held, args[3], (Wanted){"rows", 'f', dimensions, WRITABLE})) &&
+        hold_turn(&held, args, rows->shape[dimensions - 1], &turn)) {
+        if ((turn.scratch = PyMem_RawMalloc(2 * turn.height * turn.stride * sizeof(float)))) {
+            Py_ssize_t count = dimensions == 1 ? 1 : rows->shape[0];
+            PyThreadState *state = dimensions == 1 ? NULL : PyEval_SaveThread();
+            for (Py_ssize_t i = 0; i < count; i++)
                 rotate_row(&turn, (float *)rows->buf + (size_t)i * turn.dimension);
-            Py_END_ALLOW_THREADS
+            if (state)
+                PyEval_RestoreThread(state);
             done = Py_NewRef(Py_None);
         } else
             PyErr_NoMemory();
@@ -185,4 +166,12 @@ PyObject *rotate_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssi
     }
     let_go(&held);
     return done;
+}
+
+PyObject *rotate(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return run_rotation("rotate", args, given, 1, kernels->rotate);
+}
+
+PyObject *rotate_rows(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return run_rotation("rotate_rows", args, given, 2, fastest_rotation());
 }

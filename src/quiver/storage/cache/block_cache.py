@@ -15,7 +15,7 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from functools import partial
 from threading import Lock  # noqa: TID251 - guards what worker threads share; no thread is started here
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -30,7 +30,7 @@ from quiver.storage.cache.pace import LINE, LONGEST, Pace
 from quiver.storage.cache.view import BLOCK, MissingBytesError, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -130,9 +130,10 @@ class BlockCache:
 
     async def shut(self) -> None:
         """Let go of the disk tier's folder; nothing that anybody waits for may be under way."""
-        for rest in self._rests.copy():
-            rest.cancel()
-            await asyncio.wait([rest])
+        if rests := self._rests.copy():
+            for rest in rests:
+                rest.cancel()
+            await asyncio.wait(rests)
         await self.settle()
         if self._disk is not None:
             await self._runtime.offload(self._disk.close)
@@ -220,9 +221,13 @@ class BlockCache:
         nbytes = view.extent(rest)
         if self.nbytes + nbytes > _DRAIN * self._budget or not (self._disk is None or self._disk.has_room(nbytes)):
             return
-        task = self._runtime.spawn(self._bring(Wanted(view, rest)), "rest of an object")
-        self._rests.add(task)
-        task.add_done_callback(self._rests.discard)
+        self._begin(self._rests, self._bring(Wanted(view, rest)), "rest of an object")
+
+    def _begin(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None], name: str) -> None:
+        """Do work in the background; it is among the tasks until it ends."""
+        task = self._runtime.spawn(work, name)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _bring(self, rest: Wanted) -> None:
         """Fetch what nobody waits for. If it does not come, the next query that needs it says why."""
@@ -273,9 +278,7 @@ class BlockCache:
     def _offer(self, view: CachedView, first: int, last: int) -> None:
         """Have the disk tier take blocks that came."""
         if self._disk is not None and view.file is not None:
-            keep = self._runtime.spawn(self._keep(self._disk, view, np.arange(first, last)), "disk tier")
-            self._keeps.add(keep)
-            keep.add_done_callback(self._keeps.discard)
+            self._begin(self._keeps, self._keep(self._disk, view, np.arange(first, last)), "disk tier")
 
     async def _keep(self, disk: DiskTier, view: CachedView, blocks: NDArray[np.int64]) -> None:
         """Offer the disk tier what is still here of blocks that were fetched."""
