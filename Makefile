@@ -138,5 +138,5 @@ lock: ## write requirements/*.txt again from pyproject.toml (needs uv)
 
 clean: ## remove .venv and every cache (never your data)
 	rm -rf $(VENV) $(CLIENTS) $(PEERS) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build src/*.egg-info
-	rm -f src/quiver/ann/_kernels.*.so src/quiver/text/_kernels.*.so src/quiver/objectstore/_files.*.so
+	rm -f src/quiver/*/_kernels.*.so src/quiver/objectstore/_files.*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

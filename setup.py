@@ -8,7 +8,8 @@ import numpy as np
 from setuptools import Extension, setup
 
 SOURCE = Path("src/quiver")
-ANN, TEXT, FILES = SOURCE / "ann/native", SOURCE / "text/native", SOURCE / "objectstore/native"
+ANN, TEXT = SOURCE / "ann/native", SOURCE / "text/native"
+FORMAT, FILES = SOURCE / "format/native", SOURCE / "objectstore/native"
 # Fused multiplications would make results depend on the processor; errno would cost a call per square root.
 FLAGS = [
     "-std=c11",
@@ -37,6 +38,7 @@ setup(
     ext_modules=[
         extension("quiver.ann._kernels", ANN),
         extension("quiver.text._kernels", TEXT, ANN / "arguments.c"),
+        extension("quiver.format._kernels", FORMAT, ANN / "arguments.c"),
         extension("quiver.objectstore._files", FILES),
     ]
 )

@@ -104,23 +104,23 @@ class Column:
 
     def _equal(self, values: Sequence[Primitive]) -> BitMap:
         """Rows with an element that equals one of the values."""
-        strings, numbers, booleans = set[int | None](), set[int | None](), set[int | None]()
+        strings: list[str] = []
+        numbers: list[int | float] = []
+        booleans: list[int] = []
         for value in values:
             if isinstance(value, str):
-                strings.add(self._strings.find(value))
+                strings.append(value)
             elif isinstance(value, bool):
-                booleans.add(int(value))
+                booleans.append(int(value))
             else:
-                numbers.add(self._numbers.find(value))
-        found = [
-            rows.select_any(place for place in places if place is not None)
-            for rows, places in (
-                (self._string_rows, strings),
-                (self._number_rows, numbers),
-                (self._boolean_rows, booleans),
-            )
-            if places
-        ]
+                numbers.append(value)
+        found = []
+        if strings:
+            found.append(self._string_rows.select_any(self._strings.find_all(strings)))
+        if numbers:
+            found.append(self._number_rows.select_any(self._numbers.find_all(numbers)))
+        if booleans:
+            found.append(self._boolean_rows.select_any(booleans))
         return found[0] if len(found) == 1 else BitMap.union(*found)
 
     def _range(self, operator: RangeOperator, bound: int | float) -> tuple[int, int]:

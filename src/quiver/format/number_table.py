@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from quiver.format._kernels import find_numbers
 from quiver.format.sections import Sections, as_array, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
@@ -68,10 +69,12 @@ class NumberTable:
     def __len__(self) -> int:
         return len(self._nearest)
 
-    def find(self, number: int | float) -> int | None:
-        """The index of a finite number."""
-        first = self.below(number)
-        return first if first < self.up_to(number, first) else None
+    def find_all(self, numbers: Sequence[int | float]) -> list[int]:
+        """The indexes of those of some finite numbers that are in the table."""
+        if not len(self._inexact):
+            return find_numbers(self._nearest, numbers)
+        firsts = [(number, self.below(number)) for number in numbers]
+        return [first for number, first in firsts if first < self.up_to(number, first)]
 
     def below(self, number: int | float) -> int:
         """How many entries are less than a finite number."""

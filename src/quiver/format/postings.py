@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyroaring import BitMap
 
+from quiver.format._kernels import rows_posted
 from quiver.format.sections import Sections, as_array, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 _FREQUENT = 64  # with this many rows in a segment of a million, a bitmap is no larger than the list
 _U32 = np.dtype("<u4")
 _U64 = np.dtype("<u8")
-_NO_ROWS = np.zeros(0, _U32)
 
 
 def encode_postings(codes: NDArray[np.uint32], rows: NDArray[np.uint32], values: int) -> bytes:
@@ -125,19 +125,15 @@ class Postings:
         numbers = range(low, bisect_left(self._frequent, last, low))
         return self._join(self._rare(first, last), numbers)
 
-    def select_any(self, values: Iterable[int]) -> BitMap:
+    def select_any(self, values: Sequence[int]) -> BitMap:
         """Rows that hold any of some values, given by index, each below the number of values there are."""
         if not len(self._offsets):
             return BitMap()
-        rare, numbers = [], []
-        for value in values:
-            rows = self._rare(value, value + 1)
-            if len(rows):
-                rare.append(rows)
-            number = bisect_left(self._frequent, value)
-            if number < len(self._frequent) and self._frequent[number] == value:
-                numbers.append(number)
-        return self._join(np.concatenate([_NO_ROWS, *rare]), numbers)
+        try:
+            rare, numbers = rows_posted(self._offsets, self._rows, self._frequent, values)
+        except ValueError as error:
+            raise CorruptObjectError(str(error)) from None
+        return self._join(np.frombuffer(rare, _U32), numbers)
 
     def _join(self, rare: NDArray[np.uint32], numbers: Iterable[int]) -> BitMap:
         """These rows, and those of the bitmaps with some numbers."""

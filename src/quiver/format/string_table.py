@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quiver.format._kernels import find_strings
 from quiver.format.sections import Sections, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _U64 = np.dtype("<u8")
 
@@ -40,9 +41,15 @@ class StringTable:
 
     def find(self, string: str) -> int | None:
         """The index of a string."""
-        wanted = _encode(string)
-        index = bisect_left(range(len(self)), wanted, key=self.head)
-        return index if index < len(self) and self.head(index) == wanted else None
+        found = self.find_all((string,))
+        return found[0] if found else None
+
+    def find_all(self, strings: Iterable[str]) -> list[int]:
+        """The indexes of those of some strings that are in the table."""
+        try:
+            return find_strings(self._offsets, self._text, map(_encode, strings))
+        except ValueError as error:
+            raise CorruptObjectError(str(error)) from None
 
     def prefix_range(self, prefix: str) -> tuple[int, int]:
         """First index, and one past the last, of the strings that begin with `prefix`."""

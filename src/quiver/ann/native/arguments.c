@@ -13,7 +13,7 @@ int prepare_arguments(void) {
 }
 
 static Py_ssize_t size_of(char type) {
-    return type == 'q' || type == 'Q' || type == 'd' ? 8 : type == 'f' ? 4 : 1;
+    return type == 'q' || type == 'Q' || type == 'd' ? 8 : type == 'f' || type == 'I' ? 4 : 1;
 }
 
 /* Little-endian is the only order there is, so that prefixes of order and alignment say nothing. */

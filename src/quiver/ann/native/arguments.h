@@ -12,7 +12,7 @@
 /* What an array has to be. */
 typedef struct {
     const char *name;
-    char type; /* f: float32, d: float64, q: int64, Q: uint64, B: uint8, ?: bool */
+    char type; /* f: float32, d: float64, q: int64, Q: uint64, I: uint32, B: uint8, ?: bool */
     int dimensions;
     enum { LOOSE, ALIGNED, WRITABLE } use; /* read at any address, read as numbers in place, or written */
 } Wanted;
