@@ -241,6 +241,13 @@ class Hits(Record, frozen=True):
             return self.distances.astype(np.float64)
         return np.array([score.place for score in self.scores], np.float64)
 
+    def first(self, count: int) -> Hits:
+        """The first so many of them."""
+        metadata = None if self.metadata is None else self.metadata[:count]
+        scores = None if self.scores is None else self.scores[:count]
+        vectors = None if self.vectors is None else self.vectors[:count]
+        return Hits(self.keys[:count], self.distances[:count], metadata, self.commit, self.work, scores, vectors)
+
 
 class TextFieldStatus(NamedTuple):
     """A text field, and whether it can be searched; else it is being backfilled."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from quiver.bulk.parquet import Compression
+    from quiver.engine.engine import Hits
     from quiver.engine.pinning import Pinned
     from quiver.library.caller import Caller, Root
     from quiver.library.texts import HitScores, TextInfo
@@ -322,33 +323,29 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
         if vectors or recall is not None:
             operation = "QueryVectorsWithData"
             asked |= {"returnData": to_model(vectors), "recall": to_model(recall)}
-        hits: list[dict[str, Any]] = []
-        commits = []
         reading = _reading(consistency, at_least)
-        following: dict[str, Any] | None = asked
-        while following is not None:  # what `_pages` does; a generator costs as much as the rest of it
-            page = await self._root.call(operation, following, reading)
-            hits += page.body["vectors"]
-            commits.append(page.commit or 0)
-            following = _next_page(page, following)
-        return self._result(hits, min(commits), metadata=metadata, vectors=vectors, scores=texts is not None)
+        page = await self._root.call(operation, asked, reading)
+        pages = list(page.hits)
+        while page.next_token is not None:
+            page = await self._root.call(operation, {**asked, "nextToken": page.next_token}, reading)
+            pages += page.hits
+        return self._result(pages)
 
-    def _result(
-        self,
-        hits: Sequence[dict[str, Any]],
-        commit: int,
-        *,
-        metadata: bool,
-        vectors: bool,
-        scores: bool = False,
-    ) -> QueryResult:
+    def _result(self, pages: Sequence[Hits]) -> QueryResult:
+        metadata, scores, vectors = None, None, None
+        if pages[0].metadata is not None:
+            metadata = [orjson.loads(document) for page in pages for document in page.metadata or ()]
+        if pages[0].scores is not None:
+            scores = [scores_of(score) for page in pages for score in page.scores or ()]
+        if pages[0].vectors is not None:
+            vectors = np.concatenate([page.vectors for page in pages if page.vectors is not None])
         return QueryResult(
-            [hit["key"] for hit in hits],
-            np.array([hit.get("distance", np.nan) for hit in hits], dtype=np.float32),
-            [_decoded(hit.get("metadata")) for hit in hits] if metadata else None,
-            commit,
-            [scores_of(hit["scores"]) for hit in hits] if scores else None,
-            np.array([hit["data"]["float32"] for hit in hits], np.float32) if vectors else None,
+            [key for page in pages for key in page.keys],
+            np.concatenate([page.distances for page in pages]),
+            metadata,
+            min(page.commit for page in pages),
+            scores,
+            vectors,
         )
 
     @at_once
@@ -538,13 +535,8 @@ async def _pages(
     while asked is not None:
         page = await caller(operation, asked, reading)
         yield page
-        asked = _next_page(page, asked)
-
-
-def _next_page(page: Response, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """What asks for the page after this one, None after the last."""
-    token = page.body.get("nextToken")
-    return None if token is None else {**asked, "nextToken": token}
+        token = page.body.get("nextToken")
+        asked = None if token is None else {**asked, "nextToken": token}
 
 
 def _reading(consistency: str | None, at_least: int) -> Reading:

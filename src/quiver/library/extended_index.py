@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from quiver.engine.engine import Hits
     from quiver.service.service import Response
 
 Result = TypeVar("Result")
@@ -65,9 +66,7 @@ class ExtendedIndex(ABC, Generic[Result]):
     async def _ask(self, operation: str, reading: Reading, **parameters: Any) -> Response: ...
 
     @abstractmethod
-    def _result(
-        self, hits: Sequence[dict[str, Any]], commit: int, *, metadata: bool, vectors: bool, scores: bool = False
-    ) -> Result: ...
+    def _result(self, pages: Sequence[Hits]) -> Result: ...
 
     async def count(
         self,
@@ -200,9 +199,7 @@ class ExtendedIndex(ABC, Generic[Result]):
         for start in range(0, len(asked), count):
             queries = asked[start : start + count]
             answer = await self._ask("BatchQueryVectors", Reading(consistency, at_least), queries=queries, **shown)
-            for query, one in zip(queries, answer.body["results"], strict=True):
-                hits, commit, scores = one["vectors"], answer.commit or 0, "queryTexts" in query
-                results.append(self._result(hits, commit, metadata=metadata, vectors=data, scores=scores))
+            results += [self._result([hits]) for hits in answer.hits]
         return results
 
 

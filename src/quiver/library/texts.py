@@ -9,6 +9,8 @@ from quiver.service.text_search import STANDARD_LANGUAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quiver.engine.engine import Scores
+
 
 class TextInfo(NamedTuple):
     """A metadata key that texts are searched in; `active` when it serves queries, else it is being built."""
@@ -53,7 +55,6 @@ def texts_of(configuration: Mapping[str, Any]) -> tuple[TextInfo, ...]:
     )
 
 
-def scores_of(scores: Mapping[str, Any]) -> HitScores:
-    """The scores of one hit of QueryVectors."""
-    bm25 = {each["metadataKey"]: each["score"] for each in scores["bm25Scores"]}
-    return HitScores(bm25, scores.get("fused"), scores.get("vectorDistance"))
+def scores_of(scores: Scores) -> HitScores:
+    """The scores of one hit."""
+    return HitScores(dict(scores.bm25), scores.fused, scores.distance)

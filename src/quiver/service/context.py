@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quiver.engine.engine import IndexSealedError
@@ -15,7 +15,7 @@ from quiver.service.leniency import STRICT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from quiver.engine.engine import Engine, SourceWork
+    from quiver.engine.engine import Engine, Hits, SourceWork
     from quiver.model.filter import Filter
     from quiver.model.runtime import Runtime
     from quiver.model.types import IndexSpec
@@ -31,20 +31,40 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
 class Response:
     """What an operation answers.
 
     Attributes:
-        body: members of the output shape, for orjson: metadata are `orjson.Fragment`, vectors NumPy arrays, times
-            whole seconds since the epoch.
         commit: the index's commit number the answer was computed at; None for operations on no vectors.
         work: what a query did for it, for a response header.
+        hits: what each query found, as `body` shows it.
+        next_token: of a query, as in `body`.
     """
 
-    body: dict[str, Any] = field(default_factory=dict)
-    commit: int | None = None
-    work: Sequence[SourceWork] = ()
+    __slots__ = ("_body", "commit", "hits", "next_token", "work")
+
+    def __init__(
+        self,
+        body: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
+        commit: int | None = None,
+        work: Sequence[SourceWork] = (),
+        hits: Sequence[Hits] = (),
+        next_token: str | None = None,
+    ) -> None:
+        """`body` may be what makes it: who reads the hits needs none."""
+        self._body = {} if body is None else body
+        self.commit = commit
+        self.work = work
+        self.hits = hits
+        self.next_token = next_token
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Members of the output shape, for orjson: metadata are `orjson.Fragment`, vectors NumPy arrays, times
+        whole seconds since the epoch."""
+        if not isinstance(self._body, dict):
+            self._body = self._body()
+        return self._body
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,12 @@ class BatchQuery:
                 answers = await opened.query_many(queries, freshness)
             except (UnknownTextFieldError, TextFieldBuildingError) as error:
                 raise _refusal_of(error, texts) from error
-            results = [{"vectors": show_hits(hits, len(hits.keys), params)} for hits in answers]
-            body = {"results": results, "distanceMetric": index.spec.metric.value}
-            return Response(body, answers[0].commit, [work for hits in answers for work in hits.work])
+
+            def body() -> dict[str, Any]:
+                results = [{"vectors": show_hits(hits, params)} for hits in answers]
+                return {"results": results, "distanceMetric": index.spec.metric.value}
+
+            return Response(body, answers[0].commit, [work for hits in answers for work in hits.work], answers)
 
         return await self._context.on_index(resolve_index(params, self._context.home), query)
 

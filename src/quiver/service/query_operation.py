@@ -99,11 +99,17 @@ class QueryOperation:
             hits = await opened.query(self.extend(query, params), freshness)
         except (UnknownTextFieldError, TextFieldBuildingError) as error:
             raise refusal_of(error, TEXTS_TO_ASK, [text.key for text in texts]) from error
-        body: dict[str, Any] = {"vectors": show_hits(hits, size, params), "distanceMetric": str(spec.metric)}
+        token = None
         if len(hits.keys) > size:
             last = _Place(float(hits.places[size - 1]), hits.keys[size - 1], returned + size)
-            body["nextToken"] = self._context.tokens.seal(scope(), last)
-        return Response(body, hits.commit, hits.work)
+            token = self._context.tokens.seal(scope(), last)
+            hits = hits.first(size)
+
+        def body() -> dict[str, Any]:
+            shown = {"vectors": show_hits(hits, params), "distanceMetric": str(spec.metric)}
+            return shown if token is None else shown | {"nextToken": token}
+
+        return Response(body, hits.commit, hits.work, [hits], token)
 
 
 def texts_asked(query: dict[str, Any], path: str = "") -> tuple[TextQuery, ...]:
@@ -125,28 +131,28 @@ def vector_asked(query: dict[str, Any], spec: IndexSpec) -> NDArray[np.float32] 
     return None if given is None else check_query_vector(given["float32"], spec.dimension, spec.metric)
 
 
-def show_hits(hits: Hits, size: int, params: dict[str, Any]) -> Sequence[dict[str, Any]]:
-    """The first `size` hits, with what was asked for."""
+def show_hits(hits: Hits, params: dict[str, Any]) -> Sequence[dict[str, Any]]:
+    """The hits, with what was asked for."""
     shown: list[dict[str, Any]]
     if hits.scores is None and params.get("returnDistance"):
-        pairs = zip(hits.keys[:size], hits.distances.tolist(), strict=False)
+        pairs = zip(hits.keys, hits.distances.tolist(), strict=True)
         shown = [{"key": key, "distance": distance} for key, distance in pairs]
     else:
-        shown = [{"key": key} for key in hits.keys[:size]]
+        shown = [{"key": key} for key in hits.keys]
     if hits.scores is not None:
         _add_scores(shown, hits.scores, params)
     if hits.metadata is not None:
-        for vector, metadata in zip(shown, hits.metadata, strict=False):
+        for vector, metadata in zip(shown, hits.metadata, strict=True):
             vector["metadata"] = orjson.Fragment(metadata)
     if hits.vectors is not None:
-        for vector, components in zip(shown, hits.vectors, strict=False):
+        for vector, components in zip(shown, hits.vectors, strict=True):
             vector["data"] = {"float32": components}
     return shown
 
 
 def _add_scores(shown: list[dict[str, Any]], scores: Sequence[Scores], params: dict[str, Any]) -> None:
     """Scores, and the distance of those hits that have one: not of a vector that only texts led to."""
-    for vector, score in zip(shown, scores, strict=False):
+    for vector, score in zip(shown, scores, strict=True):
         if params.get("returnDistance") and score.distance is not None:
             vector["distance"] = score.distance
         if params.get("returnScores"):

@@ -7,7 +7,7 @@ So distances are always exact, and the answer is that of a brute-force search wh
 
 from __future__ import annotations
 
-from operator import itemgetter
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,15 +33,29 @@ if TYPE_CHECKING:
     from quiver.engine.native.tail import TailBlockView
     from quiver.model.types import Float32Matrix, IndexSpec
 
-_PLACE = itemgetter(0, 1)  # in the ranking: by distance, then by key
 _SLACK = 1e-6  # relative: more than the rounding of a float32 distance
 
 
 class Nearest(Record, frozen=True):
-    """The nearest rows, ascending: of each its distance, key, source and row number there; and what it took."""
+    """The nearest rows, ascending by distance and then by key.
 
-    ranked: list[tuple[float, str, Source, int]]
+    Attributes:
+        distances: float32 of shape (n,).
+        keys: n vector keys.
+        sources, rows: where each is, and its row number there.
+        work: what it took to find them.
+    """
+
+    distances: NDArray[np.float32]
+    keys: list[str]
+    sources: list[Source]
+    rows: list[int]
     work: list[SourceWork]
+
+    @property
+    def places(self) -> list[tuple[Source, int]]:
+        """Where each row is."""
+        return list(zip(self.sources, self.rows, strict=True))
 
 
 def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
@@ -49,12 +63,10 @@ def search(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     if query.vector is None:
         raise ValueError("a query without a vector")
     nearest = find_nearest(snapshot, spec, query, query.vector)
-    ranked = nearest.ranked
-    found = np.array([entry[0] for entry in ranked], np.float32)
     metadata, vectors = None, None
     if query.metadata or query.vectors:
-        metadata, vectors = details_of([entry[2:] for entry in ranked], spec, query)
-    return Hits([entry[1] for entry in ranked], found, metadata, snapshot.commit, nearest.work, None, vectors)
+        metadata, vectors = details_of(nearest.places, spec, query)
+    return Hits(nearest.keys, nearest.distances, metadata, snapshot.commit, nearest.work, None, vectors)
 
 
 def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDArray[np.float32]) -> Nearest:
@@ -72,7 +84,7 @@ def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDAr
         exact = exact and one.candidates.exact is not None
     if not exact:
         candidates = _survivors(candidates, spec, query)
-    return Nearest(_rank(candidates, spec, query, vector), work)
+    return Nearest(*_rank(candidates, spec, query, vector), work)
 
 
 def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
@@ -115,45 +127,46 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
 
 def _rank(
     survivors: Sequence[Candidates], spec: IndexSpec, query: Query, vector: NDArray[np.float32]
-) -> list[tuple[float, str, Source, int]]:
-    if len(survivors) == 1:
-        merged = survivors[0].distances(vector, spec.metric)
-        order = _nearest(merged, query)
-        keyed = _keyed_of_one(survivors[0], order)
-    else:
-        exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
-        merged = np.concatenate([np.zeros(0, np.float32), *exact])
-        order = _nearest(merged, query)
-        keyed = _keyed(survivors, order)
-    ranked = sorted(zip(merged[order].tolist(), *keyed, strict=True), key=_PLACE)
+) -> tuple[NDArray[np.float32], list[str], list[Source], list[int]]:
+    """What `Nearest` tells of the rows."""
+    exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
+    merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
+    chosen = _nearest(merged, query)
+    distances = merged[chosen]
+    order = distances.argsort(kind="stable")
+    distances, (keys, sources, rows) = distances[order], _keyed(survivors, chosen[order])
+    if (distances[1:] == distances[:-1]).any():
+        by_key = sorted(range(len(keys)), key=list(zip(distances.tolist(), keys, strict=True)).__getitem__)
+        keys, sources, rows = [keys[n] for n in by_key], [sources[n] for n in by_key], [rows[n] for n in by_key]
+    start = 0
     if query.after is not None:
-        ranked = [entry for entry in ranked if entry[:2] > query.after[:2]]
-    return ranked[: query.limit]
-
-
-def _keyed_of_one(found: Candidates, order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
-    """Key, source and row of the candidates with these numbers."""
-    chosen = found.rows[order]
-    return found.source.keys_of(chosen), [found.source] * len(chosen), chosen.tolist()
+        start = bisect_right(list(zip(distances.tolist(), keys, strict=True)), query.after[:2])
+    page = slice(start, start + query.limit)
+    return distances[page], keys[page], sources[page], rows[page]
 
 
 def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
-    """The same of several sources, through all of which the numbers, which ascend, count."""
-    keys: list[str] = []
-    sources: list[Source] = []
-    rows: list[int] = []
+    """Key, source and row of the candidates with these numbers, which count through all sources."""
+    if len(found) == 1:
+        return _keyed_of_one(found[0], order)
+    places: dict[int, tuple[str, Source, int]] = {}
     start, missing = 0, Missing()
     for candidates in found:
         end = start + len(candidates.rows)
-        theirs = order[(order >= start) & (order < end)] - start
+        theirs = np.flatnonzero((order >= start) & (order < end))
         with missing:
-            of_one = _keyed_of_one(candidates, theirs)
-            keys += of_one[0]
-            sources += of_one[1]
-            rows += of_one[2]
+            of_one = _keyed_of_one(candidates, order[theirs] - start)
+            places.update(zip(theirs.tolist(), zip(*of_one, strict=True), strict=True))
         start = end
     missing.raise_any()
-    return keys, sources, rows
+    keyed = [places[number] for number in range(len(order))]
+    return [place[0] for place in keyed], [place[1] for place in keyed], [place[2] for place in keyed]
+
+
+def _keyed_of_one(found: Candidates, order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
+    """The same of one source."""
+    chosen = found.rows[order]
+    return found.source.keys_of(chosen), [found.source] * len(chosen), chosen.tolist()
 
 
 def metadata_of(places: Sequence[tuple[Source, int]]) -> list[bytes]:

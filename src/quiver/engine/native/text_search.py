@@ -55,7 +55,7 @@ def search_texts(snapshot: Snapshot, spec: IndexSpec, query: Query) -> Hits:
     """
     fields = [find_field(snapshot, text.key) for text in query.texts]
     legs: list[TextLeg] = []
-    missing, nearest = Missing(), Nearest([], [])
+    missing, nearest = Missing(), Nearest(np.zeros(0, np.float32), [], [], [], [])
     with missing:
         legs = open_legs(snapshot, spec, query, fields)
     with missing:
@@ -105,10 +105,10 @@ def _fused(query: Query, legs: Sequence[TextLeg], nearest: Nearest) -> tuple[lis
     fused: dict[str, float] = {}
     bm25: dict[str, list[tuple[str, float]]] = {}
     places: dict[str, tuple[Source, int]] = {}
-    distances = {key: distance for distance, key, _, _ in nearest.ranked}
-    for rank, (_, key, source, row) in enumerate(nearest.ranked, 1):
+    distances = dict(zip(nearest.keys, nearest.distances.tolist(), strict=True))
+    for rank, (key, place) in enumerate(zip(nearest.keys, nearest.places, strict=True), 1):
         fused[key] = 1 / (_RANK_OFFSET + rank)
-        places[key] = source, row
+        places[key] = place
     for leg, best in zip(legs, lists, strict=True):
         for rank, one in enumerate(best.rows, 1):
             fused[one.key] = fused.get(one.key, 0.0) + 1 / (_RANK_OFFSET + rank)
