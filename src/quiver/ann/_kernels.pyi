@@ -135,10 +135,11 @@ def sketch_points(points: NDArray[np.float32], levels: NDArray[np.uint8], known:
             bound of the point's distance from them.
     """
 
-def least(values: NDArray[np.float32], floor: float, wanted: int, numbers: NDArray[np.int64]) -> int:
+def least(values: NDArray[np.float32], floor: float, wanted: int, numbers: NDArray[np.int64]) -> tuple[int, bool]:
     """Write the numbers of the `wanted` least values that are not below `floor`, and of those that equal the last.
 
-    They ascend; how many there are. `numbers` has room for those of all values.
+    They ascend by value, then by number; how many there are, and whether any two of the values are equal.
+    `numbers` has room for those of all values.
     """
 
 def least_of(values: NDArray[np.float32], number: int) -> float:

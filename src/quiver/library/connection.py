@@ -15,6 +15,7 @@ import orjson
 
 from quiver.bulk.columns import Columns
 from quiver.bulk.sources import open_source
+from quiver.engine.engine import Hits
 from quiver.library.batches import batches, by_count
 from quiver.library.extended_index import ExtendedIndex
 from quiver.library.plain import components, to_model
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from quiver.bulk.parquet import Compression
-    from quiver.engine.engine import Hits
     from quiver.engine.pinning import Pinned
     from quiver.library.caller import Caller, Root
     from quiver.library.texts import HitScores, TextInfo
@@ -325,28 +325,17 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
             asked |= {"returnData": to_model(vectors), "recall": to_model(recall)}
         reading = _reading(consistency, at_least)
         page = await self._root.call(operation, asked, reading)
-        pages = list(page.hits)
+        hits = list(page.hits)
         while page.next_token is not None:
             page = await self._root.call(operation, {**asked, "nextToken": page.next_token}, reading)
-            pages += page.hits
-        return self._result(pages)
+            hits += page.hits
+        return self._result(hits)
 
     def _result(self, pages: Sequence[Hits]) -> QueryResult:
-        metadata, scores, vectors = None, None, None
-        if pages[0].metadata is not None:
-            metadata = [orjson.loads(document) for page in pages for document in page.metadata or ()]
-        if pages[0].scores is not None:
-            scores = [scores_of(score) for page in pages for score in page.scores or ()]
-        if pages[0].vectors is not None:
-            vectors = np.concatenate([page.vectors for page in pages if page.vectors is not None])
-        return QueryResult(
-            [key for page in pages for key in page.keys],
-            np.concatenate([page.distances for page in pages]),
-            metadata,
-            min(page.commit for page in pages),
-            scores,
-            vectors,
-        )
+        hits = pages[0] if len(pages) == 1 else _join(pages)
+        metadata = None if hits.metadata is None else [orjson.loads(document) for document in hits.metadata]
+        scores = None if hits.scores is None else [scores_of(each) for each in hits.scores]
+        return QueryResult(hits.keys, hits.distances, metadata, hits.commit, scores, hits.vectors)
 
     @at_once
     async def get(
@@ -537,6 +526,24 @@ async def _pages(
         yield page
         token = page.body.get("nextToken")
         asked = None if token is None else {**asked, "nextToken": token}
+
+
+def _join(pages: Sequence[Hits]) -> Hits:
+    """What several requests of one query found, one after the other."""
+
+    def column(name: str) -> list[Any]:
+        return [each for page in pages for each in getattr(page, name)]
+
+    first = pages[0]
+    return Hits(
+        column("keys"),
+        np.concatenate([page.distances for page in pages]),
+        None if first.metadata is None else column("metadata"),
+        min(page.commit for page in pages),
+        column("work"),
+        None if first.scores is None else column("scores"),
+        None if first.vectors is None else np.array(column("vectors")),
+    )
 
 
 def _reading(consistency: str | None, at_least: int) -> Reading:

@@ -124,7 +124,7 @@ def _primitives(operand: object) -> tuple[Primitive, ...]:
 
 
 def _primitive(operand: object) -> Primitive:
-    if isinstance(operand, bool):
+    if isinstance(operand, int):  # or a boolean
         return operand
     return _string(operand) if isinstance(operand, str) else _number(operand)
 

@@ -188,22 +188,47 @@ static size_t choose_least(const Choice *choice, float floor) {
     return count;
 }
 
+/* Sort the first `count` numbers of a choice by their values; whether any two are equal, or -1 with an error set. */
+static int sort_chosen(const Choice *choice, size_t count) {
+    void *memory = PyMem_RawMalloc(nearest_bytes(count));
+    if (!memory) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Nearest all = nearest_in(memory, count);
+    for (; all.count < count; all.count++) {
+        uint32_t number = (uint32_t)choice->numbers[all.count];
+        all.entries[all.count] = entry_of(choice->values[number], number);
+    }
+    nearest_take(&all, choice->numbers, NULL);
+    PyMem_RawFree(memory);
+    for (size_t i = 1; i < count; i++)
+        if (choice->values[choice->numbers[i - 1]] == choice->values[choice->numbers[i]])
+            return 1;
+    return 0;
+}
+
 PyObject *least(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
     Held held = {.count = 0};
     const Py_buffer *values, *numbers;
     Choice choice = {0};
     double floor;
-    Py_ssize_t found = -1;
+    size_t count = 0;
+    int equal = -1;
     if (counted("least", given, 4) && (values = hold(&held, args[0], (Wanted){"values", 'f', 1, ALIGNED})) &&
         (numbers = hold(&held, args[3], (Wanted){"numbers", 'q', 1, WRITABLE})) && read_number(args[1], &floor)) {
         Py_ssize_t wanted = PyLong_AsSsize_t(args[2]);
         choice = (Choice){values->buf, (size_t)values->shape[0], numbers->buf, (size_t)wanted, NULL, NULL};
         if (!PyErr_Occurred() && (wanted < 0 || numbers->shape[0] != values->shape[0]))
             refuse("least: the arrays do not fit each other");
-        if (!PyErr_Occurred() && open_choice(&choice, 0))
-            found = (Py_ssize_t)choose_least(&choice, (float)floor);
+        if (!PyErr_Occurred() && open_choice(&choice, 0)) {
+            count = choose_least(&choice, (float)floor);
+            equal = sort_chosen(&choice, count);
+        }
     }
-    return finish_choice(&held, &choice, found);
+    PyMem_RawFree(choice.memory);
+    let_go(&held);
+    return equal < 0 ? NULL : Py_BuildValue("nO", (Py_ssize_t)count, equal ? Py_True : Py_False);
 }
 
 PyObject *least_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {

@@ -17,15 +17,12 @@ depends on nothing but the row and the query. */
 #define TAME_MOST 1e24
 #define GRID 0x1p46           /* steps of a cosine distance in one: ann/distance.py */
 
-/* Ask for a row, and look up where one further on is. */
-BODY void fetch_row(const uint8_t *const *rows, size_t number, size_t count, size_t size) {
-    if (number >= count)
-        return;
-    if (number + PAGES_AHEAD < count)
-        __builtin_prefetch(rows[number + PAGES_AHEAD]);
-    for (size_t byte = 0; byte < size; byte += LINE)
-        __builtin_prefetch(rows[number] + byte);
-    __builtin_prefetch(rows[number] + size - 1);
+/* The row to ask for while a row is worked on, line by line: all its lines at once would stand in the way of what the
+work itself waits for. Where one further on is, is looked up. */
+BODY const uint8_t *row_ahead(const uint8_t *const *rows, size_t number, size_t count) {
+    if (number + AHEAD + PAGES_AHEAD < count)
+        __builtin_prefetch(rows[number + AHEAD + PAGES_AHEAD]);
+    return rows[number + AHEAD < count ? number + AHEAD : count - 1];
 }
 
 /* Eight components of a row. */
@@ -83,9 +80,11 @@ BODY void cosine_body(const double *query, const uint8_t *const *rows, size_t co
         f64x4 squares[2] = {{0}, {0}}, products[2] = {{0}, {0}};
         float last[LANES];
         size_t at = 0;
-        fetch_row(rows, number + AHEAD, count, 4 * dimension);
-        for (; at + LANES <= dimension; at += LANES)
+        const uint8_t *ahead = row_ahead(rows, number, count);
+        for (; at + LANES <= dimension; at += LANES) {
+            __builtin_prefetch(ahead + 4 * at);
             cosine_eight(query + at, rows[number] + 4 * at, squares, products);
+        }
         if (at < dimension) {
             load_last(rows[number], at, dimension, last);
             cosine_eight(query + at, (const uint8_t *)last, squares, products);
@@ -111,9 +110,11 @@ BODY void euclidean_body(const double *query, const uint8_t *const *rows, size_t
         f64x4 sums[2] = {{0}, {0}};
         float last[LANES];
         size_t at = 0;
-        fetch_row(rows, number + AHEAD, count, 4 * dimension);
-        for (; at + LANES <= dimension; at += LANES)
+        const uint8_t *ahead = row_ahead(rows, number, count);
+        for (; at + LANES <= dimension; at += LANES) {
+            __builtin_prefetch(ahead + 4 * at);
             euclidean_eight(query + at, rows[number] + 4 * at, sums);
+        }
         if (at < dimension) {
             load_last(rows[number], at, dimension, last);
             euclidean_eight(query + at, (const uint8_t *)last, sums);
@@ -134,9 +135,11 @@ BODY void norms_body(const uint8_t *const *rows, size_t count, size_t dimension,
         f64x4 sums[2] = {{0}, {0}};
         float last[LANES];
         size_t at = 0;
-        fetch_row(rows, number + AHEAD, count, 4 * dimension);
-        for (; at + LANES <= dimension; at += LANES)
+        const uint8_t *ahead = row_ahead(rows, number, count);
+        for (; at + LANES <= dimension; at += LANES) {
+            __builtin_prefetch(ahead + 4 * at);
             norm_eight(rows[number] + 4 * at, sums);
+        }
         if (at < dimension) {
             load_last(rows[number], at, dimension, last);
             norm_eight((const uint8_t *)last, sums);
@@ -171,10 +174,12 @@ BODY void refine_body(const float *base, const float *scale, const uint8_t *cons
         uint8_t last[LANES] = {0};
         const uint8_t *row = rows[number];
         size_t at = 0;
-        fetch_row(rows, number + AHEAD, count, dimension);
-        for (; at + 4 * LANES <= dimension; at += 4 * LANES)
+        const uint8_t *ahead = row_ahead(rows, number, count);
+        for (; at + 4 * LANES <= dimension; at += 4 * LANES) {
+            __builtin_prefetch(ahead + at);
             for (int lane = 0; lane < 4; lane++)
                 refine_eight(base + at + lane * LANES, scale + at + lane * LANES, row + at + lane * LANES, sums + lane);
+        }
         for (; at + LANES <= dimension; at += LANES)
             refine_eight(base + at, scale + at, row + at, sums);
         if (at < dimension) {
@@ -217,9 +222,10 @@ BODY void bound_cosine_body(const float *query, double norm, const uint8_t *cons
     for (size_t number = 0; number < count; number++) {
         f32x8 products[4] = {{0}}, squares[4] = {{0}}, part;
         size_t at = 0;
-        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        const uint8_t *ahead = row_ahead(rows, number, count);
         for (; at + 4 * LANES <= dimension; at += 4 * LANES)
             for (int lane = 0; lane < 4; lane++) {
+                __builtin_prefetch(ahead + 4 * (at + lane * LANES));
                 LOAD(part, rows[number] + 4 * (at + lane * LANES));
                 cosine_part(&part, query + at + lane * LANES, products + lane, squares + lane);
             }
@@ -245,9 +251,10 @@ BODY void bound_euclidean_body(const float *query, const uint8_t *const *rows, s
     for (size_t number = 0; number < count; number++) {
         f32x8 sums[4] = {{0}}, part;
         size_t at = 0;
-        fetch_row(rows, number + AHEAD, count, 4 * dimension);
+        const uint8_t *ahead = row_ahead(rows, number, count);
         for (; at + 4 * LANES <= dimension; at += 4 * LANES)
             for (int lane = 0; lane < 4; lane++) {
+                __builtin_prefetch(ahead + 4 * (at + lane * LANES));
                 LOAD(part, rows[number] + 4 * (at + lane * LANES));
                 euclidean_part(&part, query + at + lane * LANES, sums + lane);
             }

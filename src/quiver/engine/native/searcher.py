@@ -131,18 +131,25 @@ def _rank(
     """What `Nearest` tells of the rows."""
     exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
     merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
-    chosen = _nearest(merged, query)
-    distances = merged[chosen]
-    order = distances.argsort(kind="stable")
-    distances, (keys, sources, rows) = distances[order], _keyed(survivors, chosen[order])
-    if (distances[1:] == distances[:-1]).any():
-        by_key = sorted(range(len(keys)), key=list(zip(distances.tolist(), keys, strict=True)).__getitem__)
-        keys, sources, rows = [keys[n] for n in by_key], [sources[n] for n in by_key], [rows[n] for n in by_key]
+    order, tied = _nearest(merged, query)
+    distances, (keys, sources, rows) = merged[order], _keyed(survivors, order)
+    if tied:
+        _sort_ties(distances[1:] == distances[:-1], keys, sources, rows)
     start = 0
     if query.after is not None:
         start = bisect_right(list(zip(distances.tolist(), keys, strict=True)), query.after[:2])
     page = slice(start, start + query.limit)
     return distances[page], keys[page], sources[page], rows[page]
+
+
+def _sort_ties(ties: NDArray[np.bool_], keys: list[str], sources: list[Source], rows: list[int]) -> None:
+    """Sort rows at one distance by key; `ties` says whether each is at the distance of the next."""
+    borders = np.flatnonzero(np.diff(ties, prepend=False, append=False)).tolist()
+    for first, last in zip(borders[::2], borders[1::2], strict=True):
+        tied = slice(first, last + 1)
+        by_key = sorted(zip(keys[tied], range(first, last + 1), strict=True))
+        moved = [(key, sources[number], rows[number]) for key, number in by_key]
+        keys[tied], sources[tied], rows[tied] = zip(*moved, strict=True)
 
 
 def _keyed(found: Sequence[Candidates], order: NDArray[np.int64]) -> tuple[list[str], list[Source], list[int]]:
@@ -204,11 +211,13 @@ def _vectors_of(places: Sequence[tuple[Source, int]], dimension: int) -> Float32
     return vectors
 
 
-def _nearest(merged: NDArray[np.float32], query: Query) -> NDArray[np.int64]:
-    """Numbers, ascending, of the `limit` nearest past the cursor, and of all that tie with it or with the last."""
+def _nearest(merged: NDArray[np.float32], query: Query) -> tuple[NDArray[np.int64], bool]:
+    """Numbers of the `limit` nearest past the cursor, and of all that tie with it or with the last, in order of
+    distance; and whether any two are at one distance."""
     wanted, floor = query.limit, -np.inf
     if query.after is not None:
         floor = float(np.float32(query.after.place))
         wanted += int((merged == np.float32(floor)).sum())
     numbers = np.empty(len(merged), np.int64)
-    return numbers[: least(merged, floor, wanted, numbers)]
+    count, tied = least(merged, floor, wanted, numbers)
+    return numbers[:count], tied
