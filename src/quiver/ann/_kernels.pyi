@@ -326,6 +326,11 @@ def texts_at(
     touched, and have to be here, too.
     """
 
+def strings_at(
+    data: memoryview, offsets: NDArray[np.uint64], marks: bytearray, block: int, notes: Notes | None
+) -> list[str] | None:
+    """The same decoded. Raises UnicodeDecodeError when one is not UTF-8."""
+
 def slices_of(data: memoryview, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> list[bytes]:
     """The bytes [starts[n], ends[n]) of `data` for each n. Raises ValueError when some are not within it."""
 

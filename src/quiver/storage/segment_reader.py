@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from quiver.ann._kernels import at_hand, covered, run_places, texts_at
+from quiver.ann._kernels import at_hand, covered, run_places, strings_at, texts_at
 from quiver.ann.distance import distances_at
 from quiver.ann.exact import bounds_at
 from quiver.format import paths
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from quiver.model.types import DistanceMetric, Float32Matrix, IndexSpec
     from quiver.objectstore.store import ObjectStore
     from quiver.storage.cache.view import ObjectView
+
+T = TypeVar("T")
 
 _LENGTH = struct.Struct("<I")
 _SHORT_TEXT = 512  # bytes from a text's place on that are fetched before its length is known
@@ -225,15 +227,17 @@ class SegmentReader:
     def _read_texts(self, offsets: NDArray[np.uint64]) -> list[bytes]:
         """Of verified blocks all at once; where some are to be verified, one by one."""
         offsets = np.ascontiguousarray(offsets)
-        texts = self._texts_at(offsets)
-        if texts is None and not self.stable:
-            self._require_texts(offsets.astype(np.int64))
-            texts = self._texts_at(offsets)
+        texts = self._read_here(texts_at, offsets)
         return list(self._texts(offsets)) if texts is None else texts
 
-    def _texts_at(self, offsets: NDArray[np.uint64]) -> list[bytes] | None:
-        """None when a block is not here or not verified."""
-        return texts_at(self._data, offsets, self._verified, self._footer.block_bytes, self._view.notes)
+    def _read_here(self, read: Callable[..., list[T] | None], offsets: NDArray[np.uint64]) -> list[T] | None:
+        """What a kernel reads at some offsets; None when a block was not verified, though all are here."""
+        size, notes = self._footer.block_bytes, self._view.notes
+        texts = read(self._data, offsets, self._verified, size, notes)
+        if texts is None and not self.stable:
+            self._require_texts(offsets.astype(np.int64))
+            texts = read(self._data, offsets, self._verified, size, notes)
+        return texts
 
     def _texts(self, offsets: NDArray[np.uint64]) -> Iterator[bytes]:
         data, head = self._data, _LENGTH.size
@@ -293,8 +297,10 @@ class SegmentReader:
 
     def keys_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The keys of some rows."""
+        offsets = np.ascontiguousarray(self._text_offsets(rows, 0))
         try:
-            return list(map(bytes.decode, self._read_texts(self._text_offsets(rows, 0))))
+            keys = self._read_here(strings_at, offsets)
+            return [text.decode() for text in self._texts(offsets)] if keys is None else keys
         except UnicodeDecodeError as error:
             raise CorruptObjectError(f"{self._rows_key}: a key is not UTF-8") from error
 

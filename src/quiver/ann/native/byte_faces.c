@@ -1,5 +1,5 @@
 /* at_hand, covered, all_marked, run_places, pick_parts, take_notes, begin_work, end_work, work_begun, touched_of, touch,
- * touch_parts and texts_at as Python calls them: where bytes are, whether they are here and were verified, and bytes that are and
+ * touch_parts, texts_at and strings_at as Python calls them: where bytes are, whether they are here and were verified, and bytes that are and
  * were. */
 #include <stdint.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "faces.h"
 
 #define LENGTH_SIZE 4 /* bytes of the length before a text */
+#define AT_ONCE 16    /* pieces that memory is asked for before the first of them is read */
 
 typedef struct {
     const uint8_t *bytes;
@@ -516,12 +517,19 @@ static PyObject *run_pick(const Parts *parts, const Py_buffer *rows, const Py_bu
     if (parts->places->shape[0] < parts->ends->shape[0] || parts->marks->shape[0] != parts->ends->shape[0] ||
         out->shape[1] != rows->shape[0] || !parts->width || parts->before > INT32_MAX)
         return refuse("parts: the arrays do not fit each other");
-    for (Py_ssize_t i = 0; i < rows->shape[0]; i++) {
-        const char *part = part_of(parts, ((const int64_t *)rows->buf)[i]);
-        if (!part)
-            Py_RETURN_FALSE;
+    Py_ssize_t count = rows->shape[0];
+    for (Py_ssize_t start = 0; start < count; start += AT_ONCE) {
+        const char *found[AT_ONCE];
+        Py_ssize_t some = count - start < AT_ONCE ? count - start : AT_ONCE;
+        for (Py_ssize_t i = 0; i < some; i++) {
+            found[i] = part_of(parts, ((const int64_t *)rows->buf)[start + i]);
+            if (!found[i])
+                Py_RETURN_FALSE;
+            __builtin_prefetch(found[i]);
+        }
         for (Py_ssize_t number = 0; number < out->shape[0]; number++)
-            memcpy((uint64_t *)out->buf + number * rows->shape[0] + i, part + 8 * number, 8);
+            for (Py_ssize_t i = 0; i < some; i++)
+                memcpy((uint64_t *)out->buf + number * count + start + i, found[i] + 8 * number, 8);
     }
     Py_RETURN_TRUE;
 }
@@ -551,9 +559,10 @@ PyObject *pick_parts(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssiz
     return done;
 }
 
-/* The text at an offset; NULL when it is out of bounds, not here or not marked, and with an error set without memory.
-The length is looked at only when it is here, too. */
-static PyObject *text_at(const Py_buffer *data, const Marks *marks, const Blocks *blocks, uint64_t offset) {
+/* The text at an offset; NULL when it is out of bounds, not here or not marked, and with an error set without memory or
+when it is to be decoded and is no UTF-8. The length is looked at only when it is here, too. */
+static PyObject *text_at(const Py_buffer *data, const Marks *marks, const Blocks *blocks, uint64_t offset,
+                         int decode) {
     uint64_t size = (uint64_t)data->len;
     uint32_t length;
     if (size < LENGTH_SIZE || offset > size - LENGTH_SIZE ||
@@ -565,14 +574,22 @@ static PyObject *text_at(const Py_buffer *data, const Marks *marks, const Blocks
     if (length > size - LENGTH_SIZE - offset || !is_marked(marks, offset, whole) ||
         (blocks && !touch_range(blocks, (int64_t)offset, (int64_t)(offset + whole))))
         return NULL;
-    return PyBytes_FromStringAndSize(start + LENGTH_SIZE, length);
+    start += LENGTH_SIZE;
+    return decode ? PyUnicode_DecodeUTF8(start, length, NULL) : PyBytes_FromStringAndSize(start, length);
 }
 
-static PyObject *read_texts(const Py_buffer *data, const Py_buffer *offsets, const Marks *marks,
-                            const Blocks *blocks) {
+static void ask_for(const Py_buffer *data, uint64_t offset) {
+    if (offset < (uint64_t)data->len)
+        __builtin_prefetch((const char *)data->buf + offset);
+}
+
+static PyObject *read_texts(const Py_buffer *data, const Py_buffer *offsets, const Marks *marks, const Blocks *blocks,
+                            int decode) {
     PyObject *texts = PyList_New(offsets->shape[0]);
     for (Py_ssize_t i = 0; texts && i < offsets->shape[0]; i++) {
-        PyObject *text = text_at(data, marks, blocks, offset_at(offsets, i));
+        if (!blocks && i + AT_ONCE < offsets->shape[0]) /* what is not here may not be touched */
+            ask_for(data, offset_at(offsets, i + AT_ONCE));
+        PyObject *text = text_at(data, marks, blocks, offset_at(offsets, i), decode);
         if (!text) {
             Py_DECREF(texts);
             if (PyErr_Occurred())
@@ -584,17 +601,25 @@ static PyObject *read_texts(const Py_buffer *data, const Py_buffer *offsets, con
     return texts;
 }
 
-PyObject *texts_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+static PyObject *read_all(const char *function, PyObject *const *args, Py_ssize_t given, int decode) {
     Held held = {.count = 0};
     const Py_buffer *data, *offsets, *view;
     const Blocks *blocks;
     Marks marks;
     PyObject *texts = NULL;
-    if (counted("texts_at", given, 5) && (data = hold(&held, args[0], (Wanted){"data", 'B', 1, LOOSE})) &&
+    if (counted(function, given, 5) && (data = hold(&held, args[0], (Wanted){"data", 'B', 1, LOOSE})) &&
         (offsets = hold(&held, args[1], (Wanted){"offsets", 'Q', 1, LOOSE})) &&
         (view = hold(&held, args[2], (Wanted){"marks", 'B', 1, LOOSE})) && read_block(&marks, view, args[3]) &&
         find_notes(&blocks, args[4]))
-        texts = read_texts(data, offsets, &marks, blocks);
+        texts = read_texts(data, offsets, &marks, blocks, decode);
     let_go(&held);
     return texts;
+}
+
+PyObject *texts_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return read_all("texts_at", args, given, 0);
+}
+
+PyObject *strings_at(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
+    return read_all("strings_at", args, given, 1);
 }

@@ -42,6 +42,7 @@ PyObject *rabitq_lay_out(PyObject *module, PyObject *const *args, Py_ssize_t giv
 PyObject *rabitq_codes(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *byte_rows(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *texts_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *strings_at(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *slices_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *page_of(PyObject *module, PyObject *const *args, Py_ssize_t given);
 

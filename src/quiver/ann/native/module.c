@@ -52,6 +52,7 @@ static PyMethodDef methods[] = {
     {"rabitq_codes", _PyCFunction_CAST(rabitq_codes), METH_FASTCALL, NULL},
     {"byte_rows", _PyCFunction_CAST(byte_rows), METH_FASTCALL, NULL},
     {"texts_at", _PyCFunction_CAST(texts_at), METH_FASTCALL, NULL},
+    {"strings_at", _PyCFunction_CAST(strings_at), METH_FASTCALL, NULL},
     {"slices_of", _PyCFunction_CAST(slices_of), METH_FASTCALL, NULL},
     {"page_of", _PyCFunction_CAST(page_of), METH_FASTCALL, NULL},
     {"use_variant", use_variant, METH_O, NULL},

@@ -134,7 +134,7 @@ def _rank(
     order, tied = _nearest(merged, query)
     distances, (keys, sources, rows) = merged[order], _keyed(survivors, order)
     if tied:
-        _sort_ties(distances[1:] == distances[:-1], keys, sources, rows)
+        _sort_ties(np.flatnonzero(distances[1:] == distances[:-1]).tolist(), keys, sources, rows)
     start = 0
     if query.after is not None:
         start = bisect_right(list(zip(distances.tolist(), keys, strict=True)), query.after[:2])
@@ -142,12 +142,15 @@ def _rank(
     return distances[page], keys[page], sources[page], rows[page]
 
 
-def _sort_ties(ties: NDArray[np.bool_], keys: list[str], sources: list[Source], rows: list[int]) -> None:
-    """Sort rows at one distance by key; `ties` says whether each is at the distance of the next."""
-    borders = np.flatnonzero(np.diff(ties, prepend=False, append=False)).tolist()
-    for first, last in zip(borders[::2], borders[1::2], strict=True):
-        tied = slice(first, last + 1)
-        by_key = sorted(zip(keys[tied], range(first, last + 1), strict=True))
+def _sort_ties(equal: Sequence[int], keys: list[str], sources: list[Source], rows: list[int]) -> None:
+    """Sort by key the rows at one distance; `equal` are the numbers of those at the same distance as the next."""
+    runs: list[tuple[int, int]] = []
+    for number in equal:
+        first = runs.pop()[0] if runs and runs[-1][1] == number + 1 else number
+        runs.append((first, number + 2))
+    for first, end in runs:
+        tied = slice(first, end)
+        by_key = sorted(zip(keys[tied], range(first, end), strict=True))
         moved = [(key, sources[number], rows[number]) for key, number in by_key]
         keys[tied], sources[tied], rows[tied] = zip(*moved, strict=True)
 
