@@ -585,6 +585,7 @@ async def test_the_digest_of_a_block_that_came_from_the_disk_is_not_computed_aga
         bench = Bench(disk=DiskTier.open(tmp_path, 1 << 26))
         view = await bench.view()
         await bench.read(view, 1, 2, BLOCKS - 1)
+        await bench.settle()  # the disk tier takes blocks as they are before they are changed below
         ranges = [(BLOCK, 2 * BLOCK), ((BLOCKS - 1) * BLOCK, SIZE), (BLOCK, 3 * BLOCK), (BLOCK + 1, 2 * BLOCK)]
         for start, end in ranges:
             assert view.digest(start, end) == xxh3(start, end)
