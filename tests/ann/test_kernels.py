@@ -361,7 +361,7 @@ def test_the_nearest_are_within_the_margin_and_ascend(ranks, margin, limit):
 @given(data=st.data(), block=st.integers(1, 40))
 @FEW
 def test_texts_are_read_from_marked_blocks_only(data, block):
-    texts = data.draw(st.lists(st.binary(max_size=30), max_size=8))
+    texts = data.draw(st.lists(st.binary(max_size=30) | st.text(max_size=9).map(str.encode), max_size=8))
     written, offsets = b"", []
     for text in texts:
         offsets.append(len(written))
@@ -372,7 +372,8 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
     here = bytearray(data.draw(st.sampled_from([marks, b"\1" * len(marks), b"\0" * len(marks)])))
     used = np.zeros(len(here), np.int64)  # 1 where it was touched
     notes = _notes(here=np.frombuffer(here, bool), used=used, block=block)
-    found = _kernels.texts_at(memoryview(written), np.array(offsets, np.uint64), marks, block, notes)
+    asked = memoryview(written), np.array(offsets, np.uint64), marks, block, notes
+    found = _kernels.texts_at(*asked)
     ends = [start + 4 + len(text) for start, text in zip(offsets, texts, strict=True)]
     whole = all(
         marks[place // block] and here[place // block]
@@ -380,6 +381,11 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
         for place in range(start, end)
     )
     assert found == (texts if whole else None)
+    if all(map(_is_utf8, texts)):
+        assert _kernels.strings_at(*asked) == ([text.decode() for text in texts] if whole else None)
+    elif whole:
+        with pytest.raises(UnicodeDecodeError):
+            _kernels.strings_at(*asked)
     read = {p // block for start, end in zip(offsets, ends, strict=True) for p in range(start, end)}
     assert set(np.flatnonzero(used)) == read if whole else set(np.flatnonzero(used)) <= read
     starts = np.array(offsets, np.int64)
@@ -388,6 +394,10 @@ def test_texts_are_read_from_marked_blocks_only(data, block):
     used[:] = 0
     assert _kernels.covered(marks, block, starts, 4, notes) is all(marks[head] and here[head] for head in heads)
     assert set(np.flatnonzero(used)) == set(heads)
+
+
+def _is_utf8(text: bytes) -> bool:
+    return text.decode(errors="ignore").encode() == text
 
 
 ONE = bytearray(b"\1")
