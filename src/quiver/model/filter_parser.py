@@ -120,7 +120,7 @@ class _Parser:
 def _primitives(operand: object) -> tuple[Primitive, ...]:
     if not isinstance(operand, list) or not operand:
         raise _refusal()
-    return tuple(_primitive(value) for value in operand)
+    return tuple(map(_primitive, operand))
 
 
 def _primitive(operand: object) -> Primitive:

@@ -39,7 +39,9 @@ def live_matches(segment: OpenSegment, condition: Filter | None) -> tuple[BitMap
     reader, dead = segment
     if condition is None:
         return None, reader.rows - len(dead)
-    allowed = reader.columns.select(condition) - dead
+    allowed = reader.columns.select(condition)
+    if dead:
+        allowed -= dead
     return allowed, len(allowed)
 
 
