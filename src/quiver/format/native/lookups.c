@@ -210,20 +210,28 @@ static Py_ssize_t count_rows(const Postings *postings, PyObject *values, PyObjec
     return total;
 }
 
-static PyObject *take_rows(const Postings *postings, PyObject *values) {
-    PyObject *numbers = PyList_New(0), *rows = NULL;
-    Py_ssize_t total = numbers ? count_rows(postings, values, numbers) : -1;
-    if (total >= 0 && (rows = PyBytes_FromStringAndSize(NULL, 4 * total))) {
-        char *to = PyBytes_AS_STRING(rows);
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
-            uint32_t index, bounds[2];
-            posted_rows(postings, PyTuple_GET_ITEM(values, i), &index, bounds);
-            size_t size = 4 * (size_t)(bounds[1] - bounds[0]);
-            memcpy(to, (const char *)postings->rows->buf + 4 * (size_t)bounds[0], size);
-            to += size;
-        }
+/* The rows of the values, one after the other; false with an error set. Bounds are looked at again: the bytes of a mapped
+file are not ours, and what they said before decided how much room there is. */
+static int copy_rows(const Postings *postings, PyObject *values, PyObject *rows) {
+    char *to = PyBytes_AS_STRING(rows), *end = to + PyBytes_GET_SIZE(rows);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
+        uint32_t index, bounds[2];
+        if (!posted_rows(postings, PyTuple_GET_ITEM(values, i), &index, bounds))
+            return 0;
+        size_t size = 4 * (size_t)(bounds[1] - bounds[0]);
+        if (size > (size_t)(end - to))
+            return refuse("postings: they changed meanwhile") != NULL;
+        memcpy(to, (const char *)postings->rows->buf + 4 * (size_t)bounds[0], size);
+        to += size;
     }
-    PyObject *taken = rows ? PyTuple_Pack(2, rows, numbers) : NULL;
+    return to == end || refuse("postings: they changed meanwhile") != NULL;
+}
+
+static PyObject *take_rows(const Postings *postings, PyObject *values) {
+    PyObject *numbers = PyList_New(0), *rows = NULL, *taken = NULL;
+    Py_ssize_t total = numbers ? count_rows(postings, values, numbers) : -1;
+    if (total >= 0 && (rows = PyBytes_FromStringAndSize(NULL, 4 * total)) && copy_rows(postings, values, rows))
+        taken = PyTuple_Pack(2, rows, numbers);
     Py_XDECREF(rows);
     Py_XDECREF(numbers);
     return taken;
