@@ -104,16 +104,14 @@ class Column:
 
     def _equal(self, values: Sequence[Primitive]) -> BitMap:
         """Rows with an element that equals one of the values."""
-        strings: list[str] = []
-        numbers: list[int | float] = []
-        booleans: list[int] = []
+        strings, numbers, booleans = set[str](), set[int | float](), set[int]()
         for value in values:
             if isinstance(value, str):
-                strings.append(value)
+                strings.add(value)
             elif isinstance(value, bool):
-                booleans.append(int(value))
+                booleans.add(int(value))
             else:
-                numbers.append(value)
+                numbers.add(value)
         found = []
         if strings:
             found.append(self._string_rows.select_any(self._strings.find_all(strings)))

@@ -17,7 +17,7 @@ from quiver.format.sections import Sections, as_array, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,7 +69,7 @@ class NumberTable:
     def __len__(self) -> int:
         return len(self._nearest)
 
-    def find_all(self, numbers: Sequence[int | float]) -> list[int]:
+    def find_all(self, numbers: Iterable[int | float]) -> list[int]:
         """The indexes of those of some finite numbers that are in the table."""
         if not len(self._inexact):
             return find_numbers(self._nearest, numbers)

@@ -18,7 +18,7 @@ from quiver.format.sections import Sections, as_array, as_numbers, pack
 from quiver.model.errors import CorruptObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -125,7 +125,7 @@ class Postings:
         numbers = range(low, bisect_left(self._frequent, last, low))
         return self._join(self._rare(first, last), numbers)
 
-    def select_any(self, values: Sequence[int]) -> BitMap:
+    def select_any(self, values: Iterable[int]) -> BitMap:
         """Rows that hold any of some values, given by index, each below the number of values there are."""
         if not len(self._offsets):
             return BitMap()

@@ -7,6 +7,7 @@ service as HTTP does, so the rules of S3 Vectors (names, limits, filters, errors
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -325,14 +326,13 @@ class AsyncIndex(ExtendedIndex[QueryResult]):
             asked |= {"returnData": to_model(vectors), "recall": to_model(recall)}
         reading = _reading(consistency, at_least)
         page = await self._root.call(operation, asked, reading)
-        hits = list(page.hits)
-        while page.next_token is not None:
+        pages = list(page.hits)
+        while page.next_token is not None:  # what `_pages` does, which would ask for the body
             page = await self._root.call(operation, {**asked, "nextToken": page.next_token}, reading)
-            hits += page.hits
-        return self._result(hits)
+            pages += page.hits
+        return self._result(_join(pages))
 
-    def _result(self, pages: Sequence[Hits]) -> QueryResult:
-        hits = pages[0] if len(pages) == 1 else _join(pages)
+    def _result(self, hits: Hits) -> QueryResult:
         metadata = None if hits.metadata is None else [orjson.loads(document) for document in hits.metadata]
         scores = None if hits.scores is None else [scores_of(each) for each in hits.scores]
         return QueryResult(hits.keys, hits.distances, metadata, hits.commit, scores, hits.vectors)
@@ -530,19 +530,19 @@ async def _pages(
 
 def _join(pages: Sequence[Hits]) -> Hits:
     """What several requests of one query found, one after the other."""
-
-    def column(name: str) -> list[Any]:
-        return [each for page in pages for each in getattr(page, name)]
-
-    first = pages[0]
+    first, every = pages[0], chain.from_iterable
+    if len(pages) == 1:
+        return first
     return Hits(
-        column("keys"),
+        list(every(page.keys for page in pages)),
         np.concatenate([page.distances for page in pages]),
-        None if first.metadata is None else column("metadata"),
+        None if first.metadata is None else list(every(page.metadata or () for page in pages)),
         min(page.commit for page in pages),
-        column("work"),
-        None if first.scores is None else column("scores"),
-        None if first.vectors is None else np.array(column("vectors")),
+        list(every(page.work for page in pages)),
+        None if first.scores is None else list(every(page.scores or () for page in pages)),
+        None
+        if first.vectors is None
+        else np.concatenate([page.vectors for page in pages if page.vectors is not None]),
     )
 
 

@@ -66,7 +66,7 @@ class ExtendedIndex(ABC, Generic[Result]):
     async def _ask(self, operation: str, reading: Reading, **parameters: Any) -> Response: ...
 
     @abstractmethod
-    def _result(self, pages: Sequence[Hits]) -> Result: ...
+    def _result(self, hits: Hits) -> Result: ...
 
     async def count(
         self,
@@ -199,7 +199,7 @@ class ExtendedIndex(ABC, Generic[Result]):
         for start in range(0, len(asked), count):
             queries = asked[start : start + count]
             answer = await self._ask("BatchQueryVectors", Reading(consistency, at_least), queries=queries, **shown)
-            results += [self._result([hits]) for hits in answer.hits]
+            results += map(self._result, answer.hits)
         return results
 
 

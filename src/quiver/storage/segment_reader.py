@@ -226,12 +226,12 @@ class SegmentReader:
 
     def _read_texts(self, offsets: NDArray[np.uint64]) -> list[bytes]:
         """Of verified blocks all at once; where some are to be verified, one by one."""
-        offsets = np.ascontiguousarray(offsets)
         texts = self._read_here(texts_at, offsets)
         return list(self._texts(offsets)) if texts is None else texts
 
     def _read_here(self, read: Callable[..., list[T] | None], offsets: NDArray[np.uint64]) -> list[T] | None:
         """What a kernel reads at some offsets; None when a block was not verified, though all are here."""
+        offsets = np.ascontiguousarray(offsets)
         size, notes = self._footer.block_bytes, self._view.notes
         texts = read(self._data, offsets, self._verified, size, notes)
         if texts is None and not self.stable:
@@ -297,7 +297,7 @@ class SegmentReader:
 
     def keys_of(self, rows: Sequence[int] | NDArray[np.integer[Any]]) -> list[str]:
         """The keys of some rows."""
-        offsets = np.ascontiguousarray(self._text_offsets(rows, 0))
+        offsets = self._text_offsets(rows, 0)
         try:
             keys = self._read_here(strings_at, offsets)
             return [text.decode() for text in self._texts(offsets)] if keys is None else keys

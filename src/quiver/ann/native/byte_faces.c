@@ -1,6 +1,6 @@
 /* at_hand, covered, all_marked, run_places, pick_parts, take_notes, begin_work, end_work, work_begun, touched_of, touch,
- * touch_parts, texts_at and strings_at as Python calls them: where bytes are, whether they are here and were verified, and bytes that are and
- * were. */
+ * touch_parts, texts_at and strings_at as Python calls them: where bytes are, whether they are here and were verified,
+ * and bytes that are and were. */
 #include <stdint.h>
 #include <string.h>
 

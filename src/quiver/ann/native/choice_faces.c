@@ -51,10 +51,9 @@ static int read_number(PyObject *argument, double *number) {
     return *number != -1.0 || !PyErr_Occurred();
 }
 
-static PyObject *finish_choice(Held *held, Choice *choice, Py_ssize_t found) {
+static void close_choice(Held *held, Choice *choice) {
     PyMem_RawFree(choice->memory);
     let_go(held);
-    return found < 0 ? NULL : PyLong_FromSsize_t(found);
 }
 
 PyObject *nearest(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t given) {
@@ -69,7 +68,8 @@ PyObject *nearest(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t
         if (open_choice(&choice, 0))
             found = (Py_ssize_t)choose_nearest(&choice, least_value(&choice) + (float)margin);
     }
-    return finish_choice(&held, &choice, found);
+    close_choice(&held, &choice);
+    return found < 0 ? NULL : PyLong_FromSsize_t(found);
 }
 
 /* Arguments of nearest_points, and the choice among the points that may be near enough. */
@@ -143,8 +143,7 @@ PyObject *nearest_points(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
         else
             found = search_points(&search);
     }
-    PyMem_RawFree(search.choice.memory);
-    let_go(&held);
+    close_choice(&held, &search.choice);
     return found < 0 ? NULL : Py_BuildValue("nd", found, search.least);
 }
 
@@ -226,8 +225,7 @@ PyObject *least(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t g
             equal = sort_chosen(&choice, count);
         }
     }
-    PyMem_RawFree(choice.memory);
-    let_go(&held);
+    close_choice(&held, &choice);
     return equal < 0 ? NULL : Py_BuildValue("nO", (Py_ssize_t)count, equal ? Py_True : Py_False);
 }
 
@@ -244,7 +242,6 @@ PyObject *least_of(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_
         if (!PyErr_Occurred() && open_choice(&choice, 0))
             found = PyFloat_FromDouble(nearest_last(choice.values, choice.count, choice.limit, choice.memory));
     }
-    PyMem_RawFree(choice.memory);
-    let_go(&held);
+    close_choice(&held, &choice);
     return found;
 }

@@ -84,7 +84,7 @@ def find_nearest(snapshot: Snapshot, spec: IndexSpec, query: Query, vector: NDAr
         exact = exact and one.candidates.exact is not None
     if not exact:
         candidates = _survivors(candidates, spec, query)
-    return Nearest(*_rank(candidates, spec, query, vector), work)
+    return _rank(candidates, spec, query, vector, work)
 
 
 def _search_segments(segments: Sequence[OpenSegment], target: Target) -> list[Found]:
@@ -126,9 +126,13 @@ def _survivors(found: Sequence[Candidates], spec: IndexSpec, query: Query) -> li
 
 
 def _rank(
-    survivors: Sequence[Candidates], spec: IndexSpec, query: Query, vector: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], list[str], list[Source], list[int]]:
-    """What `Nearest` tells of the rows."""
+    survivors: Sequence[Candidates],
+    spec: IndexSpec,
+    query: Query,
+    vector: NDArray[np.float32],
+    work: list[SourceWork],
+) -> Nearest:
+    """The page that the query asks for."""
     exact = [candidates.distances(vector, spec.metric) for candidates in survivors]
     merged = exact[0] if len(exact) == 1 else np.concatenate([np.zeros(0, np.float32), *exact])
     order, tied = _nearest(merged, query)
@@ -139,7 +143,7 @@ def _rank(
     if query.after is not None:
         start = bisect_right(list(zip(distances.tolist(), keys, strict=True)), query.after[:2])
     page = slice(start, start + query.limit)
-    return distances[page], keys[page], sources[page], rows[page]
+    return Nearest(distances[page], keys[page], sources[page], rows[page], work)
 
 
 def _sort_ties(equal: Sequence[int], keys: list[str], sources: list[Source], rows: list[int]) -> None:

@@ -30,13 +30,20 @@ static int as_double(PyObject *number, double *value) {
     return same;
 }
 
+/* An item of a table of float64 or of uint32, each of which is a float64, too. */
 static double number_at(const Py_buffer *table, Py_ssize_t index) {
+    const char *at = (const char *)table->buf + table->itemsize * index;
     double number;
-    memcpy(&number, (const char *)table->buf + 8 * index, sizeof number);
-    return number;
+    uint32_t item;
+    if (table->itemsize == sizeof number) {
+        memcpy(&number, at, sizeof number);
+        return number;
+    }
+    memcpy(&item, at, sizeof item);
+    return item;
 }
 
-/* The index of a number, or -1. */
+/* The index of a number in an ascending table, or -1. */
 static Py_ssize_t find_number(const Py_buffer *table, double wanted) {
     Py_ssize_t low = 0, high = table->shape[0];
     while (low < high) {
@@ -163,77 +170,67 @@ typedef struct {
     const Py_buffer *offsets, *rows, *frequent;
 } Postings;
 
-static uint32_t item_at(const Py_buffer *items, Py_ssize_t index) {
-    uint32_t item;
-    memcpy(&item, (const char *)items->buf + 4 * index, sizeof item);
-    return item;
-}
+/* The first of some rows among those posted, and the one after the last. */
+typedef struct {
+    uint32_t first, end;
+} Range;
 
-/* Where among the frequent values one is, or -1. */
-static Py_ssize_t find_frequent(const Py_buffer *frequent, uint32_t value) {
-    Py_ssize_t low = 0, high = frequent->shape[0];
-    while (low < high) {
-        Py_ssize_t middle = low + (high - low) / 2;
-        if (item_at(frequent, middle) < value)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < frequent->shape[0] && item_at(frequent, low) == value ? low : -1;
-}
-
-/* The index among all values, and the bounds of its rows; false with an error set. */
-static int posted_rows(const Postings *postings, PyObject *value, uint32_t *index, uint32_t bounds[2]) {
-    Py_ssize_t number = PyLong_AsSsize_t(value);
-    if (number == -1 && PyErr_Occurred())
+/* The rows of a value, and its index among all; false with an error set. */
+static int posted_rows(const Postings *postings, PyObject *value, Py_ssize_t *index, Range *range) {
+    *index = PyLong_AsSsize_t(value);
+    if (*index == -1 && PyErr_Occurred())
         return 0;
-    if (number < 0 || number >= postings->offsets->shape[0] - 1)
+    if (*index < 0 || *index >= postings->offsets->shape[0] - 1)
         return refuse("postings: no such value") != NULL;
-    *index = (uint32_t)number;
-    memcpy(bounds, (const char *)postings->offsets->buf + 4 * number, 2 * sizeof *bounds);
-    if (bounds[0] <= bounds[1] && (Py_ssize_t)bounds[1] <= postings->rows->shape[0])
+    memcpy(range, (const char *)postings->offsets->buf + sizeof(uint32_t) * (size_t)*index, sizeof *range);
+    if (range->first <= range->end && (Py_ssize_t)range->end <= postings->rows->shape[0])
         return 1;
-    PyErr_Format(PyExc_ValueError, "rows %u to %u of %zd posted", bounds[0], bounds[1], postings->rows->shape[0]);
+    PyErr_Format(PyExc_ValueError, "rows %u to %u of %zd posted", range->first, range->end, postings->rows->shape[0]);
     return 0;
 }
 
-/* How many rows the values have together, and the numbers of the frequent ones; -1 with an error set. */
-static Py_ssize_t count_rows(const Postings *postings, PyObject *values, PyObject *numbers) {
+/* How many rows the values have together, with the range of each, and the numbers of the frequent ones; -1 with an
+error set. */
+static Py_ssize_t find_ranges(const Postings *postings, PyObject *values, Range *ranges, PyObject *numbers) {
     Py_ssize_t total = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
-        uint32_t index, bounds[2];
-        if (!posted_rows(postings, PyTuple_GET_ITEM(values, i), &index, bounds) ||
-            !append_index(numbers, find_frequent(postings->frequent, index)))
+        Py_ssize_t index;
+        if (!posted_rows(postings, PyTuple_GET_ITEM(values, i), &index, ranges + i) ||
+            !append_index(numbers, find_number(postings->frequent, (double)index)))
             return -1;
-        total += bounds[1] - bounds[0];
+        total += ranges[i].end - ranges[i].first;
     }
     return total;
 }
 
-/* The rows of the values, one after the other; false with an error set. Bounds are looked at again: the bytes of a mapped
-file are not ours, and what they said before decided how much room there is. */
-static int copy_rows(const Postings *postings, PyObject *values, PyObject *rows) {
-    char *to = PyBytes_AS_STRING(rows), *end = to + PyBytes_GET_SIZE(rows);
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
-        uint32_t index, bounds[2];
-        if (!posted_rows(postings, PyTuple_GET_ITEM(values, i), &index, bounds))
-            return 0;
-        size_t size = 4 * (size_t)(bounds[1] - bounds[0]);
-        if (size > (size_t)(end - to))
-            return refuse("postings: they changed meanwhile") != NULL;
-        memcpy(to, (const char *)postings->rows->buf + 4 * (size_t)bounds[0], size);
+/* The rows of some ranges, one after the other, `total` in all. */
+static PyObject *copy_rows(const Py_buffer *posted, const Range *ranges, Py_ssize_t count, Py_ssize_t total) {
+    PyObject *rows = PyBytes_FromStringAndSize(NULL, posted->itemsize * total);
+    char *to = rows ? PyBytes_AS_STRING(rows) : NULL;
+    for (Py_ssize_t i = 0; rows && i < count; i++) {
+        size_t size = (size_t)posted->itemsize * (ranges[i].end - ranges[i].first);
+        memcpy(to, (const char *)posted->buf + (size_t)posted->itemsize * ranges[i].first, size);
         to += size;
     }
-    return to == end || refuse("postings: they changed meanwhile") != NULL;
+    return rows;
 }
 
+/* Ranges are read once: what says where they are may be a mapped file, whose bytes are not ours. */
 static PyObject *take_rows(const Postings *postings, PyObject *values) {
+    Py_ssize_t count = PyTuple_GET_SIZE(values);
+    Range *ranges = PyMem_Malloc((size_t)count * sizeof *ranges);
     PyObject *numbers = PyList_New(0), *rows = NULL, *taken = NULL;
-    Py_ssize_t total = numbers ? count_rows(postings, values, numbers) : -1;
-    if (total >= 0 && (rows = PyBytes_FromStringAndSize(NULL, 4 * total)) && copy_rows(postings, values, rows))
+    if (!ranges)
+        PyErr_NoMemory();
+    else if (numbers) {
+        Py_ssize_t total = find_ranges(postings, values, ranges, numbers);
+        rows = total < 0 ? NULL : copy_rows(postings->rows, ranges, count, total);
+    }
+    if (rows)
         taken = PyTuple_Pack(2, rows, numbers);
     Py_XDECREF(rows);
     Py_XDECREF(numbers);
+    PyMem_Free(ranges);
     return taken;
 }
 
